@@ -1,0 +1,74 @@
+# make help tells what each target does. Everything also works without make once `make deps` has run:
+# plain go build ./..., go test ./... and go vet ./... need no environment variable.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+
+export THAW_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/thaw
+
+GO          ?= go
+PYTHON      ?= python3
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+FUZZTIME    ?= 60s
+PEERS       := $(THAW_CACHE)/peers
+DEMO        := runs/reviews-$(shell date +%Y%m%d-%H%M%S)
+
+.DEFAULT_GOAL := help
+.PHONY: help deps deps-cuda build demo test lint gen race fuzz bench peers clean
+
+help: ## lists these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+deps: ## brings libtorch for the CPU, once per machine (0.5 GB), and links it to third_party/libtorch
+	@third_party/fetch.sh --set cpu
+
+deps-cuda: ## brings libtorch and all that it needs on a GPU (about 2.5 GB); then: go build -tags cuda
+	@third_party/fetch.sh --set cuda
+
+build: deps ## builds the program: bin/thaw
+	@$(GO) build -o bin/thaw ./cmd/thaw
+
+demo: build ## fine-tunes a real BERT on 9,544 movie reviews and tries it on a few sentences (CPU, minutes)
+	@third_party/fetch.sh --set reviews
+	@examples/reviews/prepare.sh
+	@bin/thaw train examples/reviews/reviews.yaml run=$(DEMO)
+	@bin/thaw predict $(DEMO) \
+		"A quiet, generous film that stays with you for days." \
+		"Two hours of my life that I will not get back."
+	@echo "the run lies in $(DEMO)"
+
+test: deps ## runs all tests
+	$(GO) test ./...
+
+lint: deps ## checks gofmt, go vet and staticcheck
+	@files=$$(gofmt -l .); [[ -z $$files ]] || { echo "not gofmt'ed:" $$files >&2; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+
+gen: deps ## makes the generated code anew
+	$(GO) generate ./...
+
+race: deps ## runs the tests of torch under the race detector
+	$(GO) test -race ./torch/...
+
+fuzz: deps ## runs every fuzz target for FUZZTIME (60s)
+	@grep -rl --include='*_test.go' '^func Fuzz' --exclude-dir=bench --exclude-dir=examples . | \
+	while read -r file; do \
+		for name in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$$file"); do \
+			echo "$(GO) test -fuzz $$name -fuzztime $(FUZZTIME) $$(dirname "$$file")"; \
+			$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" </dev/null; \
+		done; \
+	done
+
+bench: deps peers ## runs the benchmarks, beside PyTorch's Python
+	cd bench && $(GO) run .
+
+peers: ## brings the Python stack that benchmarks and goldens compare with into the cache (5 GB)
+	@cmp -s bench/peers/requirements.txt $(PEERS)/requirements.txt || { \
+		$(PYTHON) -m venv $(PEERS); \
+		$(PEERS)/bin/python -m pip install --disable-pip-version-check -q -r bench/peers/requirements.txt; \
+		cp bench/peers/requirements.txt $(PEERS)/requirements.txt; \
+	}
+
+clean: ## removes what was built here; what was brought stays in the cache
+	rm -rf bin third_party/libtorch examples/reviews/data examples/reviews/reviews.tsv

@@ -1,0 +1,205 @@
+package corpus
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// header says where the columns of a table with a header line are.
+type header struct {
+	width             int
+	text, pair, label int // -1 for a column that is not asked for
+}
+
+func (t *Table) header(names []string, line int) (header, error) {
+	for i, n := range names {
+		names[i], _ = replaceInvalid(n)
+	}
+	h := header{width: len(names)}
+	for _, c := range []struct {
+		name string
+		at   *int
+	}{{t.Columns.Text, &h.text}, {t.Columns.Pair, &h.pair}, {t.Columns.Label, &h.label}} {
+		*c.at = slices.Index(names, c.name)
+		if c.name == "" {
+			*c.at = -1
+		} else if *c.at < 0 {
+			return header{}, t.missing(line, c.name, names)
+		} else if slices.Contains(names[*c.at+1:], c.name) {
+			return header{}, t.fail(line, "the header names column %q twice", c.name)
+		}
+	}
+	return h, nil
+}
+
+func (t *Table) missing(line int, column string, columns []string) error {
+	return t.fail(line, "there is no column %q; the columns are %s%s", column, list(columns), didYouMean(column, columns))
+}
+
+// addFields takes one row of a table with a header line.
+func (t *Table) addFields(h header, fields []string, line int) error {
+	if len(fields) != h.width {
+		return t.fail(line, "expected %d columns, got %d", h.width, len(fields))
+	}
+	row := Row{Line: line}
+	for i, f := range fields {
+		var to *string
+		switch i {
+		case h.text:
+			to = &row.Text
+		case h.pair:
+			to = &row.Pair
+		case h.label:
+			to = &row.Label
+		default:
+			row.replaced = row.replaced || !utf8.ValidString(f)
+			continue
+		}
+		s, replaced := replaceInvalid(f)
+		row.replaced = row.replaced || replaced
+		*to = strings.Clone(s) // so that the rest of the row can go
+	}
+	return t.add(row)
+}
+
+func (t *Table) readCSV(b *bufio.Reader) error {
+	r := csv.NewReader(b)
+	r.FieldsPerRecord = -1 // addFields counts, and words it better
+	r.ReuseRecord = true
+	var h header
+	for {
+		fields, err := r.Read()
+		if err == io.EOF {
+			return nil
+		}
+		if p, ok := errors.AsType[*csv.ParseError](err); ok {
+			return t.quoting(p)
+		}
+		if err != nil {
+			return err
+		}
+		line, _ := r.FieldPos(0)
+		if h.width == 0 {
+			h, err = t.header(slices.Clone(fields), line)
+		} else {
+			err = t.addFields(h, fields, line)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// quoting words an error of encoding/csv.
+func (t *Table) quoting(p *csv.ParseError) error {
+	switch p.Err {
+	case csv.ErrBareQuote:
+		return t.fail(p.Line, "column %d: a quote inside a field that is not quoted; quote the field and double the quote", p.Column)
+	case csv.ErrQuote:
+		return t.fail(p.StartLine, "a quoted field in the row that starts here is not closed, or goes on after its closing quote (seen at line %d, column %d)",
+			p.Line, p.Column)
+	}
+	return t.fail(p.Line, "%v", p.Err)
+}
+
+func (t *Table) readTSV(b *bufio.Reader) error {
+	var h header
+	return lines(b, func(line int, raw []byte) (err error) {
+		fields := strings.Split(string(raw), "\t")
+		if h.width == 0 {
+			h, err = t.header(fields, line)
+			return err
+		}
+		return t.addFields(h, fields, line)
+	})
+}
+
+func (t *Table) readJSONL(b *bufio.Reader) error {
+	return lines(b, func(line int, raw []byte) error {
+		if len(bytes.TrimSpace(raw)) == 0 {
+			return nil
+		}
+		// Before parsing, as encoding/json replaces by another rule.
+		fixed, replaced := replaceInvalid(string(raw))
+		var object map[string]json.RawMessage
+		err := json.Unmarshal([]byte(fixed), &object)
+		if _, ok := errors.AsType[*json.UnmarshalTypeError](err); ok || err == nil && object == nil {
+			return t.fail(line, "expected a JSON object")
+		}
+		if err != nil {
+			return t.fail(line, "not JSON: %v", err)
+		}
+		row := Row{Line: line, replaced: replaced}
+		if row.Text, err = t.jsonText(object, t.Columns.Text, line); err != nil {
+			return err
+		}
+		if t.Columns.Pair != "" {
+			if row.Pair, err = t.jsonText(object, t.Columns.Pair, line); err != nil {
+				return err
+			}
+		}
+		if t.Columns.Label != "" {
+			if row.Label, err = t.jsonLabel(object, t.Columns.Label, line); err != nil {
+				return err
+			}
+		}
+		return t.add(row)
+	})
+}
+
+func (t *Table) jsonText(object map[string]json.RawMessage, column string, line int) (string, error) {
+	raw, ok := object[column]
+	if !ok {
+		return "", t.missing(line, column, slices.Sorted(maps.Keys(object)))
+	}
+	var s string // null leaves it empty
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return "", t.fail(line, "column %q must be a string, found %s", column, shorten(string(raw)))
+	}
+	return s, nil
+}
+
+func (t *Table) jsonLabel(object map[string]json.RawMessage, column string, line int) (string, error) {
+	raw, ok := object[column]
+	if !ok {
+		return "", t.missing(line, column, slices.Sorted(maps.Keys(object)))
+	}
+	switch raw[0] {
+	case '"':
+		return t.jsonText(object, column, line)
+	case '{', '[':
+		return "", t.fail(line, "column %q must be a string, a number or a bool, found %s", column, shorten(string(raw)))
+	case 'n': // null
+		return "", nil
+	}
+	return string(raw), nil
+}
+
+// lines calls each for every line that is not blank, without its line end.
+func lines(b *bufio.Reader, each func(line int, raw []byte) error) error {
+	for line := 1; ; line++ {
+		raw, err := b.ReadBytes('\n')
+		if err != nil && err != io.EOF {
+			return err
+		}
+		last := err == io.EOF
+		raw = bytes.TrimSuffix(raw, []byte("\n"))
+		raw = bytes.TrimSuffix(raw, []byte("\r"))
+		if len(raw) > 0 {
+			if err := each(line, raw); err != nil {
+				return err
+			}
+		}
+		if last {
+			return nil
+		}
+	}
+}

@@ -1,0 +1,88 @@
+package corpus
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// didYouMean returns a clause that proposes the name nearest to the one given, or nothing when none
+// is near.
+func didYouMean(given string, names []string) string {
+	const longest = 100 // the distance is quadratic, and a label may be a whole text by mistake
+	if len(given) > longest {
+		return ""
+	}
+	best, nearest := "", 1+max(1, (utf8.RuneCountInString(given)+1)/3)
+	for _, name := range names {
+		if len(name) > longest {
+			continue
+		}
+		if strings.EqualFold(strings.TrimSpace(given), strings.TrimSpace(name)) {
+			return fmt.Sprintf("; did you mean %q?", name)
+		}
+		if d := distance(strings.ToLower(given), strings.ToLower(name)); d < nearest {
+			best, nearest = name, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf("; did you mean %q?", best)
+}
+
+// distance is Levenshtein's: how many characters to insert, delete or replace.
+func distance(a, b string) int {
+	to := []rune(b)
+	row := make([]int, len(to)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i, from := range []rune(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j, c := range to {
+			cost := diagonal
+			if c != from {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(to)]
+}
+
+// list names the first of many.
+func list(names []string) string {
+	const most = 20
+	quoted := make([]string, 0, most+1)
+	for i, n := range names {
+		if i == most {
+			quoted = append(quoted, fmt.Sprintf("and %d more", len(names)-most))
+			break
+		}
+		quoted = append(quoted, quote(n))
+	}
+	if len(quoted) == 0 {
+		return "none"
+	}
+	return strings.Join(quoted, ", ")
+}
+
+// quote quotes a string from a file, shortened: an error must stay one paragraph whatever the file
+// holds.
+func quote(s string) string {
+	if short := shorten(s); short != s {
+		return fmt.Sprintf("%q...", strings.TrimSuffix(short, "..."))
+	}
+	return fmt.Sprintf("%q", s)
+}
+
+func shorten(s string) string {
+	const most = 60
+	if utf8.RuneCountInString(s) <= most {
+		return s
+	}
+	return string([]rune(s)[:most]) + "..."
+}

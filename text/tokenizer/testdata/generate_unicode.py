@@ -1,0 +1,136 @@
+"""Asks the reference tokenizer what it does to every code point and writes ../unicode.txt.
+
+Usage: python generate_unicode.py        (from this folder, in a venv that has `tokenizers`)
+
+The reference stands on several Rust crates of differing Unicode versions (categories, NFD and
+lowercase tables each have their own), so no table of a single Unicode version gives its ids.
+Each property is therefore read off the reference's own answers, for U+0000..U+10FFFF without
+the surrogates.
+"""
+
+import sys
+
+import tokenizers
+from tokenizers import normalizers, pre_tokenizers
+
+CODE_POINTS = [c for c in range(0x110000) if not 0xD800 <= c <= 0xDFFF]
+HANGUL = range(0xAC00, 0xD7A4)
+TOP_CLASS_MARK = "\u0345"  # canonical combining class 240, the highest there is
+
+
+def bert(**on):
+    options = dict(clean_text=False, handle_chinese_chars=False, strip_accents=False, lowercase=False)
+    return normalizers.BertNormalizer(**{**options, **on}).normalize_str
+
+
+def inside(function, c):
+    """What function makes of c when it stands between two letters."""
+    out = function("a" + chr(c) + "b")
+    assert out[0] == "a" and out[-1] == "b", hex(c)
+    return out[1:-1]
+
+
+def ranges(values):
+    """Runs (first, last, stride, value) of code points with one value; stride is 1 or 2."""
+    runs = []
+    for c in sorted(values):
+        v = values[c]
+        if runs:
+            first, last, stride, value = runs[-1]
+            if v == value and (c - last == stride or (first == last and c - last == 2)):
+                runs[-1] = (first, c, c - last, v)
+                continue
+        runs.append((c, c, 1, v))
+    return runs
+
+
+def hangul(c):
+    s = c - 0xAC00
+    tail = [0x11A7 + s % 28] if s % 28 else []
+    return [0x1100 + s // 588, 0x1161 + s % 588 // 28] + tail
+
+
+def main():
+    clean, chinese, lower, strip = bert(clean_text=True), bert(handle_chinese_chars=True), bert(lowercase=True), bert(strip_accents=True)
+    nfd = normalizers.NFD().normalize_str
+    split = pre_tokenizers.BertPreTokenizer().pre_tokenize_str
+
+    props = {name: {} for name in ("control", "blank", "chinese", "space", "punctuation", "mark", "class", "lower", "decompose")}
+    moving = {}
+    for c in CODE_POINTS:
+        got = inside(clean, c)
+        if got == "":
+            props["control"][c] = ""
+        elif got != chr(c):
+            assert got == " ", hex(c)
+            props["blank"][c] = ""
+        if inside(chinese, c) != chr(c):
+            assert inside(chinese, c) == " " + chr(c) + " ", hex(c)
+            props["chinese"][c] = ""
+        pieces = [p for p, _ in split("a" + chr(c) + "b")]
+        if pieces == ["a", "b"]:
+            props["space"][c] = ""
+        elif pieces == ["a", chr(c), "b"]:
+            props["punctuation"][c] = ""
+        else:
+            assert pieces == ["a" + chr(c) + "b"], hex(c)
+        got = inside(lower, c)
+        if got != chr(c):
+            props["lower"][c] = f"{ord(got) - c:+d}" if len(got) == 1 else " ".join(f"{ord(x):04X}" for x in got)
+        got = inside(nfd, c)
+        if c in HANGUL:
+            assert [ord(x) for x in got] == hangul(c), hex(c)
+        elif got != chr(c):
+            props["decompose"][c] = " ".join(f"{ord(x):04X}" for x in got)
+        elif inside(strip, c) == "":
+            props["mark"][c] = ""
+        # A character of class 1..239 moves before a mark of class 240, one of class 240 stays
+        # behind it but lets a mark of class 1 pass; a starter does neither.
+        if got == chr(c):
+            if nfd("a" + TOP_CLASS_MARK + chr(c)) != "a" + TOP_CLASS_MARK + chr(c):
+                moving[c] = True
+            elif nfd("a" + chr(c) + "\u0334") != "a" + chr(c) + "\u0334":
+                props["class"][c] = "240"
+
+    # Order the moving ones among themselves: the class is found by bisection over one known
+    # member of each class, for which CPython's table serves (checked: it must sort strictly).
+    import unicodedata
+    member = {}
+    for c in moving:
+        k = unicodedata.combining(chr(c))
+        if 0 < k < 240:
+            member.setdefault(k, c)
+    classes = sorted(member)
+    for k, l in zip(classes, classes[1:]):
+        assert nfd("a" + chr(member[l]) + chr(member[k])) == "a" + chr(member[k]) + chr(member[l]), (k, l)
+    def swaps(c, d):
+        return c != d and nfd("a" + chr(c) + chr(d)) == "a" + chr(d) + chr(c)
+
+    for c in moving:
+        # c's class is k when neither order of c and k's member moves.
+        lo, hi = 0, len(classes) - 1
+        while lo < hi:
+            mid = (lo + hi) // 2
+            if swaps(c, member[classes[mid]]):  # class(c) > classes[mid]
+                lo = mid + 1
+            else:
+                hi = mid
+        k = classes[lo]
+        assert not (swaps(c, member[k]) or swaps(member[k], c)), hex(c)
+        props["class"][c] = str(k)
+
+    with open("../unicode.txt", "w", encoding="ascii", newline="\n") as out:
+        out.write("# What the reference does to each code point. Generated by testdata/generate_unicode.py; do not edit.\n")
+        out.write(f"# tokenizers {tokenizers.__version__}, Python {sys.version.split()[0]}\n")
+        out.write("# property first[-last][/stride] [value]; what is not listed has none of the properties.\n")
+        out.write("# control: removed by clean_text. blank: made a space by it. chinese: set apart by spaces.\n")
+        out.write("# space, punctuation: how the pre-tokenizer splits. mark: removed by strip_accents after NFD.\n")
+        out.write("# class: canonical combining class. lower: +delta or code points. decompose: full NFD (Hangul by rule).\n")
+        for name, values in props.items():
+            for first, last, stride, value in ranges(values):
+                span = f"{first:04X}" + (f"-{last:04X}" if last > first else "") + (f"/{stride}" if stride > 1 else "")
+                out.write(" ".join(x for x in (name, span, value) if x) + "\n")
+
+
+if __name__ == "__main__":
+    main()

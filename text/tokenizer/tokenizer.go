@@ -1,0 +1,127 @@
+package tokenizer
+
+import "sync"
+
+// Tokenizer makes token ids of texts. It does not change and may be used by many goroutines.
+type Tokenizer struct {
+	normalizer Normalizer
+	rules      *rules
+	model      *wordPiece
+	raw        *matcher // added tokens found in the text as it is
+	normalized *matcher // added tokens found in the normalized text
+
+	added    map[string]int32 // ids of added tokens
+	shown    map[int32]string // what ids of added tokens read as: the normalized form, where matched so
+	special  map[string]bool
+	size     int
+	single   template
+	pair     template
+	decoder  decoder
+	files    map[string][]byte // as loaded, for Save
+	scanners *sync.Pool
+}
+
+// spec is a tokenizer's description, as read from its files.
+type spec struct {
+	normalizer Normalizer
+	vocab      map[string]int32
+	unknown    string
+	prefix     string // of tokens that continue a word
+	maxChars   int
+	added      []AddedToken
+	single     template
+	pair       template
+	decoder    decoder
+}
+
+func newTokenizer(s spec, files map[string][]byte) *Tokenizer {
+	t := &Tokenizer{
+		normalizer: s.normalizer,
+		rules:      newRules(s.normalizer),
+		model:      newWordPiece(s.vocab, s.vocab[s.unknown], s.prefix, s.maxChars),
+		added:      map[string]int32{},
+		shown:      map[int32]string{},
+		special:    map[string]bool{},
+		single:     s.single,
+		pair:       s.pair,
+		decoder:    s.decoder,
+		files:      files,
+	}
+	t.scanners = &sync.Pool{New: func() any { return &scanner{t: t} }}
+	t.add(s.added)
+	return t
+}
+
+// add registers added tokens. As in the reference, an id is that of the vocabulary or else the
+// next free one, whatever number the file gives.
+func (t *Tokenizer) add(tokens []AddedToken) {
+	byID := map[int32]AddedToken{}
+	t.size = len(t.model.vocab)
+	for _, token := range tokens {
+		if token.Content == "" {
+			continue
+		}
+		id, ok := t.added[token.Content]
+		if !ok {
+			id, ok = t.model.vocab[token.Content]
+		}
+		if !ok {
+			id = int32(t.size)
+			t.size++
+		}
+		t.added[token.Content] = id
+		if token.Special {
+			t.special[token.Content] = true
+		}
+		byID[id] = token
+	}
+	var raw, normalized []trieEntry
+	for id, token := range byID {
+		t.shown[id] = token.Content
+		if !token.Normalized {
+			raw = append(raw, trieEntry{token.Content, id})
+			continue
+		}
+		t.shown[id] = t.normalize(token.Content)
+		normalized = append(normalized, trieEntry{t.shown[id], id})
+	}
+	t.raw, t.normalized = newMatcher(raw, byID), newMatcher(normalized, byID)
+}
+
+// normalize returns text as the normalizer leaves it.
+func (t *Tokenizer) normalize(text string) string {
+	s := scanner{t: t, collect: true, limit: -1}
+	s.scan(text, 0, len(text))
+	runes := make([]rune, len(s.collected))
+	for i, c := range s.collected {
+		runes[i] = c.r
+	}
+	return string(runes)
+}
+
+// VocabSize returns the number of tokens, those added to the vocabulary included.
+func (t *Tokenizer) VocabSize() int { return t.size }
+
+// Normalizer returns the options that texts are normalized with.
+func (t *Tokenizer) Normalizer() Normalizer { return t.normalizer }
+
+// ID returns token's id.
+func (t *Tokenizer) ID(token string) (id int64, ok bool) {
+	n, ok := t.added[token]
+	if !ok {
+		n, ok = t.model.vocab[token]
+	}
+	return int64(n), ok
+}
+
+// Token returns the token of an id.
+func (t *Tokenizer) Token(id int64) (token string, ok bool) {
+	if id != int64(int32(id)) {
+		return "", false
+	}
+	if token, ok = t.shown[int32(id)]; ok {
+		return token, true
+	}
+	token, ok = t.model.tokens[int32(id)]
+	return token, ok
+}

@@ -1,0 +1,89 @@
+package torch
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/thaw-ml/thaw/torch/internal/capi"
+)
+
+// DeviceType is a kind of device.
+type DeviceType int8
+
+// The device types, as c10::DeviceType numbers them.
+const (
+	CPUType  DeviceType = 0
+	CUDAType DeviceType = 1
+)
+
+// Device is where tensors lie. The zero Device is the CPU.
+type Device struct {
+	Type  DeviceType
+	Index int // of a CUDA device; -1 for the current one
+}
+
+// CPU is the CPU.
+var CPU = Device{}
+
+// CUDA is a CUDA device; -1 is the calling thread's current one.
+func CUDA(index int) Device { return Device{CUDAType, index} }
+
+func deviceOf(kind, index int64) Device {
+	if DeviceType(kind) == CPUType {
+		return CPU
+	}
+	return Device{DeviceType(kind), int(index)}
+}
+
+// String is PyTorch's form: "cpu", "cuda:0".
+func (d Device) String() string {
+	switch {
+	case d.Type == CPUType:
+		return "cpu"
+	case d.Type == CUDAType && d.Index >= 0:
+		return "cuda:" + strconv.Itoa(d.Index)
+	case d.Type == CUDAType:
+		return "cuda"
+	}
+	return fmt.Sprintf("device(%d:%d)", d.Type, d.Index)
+}
+
+// ParseDevice reads "cpu", "cuda" or "cuda:N".
+func ParseDevice(s string) (Device, error) {
+	switch kind, index, found := strings.Cut(s, ":"); {
+	case s == "cpu":
+		return CPU, nil
+	case s == "cuda":
+		return CUDA(0), nil
+	case kind == "cuda" && found:
+		if n, err := strconv.Atoi(index); err == nil && n >= 0 && n < 128 {
+			return CUDA(n), nil
+		}
+	}
+	return Device{}, fmt.Errorf("no device is named %q: write cpu, cuda or cuda:N", s)
+}
+
+// CUDAAvailable reports whether CUDA kernels are linked and a device answers.
+func CUDAAvailable() bool { return capi.HasCUDA() }
+
+// MemoryFormat is the order in which elements lie, as c10::MemoryFormat numbers it.
+type MemoryFormat int8
+
+// The memory formats.
+const (
+	Contiguous     MemoryFormat = 0
+	Preserve       MemoryFormat = 1
+	ChannelsLast   MemoryFormat = 2
+	ChannelsLast3d MemoryFormat = 3
+)
+
+// Reduction says what a loss does with the losses of the samples, as at::Reduction numbers it.
+type Reduction int8
+
+// The reductions.
+const (
+	ReduceNone Reduction = 0
+	ReduceMean Reduction = 1
+	ReduceSum  Reduction = 2
+)

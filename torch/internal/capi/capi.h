@@ -1,0 +1,145 @@
+// The whole C surface between Go and libtorch. Grouped by noun; each group has a .cpp and a .go file of its own.
+//
+// Rules: every function that can fail returns NULL, or a message made with malloc whose first byte is its kind
+// (THAW_ERR_*); no C++ exception crosses. A thaw_tensor is a TensorImpl that its holder owns one reference to.
+#pragma once
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef uintptr_t thaw_tensor;
+typedef uintptr_t thaw_op;
+typedef uintptr_t thaw_generator;
+typedef uintptr_t thaw_guard;
+
+#define THAW_ERR_OTHER 'e'
+#define THAW_ERR_MEMORY 'm'
+#define THAW_ERR_INDEX 'i'
+#define THAW_ERR_UNIMPLEMENTED 'u'
+
+// ---- call: any operator through the boxed dispatcher ----
+
+enum {
+  THAW_NONE = 0,
+  THAW_TENSOR,
+  THAW_INT,
+  THAW_DOUBLE,
+  THAW_BOOL,
+  THAW_STRING,       // offset and length (bytes) into lists
+  THAW_DEVICE,       // type << 8 | (index & 0xff)
+  THAW_INTS,         // offset and length into lists, as are the next five
+  THAW_DOUBLES,
+  THAW_BOOLS,
+  THAW_TENSORS,
+  THAW_OPT_TENSORS,
+  THAW_SCALARS,
+  THAW_GENERATOR,
+  THAW_DEFAULT,      // the schema's default for this argument
+};
+
+typedef struct {
+  int64_t tag;
+  int64_t bits; // the value, or offset << 32 | length
+} thaw_value;
+
+char *thaw_op_find(const char *name, const char *overload, thaw_op *op);
+char *thaw_op_schema(thaw_op op, char **schema);
+// Overload names of an operator, one a line, each behind a '.'.
+char *thaw_op_overloads(const char *name, char **overloads);
+
+// Calls op with io[0:nin]; arguments beyond take the schema's defaults. Results go to io[0:nout_max], their number
+// to *nout (those beyond nout_max are dropped); lists among them are malloc'd arrays {length, items...}.
+// *scope is the scope that the calling thread is in.
+char *thaw_call(thaw_op op, thaw_value *io, int64_t nin, int64_t nout_max, const int64_t *lists, int32_t *nout,
+                int32_t *scope);
+
+// ---- scope: the id of the innermost scope of the calling thread, 0 for none ----
+
+int32_t thaw_scope_swap(int32_t id);
+int32_t thaw_scope_current(void);
+
+// ---- tensor ----
+
+typedef struct {
+  int64_t ndim, numel, itemsize, storage_bytes;
+  int64_t dtype, device_type, device_index;
+  int64_t contiguous, requires_grad, is_leaf, layout;
+  uint64_t version; // in-place writes so far
+  void *data;
+  int64_t sizes[64], strides[64];
+} thaw_tensor_info;
+
+char *thaw_tensor_describe(thaw_tensor t, thaw_tensor_info *info);
+int64_t thaw_tensor_ndim(thaw_tensor t);
+void thaw_tensor_sizes(thaw_tensor t, int64_t *sizes);
+// A new tensor in the CPU's memory with a copy of nbytes bytes.
+char *thaw_tensor_from_bytes(const void *data, int64_t nbytes, int64_t dtype, const int64_t *sizes, int64_t ndim,
+                             thaw_tensor *out, int32_t *scope);
+// A tensor over memory that somebody else owns and keeps for as long as the tensor lives.
+char *thaw_tensor_from_blob(void *data, int64_t dtype, const int64_t *sizes, int64_t ndim, thaw_tensor *out,
+                            int32_t *scope);
+// Copies the elements of any tensor, in row-major order, to dst (nbytes must be their size).
+char *thaw_tensor_to_bytes(thaw_tensor t, void *dst, int64_t nbytes);
+// Another owner of the same tensor.
+thaw_tensor thaw_tensor_share(thaw_tensor t);
+// A 64-bit digest of the elements' bytes, for contracts ("this tensor has not moved"), not for security.
+char *thaw_tensor_digest(thaw_tensor t, uint64_t *digest);
+void thaw_tensors_free(const thaw_tensor *t, int64_t n);
+
+// ---- autograd ----
+
+char *thaw_backward(const thaw_tensor *roots, const thaw_tensor *grads, int64_t n, const thaw_tensor *inputs,
+                    int64_t ninputs, int32_t retain_graph, int32_t create_graph);
+char *thaw_grad(const thaw_tensor *roots, const thaw_tensor *grads, int64_t n, const thaw_tensor *inputs,
+                int64_t ninputs, int32_t retain_graph, int32_t create_graph, int32_t allow_unused, thaw_tensor *out,
+                int32_t *scope);
+char *thaw_tensor_grad(thaw_tensor t, thaw_tensor *grad, int32_t *scope);
+char *thaw_tensor_set_grad(thaw_tensor t, thaw_tensor grad);
+char *thaw_tensor_set_requires_grad(thaw_tensor t, int32_t on);
+char *thaw_tensor_retain_grad(thaw_tensor t);
+char *thaw_tensor_grad_fn(thaw_tensor t, char **name);
+// t takes over the data of src (same shape and dtype not required), as `t.data = src` does in Python.
+char *thaw_tensor_set_data(thaw_tensor t, thaw_tensor src);
+
+// ---- guard: state of the calling thread ----
+
+int32_t thaw_grad_mode(void);
+void thaw_grad_mode_set(int32_t on);
+char *thaw_inference_enter(thaw_guard *g);
+void thaw_inference_exit(thaw_guard g);
+int32_t thaw_inference_mode(void);
+// Autocast for a device type; the state before goes to prev (3 values) and back with thaw_autocast_exit.
+char *thaw_autocast_enter(int32_t device_type, int32_t dtype, int32_t on, int64_t *prev);
+void thaw_autocast_exit(int32_t device_type, const int64_t *prev);
+
+// ---- generator ----
+
+char *thaw_generator_new(uint64_t seed, thaw_generator *out);
+char *thaw_generator_default(thaw_generator *out);
+char *thaw_generator_seed(thaw_generator g, uint64_t seed);
+char *thaw_generator_state(thaw_generator g, thaw_tensor *out, int32_t *scope);
+char *thaw_generator_set_state(thaw_generator g, thaw_tensor state);
+void thaw_generator_free(thaw_generator g);
+
+// ---- runtime ----
+
+typedef struct {
+  int64_t live_bytes, peak_bytes;
+} thaw_memory;
+
+const char *thaw_version(void);
+char *thaw_show_config(char **out);
+const char *thaw_cpu_capability(void);
+int32_t thaw_has_cuda(void);
+int32_t thaw_num_threads(void);
+char *thaw_set_num_threads(int32_t n);
+void thaw_set_deterministic(int32_t on);
+void thaw_memory_stats(thaw_memory *m);
+void thaw_memory_reset_peak(void);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// entry is one line of the allow-list: `add.Tensor AddScaled(alpha)`.
+type entry struct {
+	base, overload string
+	goName         string
+	function       bool              // a function although the first argument is called self
+	shown          []string          // arguments with a default that the wrapper shows all the same
+	fixed          map[string]string // arguments that the wrapper fixes, as Go literals
+	variadic       string            // the list argument that is spread, moved to the end
+}
+
+var entryLine = regexp.MustCompile(`^([a-z_0-9A-Z:]+)(?:\.(\w+))?\s+(func\s+)?(\w+)(?:\((.*)\))?\s*$`)
+
+func parseEntry(line string) (entry, error) {
+	m := entryLine.FindStringSubmatch(strings.TrimSpace(line))
+	if m == nil {
+		return entry{}, fmt.Errorf("want `operator.overload GoName(argument, argument=value, list...)`, got %q", line)
+	}
+	e := entry{base: m[1], overload: m[2], function: m[3] != "", goName: m[4], fixed: map[string]string{}}
+	for _, arg := range strings.FieldsFunc(m[5], func(r rune) bool { return r == ',' }) {
+		arg = strings.TrimSpace(arg)
+		if name, value, ok := strings.Cut(arg, "="); ok {
+			e.fixed[name] = value
+		} else if name, ok := strings.CutSuffix(arg, "..."); ok {
+			e.variadic = name
+			e.shown = append(e.shown, name)
+		} else {
+			e.shown = append(e.shown, arg)
+		}
+	}
+	return e, nil
+}
+
+// name is the operator's full name, in libtorch's own namespace unless the entry names another.
+func (e entry) name() string {
+	if strings.Contains(e.base, "::") {
+		return e.base
+	}
+	return "aten::" + e.base
+}

@@ -1,0 +1,118 @@
+package torch
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"github.com/thaw-ml/thaw/torch/internal/capi"
+)
+
+// scope holds the tensors to free at its end. Only the goroutine that it belongs to touches it.
+type scope struct {
+	id      int32
+	handles []*handle
+	native  []capi.Handle // scratch for freeing
+}
+
+// The scopes by id. libtorch's threads carry the id; goroutines inside a scope are locked to theirs.
+var scopes struct {
+	sync.Mutex
+	slots atomic.Pointer[[]*scope]
+	free  []int32
+}
+
+func scopeAt(id int32) *scope { return (*scopes.slots.Load())[id] }
+
+func newScope() *scope {
+	scopes.Lock()
+	defer scopes.Unlock()
+	if n := len(scopes.free); n > 0 {
+		id := scopes.free[n-1]
+		scopes.free = scopes.free[:n-1]
+		return scopeAt(id)
+	}
+	var old []*scope
+	if p := scopes.slots.Load(); p != nil {
+		old = *p
+	} else {
+		old = []*scope{nil} // id 0 is no scope
+	}
+	s := &scope{id: int32(len(old))}
+	slots := append(append(make([]*scope, 0, len(old)+1), old...), s)
+	scopes.slots.Store(&slots)
+	return s
+}
+
+func (s *scope) end() {
+	s.native = s.native[:0]
+	for _, h := range s.handles {
+		if h.scoped && h.ptr != 0 {
+			s.native = append(s.native, h.ptr)
+			h.ptr = 0
+		}
+	}
+	capi.Free(s.native)
+	liveTensors.Add(-int64(len(s.native)))
+	clear(s.handles)
+	s.handles = s.handles[:0]
+	scopes.Lock()
+	scopes.free = append(scopes.free, s.id)
+	scopes.Unlock()
+}
+
+// Scoped runs f with its goroutine pinned to its thread and frees at its end, even by a panic, every tensor that f made
+// on this goroutine, except those passed to [Keep]. Scopes nest; goroutines that f starts are not in the scope.
+func Scoped(f func()) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	s := newScope()
+	outer := capi.SwapScope(s.id)
+	defer func() {
+		capi.SwapScope(outer)
+		s.end()
+	}()
+	f()
+}
+
+// Unscoped runs f as if no scope were open: what it makes lives until Close. Parameters and optimiser state are made so.
+func Unscoped(f func()) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	outer := capi.SwapScope(0)
+	defer capi.SwapScope(outer)
+	f()
+}
+
+// Keep takes tensors out of their scopes: they live until Close. It returns the first, so that it reads as
+// `return torch.Keep(x)`.
+func Keep(tensors ...Tensor) Tensor {
+	for _, t := range tensors {
+		if t.h != nil && t.h.scoped && t.h.ptr != 0 {
+			t.h.scoped = false
+			// The scope still lists the old handle, which now frees nothing.
+			runtime.SetFinalizer(t.h, collect)
+		}
+	}
+	if len(tensors) == 0 {
+		return Tensor{}
+	}
+	return tensors[0]
+}
+
+// Statistics counts native memory.
+type Statistics struct {
+	Tensors   int64 // tensors that are not freed yet
+	Collected int64 // tensors, since the start, that nobody closed and the garbage collector found
+	Bytes     int64 // bytes that libtorch's CPU allocator holds
+	PeakBytes int64 // the most it held since the start or ResetPeak
+}
+
+// Stats reads the counters.
+func Stats() Statistics {
+	m := capi.MemoryStats()
+	return Statistics{liveTensors.Load(), collectedTensors.Load(), m.LiveBytes, m.PeakBytes}
+}
+
+// ResetPeak starts PeakBytes anew.
+func ResetPeak() { capi.ResetPeak() }

@@ -1,0 +1,218 @@
+// Package torch is Go's side of libtorch: tensors, operators, autograd and the thread state around them.
+//
+// # Errors
+//
+// Tensor operations panic with an [*Error], so that expressions stay readable; [Try] turns such a panic back into an
+// error at the one place where it is wanted. What touches files returns errors.
+//
+// # Memory
+//
+// Native memory is not the garbage collector's. [Scoped] frees at its end every tensor made inside except those passed
+// to [Keep]; a tensor made outside a scope lives until [Tensor.Close], or until the collector finds it, which is a
+// safety net and counted in [Stats].
+package torch
+
+import (
+	"runtime"
+	"sync/atomic"
+
+	"github.com/thaw-ml/thaw/torch/internal/capi"
+)
+
+// Tensor is an n-dimensional array in libtorch. The zero Tensor is undefined: it stands for "none" where an operator
+// takes an optional tensor, and fails anywhere else. Copies of a Tensor are the same tensor.
+type Tensor struct{ h *handle }
+
+// handle owns one reference to a native tensor, for as long as ptr is not 0.
+type handle struct {
+	ptr    capi.Handle
+	scoped bool // a scope frees it
+}
+
+var liveTensors, collectedTensors atomic.Int64
+
+// adopt takes over a native tensor: the scope frees it, or Close, or the collector.
+func adopt(ptr capi.Handle, scope int32) Tensor {
+	if ptr == 0 {
+		return Tensor{}
+	}
+	liveTensors.Add(1)
+	h := &handle{ptr: ptr}
+	if scope != 0 {
+		h.scoped = true
+		s := scopeAt(scope)
+		s.handles = append(s.handles, h)
+	} else {
+		runtime.SetFinalizer(h, collect)
+	}
+	return Tensor{h}
+}
+
+func collect(h *handle) {
+	if h.ptr != 0 {
+		collectedTensors.Add(1)
+		h.free()
+	}
+}
+
+func (h *handle) free() {
+	if h.ptr == 0 {
+		return
+	}
+	capi.Free([]capi.Handle{h.ptr})
+	h.ptr = 0
+	liveTensors.Add(-1)
+}
+
+// Close frees the tensor; the memory goes when nothing else shares it (a view, the autograd graph). Using a closed
+// tensor panics; closing it again, or closing the zero Tensor, does nothing.
+func (t Tensor) Close() {
+	if t.h == nil || t.h.ptr == 0 {
+		return
+	}
+	if !t.h.scoped {
+		runtime.SetFinalizer(t.h, nil)
+	}
+	t.h.free()
+}
+
+// Defined reports whether t is a tensor at all.
+func (t Tensor) Defined() bool { return t.h != nil }
+
+// Closed reports whether t was freed, by Close or with its scope.
+func (t Tensor) Closed() bool { return t.h != nil && t.h.ptr == 0 }
+
+// Alias gives another owner of the same tensor, which belongs to the scope it is made in.
+func (t Tensor) Alias() Tensor {
+	h := capi.Share(t.ptr("alias"))
+	runtime.KeepAlive(t.h)
+	return adopt(h, capi.CurrentScope())
+}
+
+// ptr is the native tensor; it panics, naming op, where there is none.
+func (t Tensor) ptr(op string) capi.Handle {
+	if t.h == nil {
+		panic(&Error{Op: op, Msg: "an undefined tensor (the zero Tensor) was given"})
+	}
+	if t.h.ptr == 0 {
+		panic(&Error{Op: op, Msg: "the tensor was freed already: it was closed, or its scope has ended (see Keep)"})
+	}
+	return t.h.ptr
+}
+
+// describe fills info.
+func (t Tensor) describe(op string, info *capi.Info) {
+	if err := capi.Describe(t.ptr(op), info); err != nil {
+		panic(failed(op, err))
+	}
+	runtime.KeepAlive(t.h)
+}
+
+// Dim is the number of dimensions.
+func (t Tensor) Dim() int {
+	n := capi.Dim(t.ptr("dim"))
+	runtime.KeepAlive(t.h)
+	return n
+}
+
+// Shape gives the lengths along each dimension.
+func (t Tensor) Shape() []int {
+	var sizes [64]int64
+	p := t.ptr("shape")
+	n := capi.Dim(p)
+	capi.Sizes(p, sizes[:])
+	runtime.KeepAlive(t.h)
+	shape := make([]int, n)
+	for i := range shape {
+		shape[i] = int(sizes[i])
+	}
+	return shape
+}
+
+// Size is the length along a dimension; negative dimensions count from the end.
+func (t Tensor) Size(dim int) int {
+	var sizes [64]int64
+	p := t.ptr("size")
+	n := capi.Dim(p)
+	if dim < -n || dim >= n {
+		panic(&Error{Op: "size", Kind: IndexError, Shapes: [][]int{t.Shape()},
+			Msg: sprintf("dimension %d of a tensor of %d dimensions", dim, n)})
+	}
+	if dim < 0 {
+		dim += n
+	}
+	capi.Sizes(p, sizes[:])
+	runtime.KeepAlive(t.h)
+	return int(sizes[dim])
+}
+
+// Numel is the number of elements.
+func (t Tensor) Numel() int {
+	n := 1
+	for _, s := range t.Shape() {
+		n *= s
+	}
+	return n
+}
+
+// Strides are the steps, in elements, along each dimension.
+func (t Tensor) Strides() []int {
+	var info capi.Info
+	t.describe("strides", &info)
+	strides := make([]int, info.Dim)
+	for i, s := range info.Strides() {
+		strides[i] = int(s)
+	}
+	return strides
+}
+
+// DType is the type of the elements.
+func (t Tensor) DType() DType {
+	var info capi.Info
+	t.describe("dtype", &info)
+	return dtypeOf(info.DType)
+}
+
+// Device is where the elements lie.
+func (t Tensor) Device() Device {
+	var info capi.Info
+	t.describe("device", &info)
+	return deviceOf(info.DeviceType, info.DeviceIndex)
+}
+
+// IsContiguous reports whether the elements lie in row-major order without gaps.
+func (t Tensor) IsContiguous() bool {
+	var info capi.Info
+	t.describe("is_contiguous", &info)
+	return info.Contiguous()
+}
+
+// NBytes is the size of the elements in bytes.
+func (t Tensor) NBytes() int {
+	var info capi.Info
+	t.describe("nbytes", &info)
+	return int(info.Numel * info.ItemSize)
+}
+
+// Version counts the writes in place so far, as autograd does.
+func (t Tensor) Version() uint64 {
+	var info capi.Info
+	t.describe("version", &info)
+	return info.Version
+}
+
+// Digest is a 64-bit digest of shape-less, row-major element bytes: equal tensors have equal digests, and a tensor that
+// moved has another. It is not made for security.
+func (t Tensor) Digest() uint64 {
+	d, err := capi.Digest(t.ptr("digest"))
+	if err != nil {
+		panic(failed("digest", err))
+	}
+	runtime.KeepAlive(t.h)
+	return d
+}
+
+// Same reports whether both are the same native tensor.
+func (t Tensor) Same(u Tensor) bool {
+	return t.h == u.h || t.h != nil && u.h != nil && t.h.ptr != 0 && t.h.ptr == u.h.ptr
+}
