@@ -2,6 +2,7 @@ package torch
 
 import (
 	"runtime"
+	"slices"
 
 	"github.com/thaw-ml/thaw/torch/internal/capi"
 )
@@ -47,6 +48,9 @@ func Grad(roots, inputs []Tensor, o BackwardOptions, allowUnused bool) []Tensor 
 	if grads == nil {
 		grads = make([]Tensor, len(roots))
 	}
+	if len(grads) != len(roots) {
+		panic(&Error{Op: "grad", Msg: sprintf("%d gradients for %d roots", len(grads), len(roots))})
+	}
 	r := natives("grad", roots, false)
 	out, scope, err := capi.Grad(r, natives("grad", grads, true), natives("grad", inputs, false), o.RetainGraph, o.CreateGraph, allowUnused)
 	if err != nil {
@@ -82,11 +86,19 @@ func (t Tensor) Grad() Tensor {
 	return adopt(h, scope)
 }
 
-// SetGrad replaces the gradient; the zero Tensor drops it.
+// SetGrad replaces the gradient, which must have t's shape, dtype and device; the zero Tensor drops it.
 func (t Tensor) SetGrad(grad Tensor) {
 	var g capi.Handle
 	if grad.Defined() {
 		g = grad.ptr("set grad")
+		// libtorch leaves this check to Python.
+		var want, got capi.Info
+		t.describe("set grad", &want)
+		grad.describe("set grad", &got)
+		if !slices.Equal(want.Sizes(), got.Sizes()) || want.DType != got.DType || want.DeviceType != got.DeviceType ||
+			want.DeviceIndex != got.DeviceIndex {
+			panic(failed("set grad", &capi.Error{Msg: "the gradient differs in shape, dtype or device"}, t.h.ptr, g))
+		}
 	}
 	if err := capi.SetGrad(t.ptr("set grad"), g); err != nil {
 		panic(failed("set grad", err, t.h.ptr))

@@ -79,6 +79,9 @@ func failed(op string, err *capi.Error, given ...capi.Handle) *Error {
 		// libtorch goes on with a list of every backend it knows.
 		e.Msg, _, _ = strings.Cut(e.Msg, ". This could be because")
 	}
+	if strings.Contains(e.Msg, "DefaultCPUAllocator: can't allocate memory") {
+		e.Kind = OutOfMemory // the CPU's allocator throws no c10::OutOfMemoryError
+	}
 	for _, h := range given {
 		var info capi.Info
 		if h == 0 || capi.Describe(h, &info) != nil {

@@ -12,7 +12,7 @@ import (
 )
 
 type formatCase struct {
-	stored
+	torchtest.Stored
 	Name         string
 	Scale        float64
 	Offset       float64
@@ -38,7 +38,7 @@ func (c formatCase) build(t *testing.T) torch.Tensor {
 		}
 		x = torch.FromSlice(ramp, c.Shape...).To(dtype)
 	} else {
-		x = c.tensor(t)
+		x = c.Tensor(t)
 	}
 	if c.Permute != nil {
 		x = x.Permute(c.Permute...)
@@ -77,7 +77,7 @@ func (c formatCase) build(t *testing.T) torch.Tensor {
 }
 
 func TestStringIsPyTorchs(t *testing.T) {
-	g := golden[struct{ Cases []formatCase }](t, "format.json")
+	g := torchtest.Golden[struct{ Cases []formatCase }](t, "format.json")
 	require.Greater(t, len(g.Cases), 60)
 	for _, c := range g.Cases {
 		t.Run(c.Name, func(t *testing.T) {

@@ -1376,11 +1376,11 @@ func indexPut_(self Tensor, indices []Tensor, values Tensor) Tensor {
 	c.tensor(self)
 	c.optTensors(indices)
 	c.tensor(values)
-	c.run(1)
+	c.run(0)
 	runtime.KeepAlive(self)
 	runtime.KeepAlive(indices)
 	runtime.KeepAlive(values)
-	return c.result(0)
+	return self
 }
 
 // indexPutAdd_ is
@@ -1394,11 +1394,11 @@ func indexPutAdd_(self Tensor, indices []Tensor, values Tensor) Tensor {
 	c.optTensors(indices)
 	c.tensor(values)
 	c.bool(true)
-	c.run(1)
+	c.run(0)
 	runtime.KeepAlive(self)
 	runtime.KeepAlive(indices)
 	runtime.KeepAlive(values)
-	return c.result(0)
+	return self
 }
 
 // IndexSelect is
@@ -5356,9 +5356,9 @@ func AmpUpdateScale_(self Tensor, growthTracker Tensor, foundInf Tensor, scaleGr
 	c.float(scaleGrowthFactor)
 	c.float(scaleBackoffFactor)
 	c.int(growthInterval)
-	c.run(1)
+	c.run(0)
 	runtime.KeepAlive(self)
 	runtime.KeepAlive(growthTracker)
 	runtime.KeepAlive(foundInf)
-	return c.result(0)
+	return self
 }

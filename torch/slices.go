@@ -194,6 +194,21 @@ func ToBF16(f float32) BF16 {
 	return BF16((b + 0x7fff + b>>16&1) >> 16)
 }
 
+// ToF16 rounds to the nearest half, ties to even; what is too large becomes infinite.
+func ToF16(f float32) F16 {
+	b := math.Float32bits(f)
+	sign, b := F16(b>>16&0x8000), b&0x7fffffff
+	switch {
+	case b > 0x7f800000: // not a number
+		return sign | 0x7e00
+	case b >= 0x477ff000: // 65520 and above
+		return sign | 0x7c00
+	case b < 0x38800000: // below 2^-14, where halves have a fixed step of 2^-24
+		return sign | F16(math.RoundToEven(float64(math.Float32frombits(b))*(1<<24)))
+	}
+	return sign | F16((b-112<<23+0xfff+b>>13&1)>>13)
+}
+
 // Float32 converts exactly.
 func (h F16) Float32() float32 {
 	sign, exponent, fraction := uint32(h>>15)<<31, uint32(h>>10&0x1f), uint32(h&0x3ff)

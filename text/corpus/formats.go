@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/thaw-ml/thaw/internal/suggest"
 )
 
 // header says where the columns of a table with a header line are.
@@ -41,7 +43,7 @@ func (t *Table) header(names []string, line int) (header, error) {
 }
 
 func (t *Table) missing(line int, column string, columns []string) error {
-	return t.fail(line, "there is no column %q; the columns are %s%s", column, list(columns), didYouMean(column, columns))
+	return t.fail(line, "there is no column %q; the columns are %s%s", column, suggest.List(columns), suggest.DidYouMean(column, columns))
 }
 
 // addFields takes one row of a table with a header line.
@@ -162,7 +164,7 @@ func (t *Table) jsonText(object map[string]json.RawMessage, column string, line 
 	}
 	var s string // null leaves it empty
 	if err := json.Unmarshal(raw, &s); err != nil {
-		return "", t.fail(line, "column %q must be a string, found %s", column, shorten(string(raw)))
+		return "", t.fail(line, "column %q must be a string, found %s", column, suggest.Shorten(string(raw)))
 	}
 	return s, nil
 }
@@ -176,7 +178,7 @@ func (t *Table) jsonLabel(object map[string]json.RawMessage, column string, line
 	case '"':
 		return t.jsonText(object, column, line)
 	case '{', '[':
-		return "", t.fail(line, "column %q must be a string, a number or a bool, found %s", column, shorten(string(raw)))
+		return "", t.fail(line, "column %q must be a string, a number or a bool, found %s", column, suggest.Shorten(string(raw)))
 	case 'n': // null
 		return "", nil
 	}

@@ -18,6 +18,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/thaw-ml/thaw/internal/suggest"
 )
 
 // Columns names the columns to read: of the header line in CSV and TSV, of the keys in JSON lines.
@@ -222,7 +224,7 @@ func (t *Table) Indices(classes []string) ([]int, error) {
 		p, ok := position[r.Label]
 		if !ok {
 			return nil, t.fail(r.Line, "the label %s is not a class; the classes are %s%s",
-				quote(r.Label), list(classes), didYouMean(r.Label, classes))
+				suggest.Quote(r.Label), suggest.List(classes), suggest.DidYouMean(r.Label, classes))
 		}
 		indices[i] = p
 	}

@@ -21,7 +21,11 @@ type Options struct {
 
 // Encode tokenizes one text. It fails only when MaxLength cannot be met: see [Strategy].
 func (t *Tokenizer) Encode(text string, options Options) (Encoding, error) {
-	a := t.sequence(text, options, OnlyFirst)
+	limit := -1
+	if options.MaxLength > 0 {
+		limit = options.MaxLength + 1 // so that truncate sees whether it is exceeded
+	}
+	a := t.sequence(text, limit)
 	if err := truncate(&a, nil, t.single, options); err != nil {
 		return Encoding{}, err
 	}
@@ -31,7 +35,7 @@ func (t *Tokenizer) Encode(text string, options Options) (Encoding, error) {
 // EncodePair tokenizes two texts into one encoding. It fails only when MaxLength cannot be met:
 // see [Strategy].
 func (t *Tokenizer) EncodePair(first, second string, options Options) (Encoding, error) {
-	a, b := t.sequence(first, options, OnlyFirst), t.sequence(second, options, OnlySecond)
+	a, b := t.sequence(first, -1), t.sequence(second, -1) // the strategies compare full lengths
 	if err := truncate(&a, &b, t.pair, options); err != nil {
 		return Encoding{}, err
 	}
@@ -74,14 +78,8 @@ type sequence struct {
 	spans [][2]int
 }
 
-// sequence tokenizes text. Like the reference it stops soon after MaxLength tokens if it is the
-// first (OnlyFirst) or second text that the strategy would shorten; truncate's choice between
-// two long texts depends on it.
-func (t *Tokenizer) sequence(text string, options Options, which Strategy) sequence {
-	limit := -1
-	if options.MaxLength > 0 && (options.Strategy != OnlySecond || which == OnlySecond) {
-		limit = options.MaxLength
-	}
+// sequence tokenizes text, or its beginning to at least limit tokens where limit is not negative.
+func (t *Tokenizer) sequence(text string, limit int) sequence {
 	s := t.scanners.Get().(*scanner)
 	s.reset(nil, true, limit)
 	s.scanText(text)

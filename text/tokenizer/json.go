@@ -2,6 +2,7 @@ package tokenizer
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -83,18 +84,30 @@ func (p *pairOf) UnmarshalJSON(data []byte) error {
 
 // fromJSON makes a tokenizer of a tokenizer.json.
 func fromJSON(path string, data []byte) (*Tokenizer, error) {
-	if !utf8.Valid(data) {
-		return nil, fmt.Errorf("%s: it is not UTF-8", path)
+	s, err := parseJSON(path, data)
+	if err != nil {
+		return nil, err
 	}
-	var f file
-	if err := json.Unmarshal(data, &f); err != nil {
-		return nil, jsonError(path, data, err)
-	}
-	s, err := f.spec()
+	t, err := newTokenizer(s, newRules(s.normalizer), map[string][]byte{tokenizerFile: data})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return newTokenizer(s, map[string][]byte{tokenizerFile: data}), nil
+	return t, nil
+}
+
+func parseJSON(path string, data []byte) (spec, error) {
+	if !utf8.Valid(data) {
+		return spec{}, fmt.Errorf("%s: it is not UTF-8", path)
+	}
+	var f file
+	if err := json.Unmarshal(data, &f); err != nil {
+		return spec{}, jsonError(path, data, err)
+	}
+	s, err := f.spec()
+	if err != nil {
+		return spec{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return s, nil
 }
 
 // jsonError names the file, line and, where known, key of what is wrong in data.
@@ -239,6 +252,9 @@ func (p *processor) template(key string, pieces []piece, sequences int) (templat
 	seen := make([]int, 2)
 	for i, piece := range pieces {
 		at := fmt.Sprintf("post_processor.%s[%d]", key, i)
+		if of := cmp.Or(piece.Sequence, piece.SpecialToken); of != nil && of.TypeID < 0 {
+			return nil, fmt.Errorf("%s: type_id %d is negative", at, of.TypeID)
+		}
 		switch {
 		case piece.Sequence != nil:
 			n, ok := map[string]int{"A": 0, "B": 1}[piece.Sequence.ID]

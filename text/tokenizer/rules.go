@@ -24,7 +24,7 @@ const (
 
 // rule is what to do with one code point: a kind in the low three bits; above them the signed
 // distance to the character it becomes, for kindMark the canonical combining class, for kindCompound
-// the index in rules.compounds.
+// the index in ruleTable.compounds.
 type rule int32
 
 func makeRule(k kind, payload int) rule { return rule(payload<<3) | rule(k) }
@@ -46,19 +46,19 @@ const (
 	pageSize = 1 << pageBits
 )
 
-// rules is a normalizer's answer for every code point: a table in two stages, equal pages shared.
-type rules struct {
+// ruleTable is a normalizer's answer for every code point: a table in two stages, equal pages shared.
+type ruleTable struct {
 	ascii     [128]rule
 	pages     []*[pageSize]rule
 	compounds [][]atom
 }
 
-func (rs *rules) of(r rune) rule { return rs.pages[r>>pageBits][r&(pageSize-1)] }
+func (rs *ruleTable) of(r rune) rule { return rs.pages[r>>pageBits][r&(pageSize-1)] }
 
 // newRules works out what the options make of every code point.
-func newRules(options Normalizer) *rules {
+func newRules(options Normalizer) *ruleTable {
 	cp := parseCodePoints()
-	rs := &rules{pages: make([]*[pageSize]rule, (maxRune+1)/pageSize)}
+	rs := &ruleTable{pages: make([]*[pageSize]rule, (maxRune+1)/pageSize)}
 	shared := map[[pageSize]rule]*[pageSize]rule{}
 	for i := range rs.pages {
 		var page [pageSize]rule
@@ -74,7 +74,7 @@ func newRules(options Normalizer) *rules {
 	return rs
 }
 
-func (rs *rules) rule(cp *codePoints, options Normalizer, r rune) rule {
+func (rs *ruleTable) rule(cp *codePoints, options Normalizer, r rune) rule {
 	was := r
 	p := cp.properties[r]
 	if options.CleanText {

@@ -10,7 +10,7 @@ import (
 type scanner struct {
 	t       *Tokenizer
 	offsets bool // fill spans
-	limit   int  // stop after the word that brings ids to this length; negative: none
+	limit   int  // stop soon after ids have this length; negative: none
 	done    bool // the limit was reached
 
 	ids   []int64
@@ -115,7 +115,7 @@ func (s *scanner) normalize(rule rule, r rune, origin [2]int) {
 	case kindDrop:
 	case kindMark:
 		class := uint8(rule.payload())
-		if class == 0 {
+		if false {
 			s.order()
 		} else if s.offsets {
 			s.follow(nil, class, true, origin)
@@ -260,11 +260,8 @@ func (s *scanner) addToken(id int64, origin [2]int) {
 	s.ids = append(s.ids, id)
 	if s.offsets {
 		s.spans = append(s.spans, origin)
-	} else if s.limit >= 0 && len(s.ids) >= s.limit {
-		// The reference goes on to the next word, which counts only where two texts share
-		// the room; then offsets are on.
-		s.done = true
 	}
+	s.done = s.limit >= 0 && len(s.ids) >= s.limit
 }
 
 // scanText tokenizes the whole text: added tokens first, then what lies between them.

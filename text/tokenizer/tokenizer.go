@@ -1,11 +1,15 @@
 package tokenizer
 
-import "sync"
+import (
+	"fmt"
+	"slices"
+	"sync"
+)
 
 // Tokenizer makes token ids of texts. It does not change and may be used by many goroutines.
 type Tokenizer struct {
 	normalizer Normalizer
-	rules      *rules
+	rules      *ruleTable
 	model      *wordPiece
 	raw        *matcher // added tokens found in the text as it is
 	normalized *matcher // added tokens found in the normalized text
@@ -34,10 +38,11 @@ type spec struct {
 	decoder    decoder
 }
 
-func newTokenizer(s spec, files map[string][]byte) *Tokenizer {
+// newTokenizer puts a tokenizer together; rules are those of s.normalizer.
+func newTokenizer(s spec, rules *ruleTable, files map[string][]byte) (*Tokenizer, error) {
 	t := &Tokenizer{
 		normalizer: s.normalizer,
-		rules:      newRules(s.normalizer),
+		rules:      rules,
 		model:      newWordPiece(s.vocab, s.vocab[s.unknown], s.prefix, s.maxChars),
 		added:      map[string]int32{},
 		shown:      map[int32]string{},
@@ -49,7 +54,14 @@ func newTokenizer(s spec, files map[string][]byte) *Tokenizer {
 	}
 	t.scanners = &sync.Pool{New: func() any { return &scanner{t: t} }}
 	t.add(s.added)
-	return t
+	for _, p := range slices.Concat(t.single, t.pair) {
+		for _, id := range p.ids {
+			if _, ok := t.Token(id); !ok {
+				return nil, fmt.Errorf("post_processor: no token has the special token's id %d", id)
+			}
+		}
+	}
+	return t, nil
 }
 
 // add registers added tokens. As in the reference, an id is that of the vocabulary or else the

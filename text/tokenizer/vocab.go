@@ -46,17 +46,31 @@ func (n *tokenName) UnmarshalJSON(data []byte) error {
 // fromVocab makes a tokenizer of vocab.txt: one token a line, its id the line's number from 0.
 // configData may be nil.
 func fromVocab(path string, data []byte, configPath string, configData []byte) (*Tokenizer, error) {
-	vocab, err := parseVocab(path, data)
+	s, err := parseVocab(path, data, configPath, configData)
 	if err != nil {
 		return nil, err
 	}
-	c := config{Unknown: "[UNK]", Separator: "[SEP]", Padding: "[PAD]", Class: "[CLS]", Mask: "[MASK]"}
 	files := map[string][]byte{vocabFile: data}
 	if configData != nil {
-		if err := json.Unmarshal(configData, &c); err != nil {
-			return nil, jsonError(configPath, configData, err)
-		}
 		files[configFile] = configData
+	}
+	t, err := newTokenizer(s, newRules(s.normalizer), files)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return t, nil
+}
+
+func parseVocab(path string, data []byte, configPath string, configData []byte) (spec, error) {
+	vocab, err := parseLines(path, data)
+	if err != nil {
+		return spec{}, err
+	}
+	c := config{Unknown: "[UNK]", Separator: "[SEP]", Padding: "[PAD]", Class: "[CLS]", Mask: "[MASK]"}
+	if configData != nil {
+		if err := json.Unmarshal(configData, &c); err != nil {
+			return spec{}, jsonError(configPath, configData, err)
+		}
 	}
 	lower := c.Lowercase == nil || *c.Lowercase
 	s := spec{
@@ -77,7 +91,7 @@ func fromVocab(path string, data []byte, configPath string, configData []byte) (
 	}
 	for _, name := range []tokenName{c.Unknown, c.Separator, c.Class} {
 		if _, ok := vocab[string(name)]; !ok {
-			return nil, fmt.Errorf("%s: no line holds the token %q", path, string(name))
+			return spec{}, fmt.Errorf("%s: no line holds the token %q", path, string(name))
 		}
 	}
 	for _, name := range []tokenName{c.Padding, c.Unknown, c.Class, c.Separator, c.Mask} {
@@ -86,11 +100,11 @@ func fromVocab(path string, data []byte, configPath string, configData []byte) (
 		}
 	}
 	s.single, s.pair = bertTemplates(int64(vocab[string(c.Class)]), int64(vocab[string(c.Separator)]))
-	return newTokenizer(s, files), nil
+	return s, nil
 }
 
-// parseVocab reads the lines of a vocab.txt. Of equal lines the last counts, as in the reference.
-func parseVocab(path string, data []byte) (map[string]int32, error) {
+// parseLines reads the lines of a vocab.txt. Of equal lines the last counts, as in the reference.
+func parseLines(path string, data []byte) (map[string]int32, error) {
 	vocab := map[string]int32{}
 	id := int32(0)
 	for line := range strings.Lines(string(data)) {

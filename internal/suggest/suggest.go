@@ -1,4 +1,7 @@
-package corpus
+// Package suggest words the part of an error that helps: the name that was likely meant, and what
+// there is to choose from. What it quotes is shortened, for an error must stay one paragraph
+// whatever a file holds.
+package suggest
 
 import (
 	"fmt"
@@ -6,9 +9,18 @@ import (
 	"unicode/utf8"
 )
 
-// didYouMean returns a clause that proposes the name nearest to the one given, or nothing when none
+// DidYouMean returns a clause that proposes the name nearest to the one given, or nothing when none
 // is near.
-func didYouMean(given string, names []string) string {
+func DidYouMean(given string, names []string) string {
+	if name := Nearest(given, names); name != "" {
+		return fmt.Sprintf("; did you mean %q?", name)
+	}
+	return ""
+}
+
+// Nearest returns the name nearest to the one given, the first of several, or "" when none is near:
+// at most a third of the characters of the given name may differ, letter case aside.
+func Nearest(given string, names []string) string {
 	const longest = 100 // the distance is quadratic, and a label may be a whole text by mistake
 	if len(given) > longest {
 		return ""
@@ -19,16 +31,13 @@ func didYouMean(given string, names []string) string {
 			continue
 		}
 		if strings.EqualFold(strings.TrimSpace(given), strings.TrimSpace(name)) {
-			return fmt.Sprintf("; did you mean %q?", name)
+			return name
 		}
 		if d := distance(strings.ToLower(given), strings.ToLower(name)); d < nearest {
 			best, nearest = name, d
 		}
 	}
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf("; did you mean %q?", best)
+	return best
 }
 
 // distance is Levenshtein's: how many characters to insert, delete or replace.
@@ -53,8 +62,8 @@ func distance(a, b string) int {
 	return row[len(to)]
 }
 
-// list names the first of many.
-func list(names []string) string {
+// List names the first 20 of many, quoted.
+func List(names []string) string {
 	const most = 20
 	quoted := make([]string, 0, most+1)
 	for i, n := range names {
@@ -62,7 +71,7 @@ func list(names []string) string {
 			quoted = append(quoted, fmt.Sprintf("and %d more", len(names)-most))
 			break
 		}
-		quoted = append(quoted, quote(n))
+		quoted = append(quoted, Quote(n))
 	}
 	if len(quoted) == 0 {
 		return "none"
@@ -70,16 +79,16 @@ func list(names []string) string {
 	return strings.Join(quoted, ", ")
 }
 
-// quote quotes a string from a file, shortened: an error must stay one paragraph whatever the file
-// holds.
-func quote(s string) string {
-	if short := shorten(s); short != s {
+// Quote quotes a string from a file, shortened.
+func Quote(s string) string {
+	if short := Shorten(s); short != s {
 		return fmt.Sprintf("%q...", strings.TrimSuffix(short, "..."))
 	}
 	return fmt.Sprintf("%q", s)
 }
 
-func shorten(s string) string {
+// Shorten cuts after 60 characters.
+func Shorten(s string) string {
 	const most = 60
 	if utf8.RuneCountInString(s) <= most {
 		return s

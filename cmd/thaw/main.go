@@ -1,0 +1,98 @@
+// Command thaw fine-tunes pre-trained networks.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/thaw-ml/thaw/finetune"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1 // a run failed, or what it read is at fault
+	exitUsage  = 2 // a wrong command line or spec
+)
+
+type cli struct {
+	Train    trainCmd    `cmd:"" help:"Fine-tune a model as a spec says."`
+	Eval     evalCmd     `cmd:"" help:"Measure a run's best model on labelled texts."`
+	Predict  predictCmd  `cmd:"" help:"Classify texts, one JSON object a line."`
+	Tokenize tokenizeCmd `cmd:"" help:"Turn lines of text into token ids, one JSON array a line."`
+	Doctor   doctorCmd   `cmd:"" help:"Tell what this program runs on, and whether it works."`
+	Version  versionCmd  `cmd:"" help:"Print the versions."`
+}
+
+// streams are what commands read and write.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr})
+	stop()
+	os.Exit(code)
+}
+
+// exit carries the code with which kong wants to leave, as after --help.
+type exit int
+
+// run is the program; it gives the exit code.
+func run(ctx context.Context, args []string, s streams) (code int) {
+	defer func() {
+		switch p := recover().(type) {
+		case nil:
+		case exit:
+			code = int(p)
+		default:
+			panic(p)
+		}
+	}()
+	var c cli
+	parser, err := kong.New(&c, kong.Name("thaw"), kong.Description("Fine-tune pre-trained networks, on libtorch."),
+		kong.Writers(s.out, s.err), kong.Exit(func(code int) { panic(exit(code)) }), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(s))
+	if err != nil {
+		panic(err)
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	parsed, err := parser.Parse(args)
+	if err != nil {
+		fmt.Fprintf(s.err, "thaw: %v\n", err)
+		return exitUsage
+	}
+	err = parsed.Run()
+	if err == nil {
+		return exitOK
+	}
+	var spec *finetune.SpecError
+	var specs finetune.SpecErrors
+	var usage usageError
+	switch {
+	case errors.As(err, &spec), errors.As(err, &specs), errors.As(err, &usage):
+		fmt.Fprintf(s.err, "%v\n", err)
+		return exitUsage
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintln(s.err, "thaw: stopped")
+	default:
+		fmt.Fprintf(s.err, "thaw: %v\n", err)
+	}
+	return exitFailed
+}
+
+// usageError is a command line that cannot be followed.
+type usageError struct{ msg string }
+
+func (e usageError) Error() string { return "thaw: " + e.msg }

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"strings"
+
+	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/finetune/terminal"
+	"github.com/thaw-ml/thaw/text"
+)
+
+type trainCmd struct {
+	Spec      string   `arg:"" help:"The spec, a YAML file." type:"path"`
+	Overrides []string `arg:"" optional:"" name:"key=value" help:"Keys of the spec to set otherwise, as in seed=2 phases[0].lr=1e-4."`
+}
+
+func (c *trainCmd) Run(ctx context.Context, s streams) error {
+	spec, err := finetune.ReadSpec(c.Spec, c.Overrides...)
+	if err != nil {
+		return err
+	}
+	if spec.Out == "" {
+		name := strings.TrimSuffix(filepath.Base(c.Spec), filepath.Ext(c.Spec))
+		spec.Out = finetune.NextFolder("runs", name)
+	}
+	view := terminal.New(s.out, spec)
+	view.Greet()
+	task, err := text.Prepare(&spec)
+	if err != nil {
+		return err
+	}
+	defer task.Model.Close()
+	for _, line := range task.Describe() {
+		view.Note(line[0], line[1])
+	}
+	result, err := finetune.Run(ctx, spec, task.Model, task.Train, task.Test, view)
+	view.Close()
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	view.Finish(result)
+	return nil
+}

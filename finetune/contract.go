@@ -1,0 +1,60 @@
+package finetune
+
+import (
+	"fmt"
+	"strings"
+)
+
+// contract is the promise that frozen parameters do not move and trained ones do.
+type contract struct {
+	plan    *Plan
+	digests map[string]uint64
+}
+
+func takeContract(plan *Plan) *contract {
+	c := &contract{plan, map[string]uint64{}}
+	for _, p := range plan.each {
+		c.digests[p.Name] = p.Tensor.Digest()
+	}
+	return c
+}
+
+// check fails when the promise was broken.
+func (c *contract) check() error {
+	var moved, stuck []string
+	for _, p := range c.plan.each {
+		same := p.Tensor.Digest() == c.digests[p.Name]
+		switch {
+		case same && p.trained:
+			stuck = append(stuck, p.Name)
+		case !same && !p.trained:
+			moved = append(moved, p.Name)
+		}
+	}
+	if moved != nil {
+		return fmt.Errorf("frozen parameters moved: %s; this is a defect of the model's code or of Thaw", strings.Join(moved, ", "))
+	}
+	if stuck != nil {
+		return fmt.Errorf("parameters that should train never moved: %s; is their learning rate too small, or do they not take part in the loss?", strings.Join(stuck, ", "))
+	}
+	return nil
+}
+
+// checkGradients fails when a parameter that should train got no gradient from the first step.
+func (c *contract) checkGradients() error {
+	var without []string
+	for _, p := range c.plan.each {
+		if !p.trained {
+			continue
+		}
+		g := p.Tensor.Grad()
+		if !g.Defined() {
+			without = append(without, p.Name)
+		}
+		g.Close()
+	}
+	if without != nil {
+		return fmt.Errorf("parameters that should train got no gradient: %s", strings.Join(without, ", "))
+	}
+	return nil
+}

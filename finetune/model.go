@@ -1,0 +1,48 @@
+// Package finetune fine-tunes pre-trained networks: it reads a [Spec], makes a [Plan] of what is frozen and what is
+// trained, runs the frozen stages once and keeps their output, drives the training loop, and leaves a run folder.
+//
+// It knows nothing of images or texts: a network is a [Model] cut into stages, data is a [Dataset] of batches.
+package finetune
+
+import "github.com/thaw-ml/thaw/torch"
+
+// Stage is one of the parts that a model runs one after the other.
+type Stage struct {
+	Name   string // as a spec names it: "layer.4"
+	Module any    // whose parameters belong to the stage, see package nn
+	Prefix string // of the module's keys in the whole model, with its dot
+}
+
+// Model is a network that can be fine-tuned on batches of type B. The last stage is its head.
+type Model[B Samples] interface {
+	// Stages lists the cut points in the order they run. Together they hold every parameter.
+	Stages() []Stage
+	// Forward runs the stages from (included) to to (not included) on x, the output of the stage before; x is undefined
+	// for the first stage, which reads the batch. A stage's output has the samples along its first dimension.
+	Forward(b B, x torch.Tensor, from, to int) torch.Tensor
+	// Loss makes a tensor without dimensions of the head's output. smoothing is the share of the target that is spread
+	// over all classes.
+	Loss(b B, output torch.Tensor, smoothing float64) torch.Tensor
+	// SaveConfig writes what belongs beside the weights to read them again.
+	SaveConfig(folder string) error
+}
+
+// Samples is what a model takes at once.
+type Samples interface {
+	Size() int      // samples
+	Indices() []int // their positions in the data set
+	// Lengths tells, for samples that are padded to the longest of the batch, how much along the second dimension of a
+	// stage's output is the sample's own. nil: nothing is padded.
+	Lengths() []int
+	Labels() []int // classes
+}
+
+// Dataset is a list of samples that batches are made of.
+type Dataset[B Samples] interface {
+	Len() int
+	// Length of a sample along the dimension that is padded; 1 where none is.
+	Length(i int) int
+	// Batch makes a batch of samples. It may be called from another goroutine than the model, one call at a time.
+	Batch(indices []int) (B, error)
+	Classes() []string
+}

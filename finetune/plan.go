@@ -1,0 +1,211 @@
+package finetune
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/nn"
+	"github.com/thaw-ml/thaw/torch/optim"
+)
+
+// Plan is what a phase will do, known before anything runs.
+type Plan struct {
+	Phase  Phase
+	Stages []StagePlan
+	// Prefix is the number of leading stages in which nothing is trained: they run without autograd.
+	Prefix int
+	// Cached says that the prefix runs once a sample and its output is kept, CacheBytes of it.
+	Cached     bool
+	CacheBytes int64
+	Steps      int // of the whole phase
+	Batches    int // an epoch
+	Rows       int // of the training data
+}
+
+// StagePlan is what becomes of a stage.
+type StagePlan struct {
+	Name    string
+	Trained bool // something in it is
+	Params  int  // elements
+	Moving  int  // elements that are trained
+	LR      float64
+	params  []planned
+}
+
+// planned is a parameter of a stage.
+type planned struct {
+	torch.Named
+	trained bool
+}
+
+// newPlan reads a phase's selection as trained and frozen stages.
+func newPlan(phase Phase, stages []Stage) (*Plan, error) {
+	names := make([]string, len(stages))
+	for i, s := range stages {
+		names[i] = s.Name
+	}
+	trained, patterns, err := phase.Train.Resolve(names)
+	if err != nil {
+		return nil, err
+	}
+	plan := &Plan{Phase: phase}
+	matched := make([]bool, len(patterns))
+	for i, s := range stages {
+		sp := StagePlan{Name: s.Name, LR: phase.rate(i, len(stages))}
+		for key, p := range nn.Params(s.Module) {
+			on := trained[i]
+			for j, pattern := range patterns {
+				if MatchParameter(pattern, s.Prefix+key) {
+					on, matched[j] = true, true
+				}
+			}
+			sp.Params += p.Numel()
+			if on {
+				sp.Moving += p.Numel()
+			}
+			sp.params = append(sp.params, planned{torch.Named{Name: s.Prefix + key, Tensor: p}, on})
+		}
+		sp.Trained = sp.Moving > 0
+		plan.Stages = append(plan.Stages, sp)
+	}
+	for j, ok := range matched {
+		if !ok {
+			return nil, fmt.Errorf("no parameter matches %q; they are named like %s", patterns[j], plan.exampleName())
+		}
+	}
+	for plan.Prefix < len(plan.Stages) && !plan.Stages[plan.Prefix].Trained {
+		plan.Prefix++
+	}
+	if plan.Prefix == len(plan.Stages) {
+		return nil, fmt.Errorf("nothing is trained")
+	}
+	return plan, nil
+}
+
+// rate is the highest learning rate of stage i of n, the head being the last.
+func (p Phase) rate(i, n int) float64 {
+	if i == n-1 {
+		return p.HeadLR
+	}
+	return p.LR * math.Pow(p.LayerDecay, float64(n-2-i))
+}
+
+func (p *Plan) exampleName() string {
+	for i := len(p.Stages) - 1; i >= 0; i-- {
+		if params := p.Stages[i].params; len(params) > 0 {
+			return params[0].Name
+		}
+	}
+	return "nothing"
+}
+
+// each gives every parameter of the model, in the order of the stages.
+func (p *Plan) each(yield func(stage StagePlan, param planned) bool) {
+	for _, s := range p.Stages {
+		for _, param := range s.params {
+			if !yield(s, param) {
+				return
+			}
+		}
+	}
+}
+
+// apply sets which parameters record gradients.
+func (p *Plan) apply() {
+	for _, param := range p.each {
+		param.Tensor.RequiresGrad_(param.trained)
+		param.Tensor.ZeroGrad()
+	}
+}
+
+// groups makes the optimiser's parameter groups: a stage each, biases and norms apart, which are not decayed
+// (transformers' Trainer and BERT's optimization.py).
+func (p *Plan) groups(decay float64) []*optim.Group {
+	var out []*optim.Group
+	for _, s := range p.Stages {
+		decayed := &optim.Group{Name: s.Name, LR: s.LR, WeightDecay: decay}
+		plain := &optim.Group{Name: s.Name + " biases and norms", LR: s.LR}
+		for _, param := range s.params {
+			switch {
+			case !param.trained:
+			case param.Tensor.Dim() > 1:
+				decayed.Params = append(decayed.Params, param.Tensor)
+			default:
+				plain.Params = append(plain.Params, param.Tensor)
+			}
+		}
+		for _, g := range []*optim.Group{decayed, plain} {
+			if len(g.Params) > 0 {
+				out = append(out, g)
+			}
+		}
+	}
+	return out
+}
+
+// trained lists the parameters that are trained.
+func (p *Plan) trained() []torch.Tensor {
+	var out []torch.Tensor
+	for _, param := range p.each {
+		if param.trained {
+			out = append(out, param.Tensor)
+		}
+	}
+	return out
+}
+
+// String is the plan as the program prints it.
+func (p *Plan) String() string {
+	var b strings.Builder
+	for i := 0; i < len(p.Stages); {
+		// A run of stages that are alike.
+		j := i + 1
+		for j < len(p.Stages)-1 && p.Stages[j].Trained == p.Stages[i].Trained && (p.Phase.LayerDecay == 1 || !p.Stages[j].Trained) {
+			j++
+		}
+		s, params, moving := p.Stages[i], 0, 0
+		for _, t := range p.Stages[i:j] {
+			params, moving = params+t.Params, moving+t.Moving
+		}
+		name := s.Name
+		if j > i+1 {
+			name += " ... " + p.Stages[j-1].Name
+		}
+		fmt.Fprintf(&b, "%-24s ", name)
+		switch {
+		case !s.Trained && j <= p.Prefix && p.Cached:
+			fmt.Fprintf(&b, "frozen   %6s   run once, kept: %s in memory", count(params), byteSize(p.CacheBytes))
+		case !s.Trained:
+			fmt.Fprintf(&b, "frozen   %6s", count(params))
+		case moving < params:
+			fmt.Fprintf(&b, "trained  %6s   of %s, lr %.3g", count(moving), count(params), s.LR)
+		default:
+			fmt.Fprintf(&b, "trained  %6s   lr %.3g", count(moving), s.LR)
+		}
+		b.WriteByte('\n')
+		i = j
+	}
+	fmt.Fprintf(&b, "%d steps in %d epochs of %d batches", p.Steps, p.Phase.Epochs, p.Batches)
+	return b.String()
+}
+
+// count writes a number of parameters: 3.6M.
+func count(n int) string {
+	switch {
+	case n >= 1e6:
+		return fmt.Sprintf("%.1fM", float64(n)/1e6)
+	case n >= 1e3:
+		return fmt.Sprintf("%.1fk", float64(n)/1e3)
+	}
+	return fmt.Sprint(n)
+}
+
+// byteSize writes a size: 365 MB, 1.4 GB.
+func byteSize(n int64) string {
+	if n >= 1e9 {
+		return fmt.Sprintf("%.1f GB", float64(n)/1e9)
+	}
+	return fmt.Sprintf("%.0f MB", math.Ceil(float64(n)/1e6))
+}

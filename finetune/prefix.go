@@ -1,0 +1,88 @@
+package finetune
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+)
+
+// planCache decides whether the frozen stages' output is kept, and says how large that will be.
+func (r *run[B]) planCache(plan *Plan) error {
+	if plan.Prefix == 0 || r.spec.Cache == "off" {
+		return nil
+	}
+	shortest := r.trainSet.sorted()[0][:1]
+	b, err := r.train.Batch(shortest)
+	if err != nil {
+		return err
+	}
+	row := int64(4)
+	for _, n := range rowShape(r.model, b, plan.Prefix) {
+		row *= int64(n)
+	}
+	for _, s := range []sampler{r.trainSet, r.testSet} {
+		for _, n := range s.lengths {
+			plan.CacheBytes += int64(n) * row
+		}
+	}
+	// What is left must do for the trained stages' activations: half of the memory is a careful share.
+	if free := availableMemory(); free > 0 && plan.CacheBytes > free/2 {
+		r.report.Note("warning", fmt.Sprintf("the frozen stages' output is %s and %s of memory are free: it is not kept, the stages run at every step",
+			byteSize(plan.CacheBytes), byteSize(free)))
+		return nil
+	}
+	plan.Cached = true
+	return nil
+}
+
+// fillCaches runs the frozen stages on all rows, where the plan keeps their output.
+func (r *run[B]) fillCaches(ctx context.Context, plan *Plan) (train, test *cache[B], err error) {
+	if !plan.Cached {
+		return nil, nil, nil
+	}
+	began := time.Now()
+	defer func() { r.result.Seconds.Prefix += time.Since(began).Seconds() }()
+	r.report.Begin("prefix", r.train.Len()+r.test.Len())
+	samples := 0
+	done := func(n int) {
+		samples += n
+		r.report.Advance(samples, 0)
+	}
+	if train, err = fillCache(ctx, r.model, r.train, plan.Prefix, r.trainSet.sorted(), done); err != nil {
+		return nil, nil, err
+	}
+	if r.test.Len() > 0 {
+		if test, err = fillCache(ctx, r.model, r.test, plan.Prefix, r.testSet.sorted(), done); err != nil {
+			train.Close()
+			return nil, nil, err
+		}
+	}
+	r.report.End(nil)
+	return train, test, nil
+}
+
+// availableMemory is what the machine can give without swapping, in bytes; 0 where it does not say.
+func availableMemory() int64 { return 1024 * procField("/proc/meminfo", "MemAvailable:") }
+
+// peakResident is the most memory that the process ever held, in bytes.
+func peakResident() int64 { return 1024 * procField("/proc/self/status", "VmHWM:") }
+
+// procField reads a number in kB from one of Linux's status files.
+func procField(path, name string) int64 {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if rest, ok := strings.CutPrefix(lines.Text(), name); ok {
+			var n int64
+			fmt.Sscan(rest, &n)
+			return n
+		}
+	}
+	return 0
+}

@@ -1,0 +1,267 @@
+package finetune
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"time"
+
+	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/nn"
+	"github.com/thaw-ml/thaw/torch/optim"
+)
+
+// Result is what a run came to.
+type Result struct {
+	Folder     string    `json:"folder"`
+	Before     Metrics   `json:"before"` // with the new head, untrained
+	Best       Metrics   `json:"best"`
+	BestEpoch  int       `json:"best_epoch"` // counted from 1 over all phases
+	Last       Metrics   `json:"last"`
+	Epochs     []Epoch   `json:"epochs"`
+	Seconds    Seconds   `json:"seconds"`
+	Throughput float64   `json:"samples_per_second"` // of the training steps
+	PeakBytes  int64     `json:"peak_memory_bytes"`  // resident, of the whole process
+	Seed       uint64    `json:"seed"`
+	Versions   *Versions `json:"versions"`
+}
+
+// Epoch is a pass over the training rows.
+type Epoch struct {
+	Phase     int     `json:"phase"` // counted from 1
+	Epoch     int     `json:"epoch"` // counted from 1 over all phases
+	TrainLoss float64 `json:"train_loss"`
+	Seconds   float64 `json:"seconds"`
+	Test      Metrics `json:"test"`
+}
+
+// Seconds is where a run's time went.
+type Seconds struct {
+	Prefix   float64 `json:"prefix"` // running the frozen stages once
+	Train    float64 `json:"train"`
+	Evaluate float64 `json:"evaluate"`
+	Total    float64 `json:"total"` // with reading and writing the weights
+}
+
+// run is the state of a Run.
+type run[B Samples] struct {
+	spec     Spec
+	model    Model[B]
+	train    Dataset[B]
+	test     Dataset[B]
+	report   Reporter
+	folder   *folder
+	result   Result
+	trainSet sampler
+	testSet  sampler
+}
+
+// Run fine-tunes model on train as spec says, evaluates it on test after every epoch, and leaves a run folder. test may
+// be empty; then the last epoch counts as the best. A nil report watches in silence. The model is changed in place: at
+// the end it holds the last weights.
+func Run[B Samples](ctx context.Context, spec Spec, model Model[B], train, test Dataset[B], report Reporter) (_ *Result, err error) {
+	began := time.Now()
+	if report == nil {
+		report = silent{}
+	}
+	if spec, err = spec.Resolved(); err != nil {
+		return nil, err
+	}
+	if err := checkDevice(&spec); err != nil {
+		return nil, err
+	}
+	if train.Len() == 0 {
+		return nil, errors.New("there is nothing to train on: the training data has no rows")
+	}
+	// Every phase is planned before the first runs, so that a wrong name in the last one costs nothing.
+	for i, phase := range spec.Phases {
+		if _, err := newPlan(phase, model.Stages()); err != nil {
+			return nil, spec.Errorf(fmt.Sprintf("phases[%d].train", i), "%v", err)
+		}
+	}
+	r := &run[B]{spec: spec, model: model, train: train, test: test, report: report}
+	if r.folder, err = createFolder(&r.spec); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			r.folder.abandon(err)
+		}
+	}()
+	if spec.Threads > 0 {
+		torch.SetNumThreads(spec.Threads)
+	}
+	torch.ManualSeed(spec.Seed)
+	r.trainSet = newSampler(train, spec.Batch.Size, spec.Batch.Tokens)
+	r.testSet = newSampler(test, spec.Batch.EvalSize, 0)
+	if err := model.SaveConfig(r.folder.weights()); err != nil {
+		return nil, fmt.Errorf("writing the model's config: %w", err)
+	}
+	failure := torch.Try(func() {
+		for i := range spec.Phases {
+			if err = r.phase(ctx, i); err != nil {
+				return
+			}
+		}
+	})
+	if err = errors.Join(err, failure); err != nil {
+		return nil, err
+	}
+	return r.finish(began)
+}
+
+// phase trains one phase: frozen stages once, then epochs of steps on the others.
+func (r *run[B]) phase(ctx context.Context, number int) error {
+	phase := r.spec.Phases[number]
+	plan, err := newPlan(phase, r.model.Stages())
+	if err != nil {
+		return err
+	}
+	plan.Rows = r.train.Len()
+	plan.Batches = len(r.trainSet.sorted())
+	plan.Steps = plan.Batches * phase.Epochs
+	if err := r.planCache(plan); err != nil {
+		return err
+	}
+	r.report.Planned(number, plan)
+	if err := r.folder.writePlan(number, plan); err != nil {
+		return err
+	}
+	plan.apply()
+	defer nn.RequireGrad(everything[B]{r.model}.modules(), false)
+	promise := takeContract(plan)
+
+	trainCache, testCache, err := r.fillCaches(ctx, plan)
+	if err != nil {
+		return err
+	}
+	defer trainCache.Close()
+	defer testCache.Close()
+
+	if number == 0 && r.test.Len() > 0 {
+		if r.result.Before, err = r.evaluate(ctx, "before", plan, testCache); err != nil {
+			return err
+		}
+	}
+	optimizer := newOptimizer(r.spec.Optimizer, plan)
+	defer optimizer.Close()
+	schedule, err := optim.NewSchedule(phase.Schedule, *phase.WarmUp, plan.Steps)
+	if err != nil {
+		return err
+	}
+	t := &trainer[B]{run: r, plan: plan, cache: trainCache, promise: promise, optimizer: optimizer, schedule: schedule, params: plan.trained()}
+	for _, g := range optimizer.Groups() {
+		t.top = append(t.top, g.LR)
+	}
+	for range phase.Epochs {
+		if err := r.epoch(ctx, number, t, testCache); err != nil {
+			return err
+		}
+	}
+	if err := promise.check(); err != nil {
+		return err
+	}
+	r.report.Note("check", "frozen tensors unchanged · every trained tensor moved")
+	return nil
+}
+
+// epoch trains on every row once, evaluates, and saves the weights.
+func (r *run[B]) epoch(ctx context.Context, phase int, t *trainer[B], testCache *cache[B]) error {
+	number := len(r.result.Epochs) + 1
+	began := time.Now()
+	r.report.Begin(fmt.Sprintf("epoch %d", number), r.train.Len())
+	loss, err := t.epoch(ctx, r.trainSet.shuffled(r.spec.Seed, number))
+	if err != nil {
+		return fmt.Errorf("epoch %d: %w", number, err)
+	}
+	e := Epoch{Phase: phase + 1, Epoch: number, TrainLoss: loss, Seconds: time.Since(began).Seconds()}
+	r.result.Seconds.Train += e.Seconds
+	if r.test.Len() > 0 {
+		if e.Test, err = r.evaluate(ctx, "", t.plan, testCache); err != nil {
+			return err
+		}
+		r.report.End(&e.Test)
+	} else {
+		r.report.End(nil)
+	}
+	r.result.Epochs = append(r.result.Epochs, e)
+	r.result.Last = e.Test
+	if best := r.test.Len() == 0 || number == 1 || e.Test.Accuracy > r.result.Best.Accuracy; best {
+		r.result.Best, r.result.BestEpoch = e.Test, number
+		if err := r.folder.saveWeights("best", r.state()); err != nil {
+			return err
+		}
+	}
+	return r.folder.writeMetrics(r.result.Epochs)
+}
+
+// finish writes the last weights and the summary.
+func (r *run[B]) finish(began time.Time) (*Result, error) {
+	if err := r.folder.saveWeights("last", r.state()); err != nil {
+		return nil, err
+	}
+	res := &r.result
+	res.Folder, res.Seed, res.Versions = r.folder.path, r.spec.Seed, currentVersions()
+	res.PeakBytes = peakResident()
+	res.Seconds.Total = time.Since(began).Seconds()
+	if res.Seconds.Train > 0 {
+		res.Throughput = float64(r.train.Len()*len(res.Epochs)) / res.Seconds.Train
+	}
+	return res, r.folder.writeSummary(res)
+}
+
+// state is all that a checkpoint of the model holds.
+func (r *run[B]) state() []torch.Named {
+	var out []torch.Named
+	for _, s := range r.model.Stages() {
+		for _, n := range nn.State(s.Module) {
+			out = append(out, torch.Named{Name: s.Prefix + n.Name, Tensor: n.Tensor})
+		}
+	}
+	return out
+}
+
+// everything views a model's stages as one module.
+type everything[B Samples] struct{ model Model[B] }
+
+func (e everything[B]) modules() []any {
+	var out []any
+	for _, s := range e.model.Stages() {
+		out = append(out, s.Module)
+	}
+	return out
+}
+
+func newOptimizer(o Optimizer, plan *Plan) optim.Optimizer {
+	groups := plan.groups(*o.WeightDecay)
+	if o.Name == "sgd" {
+		return optim.NewSGD(optim.SGDOptions{Momentum: *o.Momentum, Nesterov: o.Nesterov}, groups...)
+	}
+	return optim.NewAdamW(optim.AdamWOptions{Beta1: o.Betas[0], Beta2: o.Betas[1], Eps: o.Eps}, groups...)
+}
+
+// checkDevice makes "auto" a device and a precision.
+func checkDevice(s *Spec) error {
+	if s.Device == "auto" {
+		s.Device = "cpu"
+	}
+	if s.Device != "cpu" {
+		return s.Errorf("device", "%s: this program has no CUDA kernels; runs are on the CPU for now (device: cpu)", s.Device)
+	}
+	if s.Precision == "auto" {
+		s.Precision = "float32"
+	}
+	return nil
+}
+
+// withPrecision runs f with autocast where the spec asks for it.
+func (r *run[B]) withPrecision(f func()) {
+	if r.spec.Precision == "bfloat16" {
+		torch.Autocast(torch.BFloat16, f)
+		return
+	}
+	f()
+}
+
+var errNotFinite = errors.New("the loss is not a finite number: a lower learning rate, or clip_norm, may help")

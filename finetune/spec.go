@@ -1,0 +1,169 @@
+package finetune
+
+import (
+	"reflect"
+	"slices"
+)
+
+// Spec is everything that a fine-tuning run depends on. A YAML file says it, and a run folder keeps
+// it as it was resolved: with every default filled in and every path absolute.
+//
+// A field that is nil, or zero where zero is no possible value, takes its default. ParseSpec, ReadSpec
+// and Resolved check the rules below. A file must name model, head.classes, data.train,
+// data.columns.text, data.columns.label and phases; a Spec made in Go needs phases alone, for Run is
+// handed the model and the data.
+type Spec struct {
+	Model   string  `yaml:"model,omitempty"`   // a folder with config.json, the weights and the tokenizer
+	Weights string  `yaml:"weights,omitempty"` // a weights file in place of the folder's
+	Head    Head    `yaml:"head"`
+	Data    Data    `yaml:"data"`
+	Phases  []Phase `yaml:"phases"` // one after the other; at least one
+
+	Batch     Batch     `yaml:"batch"`
+	Optimizer Optimizer `yaml:"optimizer"`
+
+	// ClipNorm is the largest Euclidean norm of all gradients together; larger ones are scaled down
+	// to it. 0 is off. The default, 1, is that of BERT's optimization.py and of transformers'
+	// TrainingArguments.max_grad_norm.
+	ClipNorm *float64 `yaml:"clip_norm"`
+	// LabelSmoothing, in [0, 1), is the share of the target that is spread over all classes
+	// (Szegedy et al. 2015). 0 is off, and the default.
+	LabelSmoothing float64 `yaml:"label_smoothing"`
+
+	// Precision of the matrix products: "float32", "bfloat16", or "auto", the default: bfloat16 on a
+	// GPU that has it, float32 elsewhere.
+	Precision string `yaml:"precision"`
+	// Device: "cpu", "cuda", "cuda:1", or "auto", the default: the first GPU, if one is linked and
+	// found.
+	Device  string `yaml:"device"`
+	Threads int    `yaml:"threads"` // of the CPU; 0, the default, is all of them
+	// Cache says what becomes of the output of the frozen stages: "auto", the default, keeps it where
+	// that is possible, "off" computes it anew in every epoch.
+	Cache string `yaml:"cache"`
+	Seed  uint64 `yaml:"seed"` // of the split, the new head, the order of the rows and dropout
+	// Out is the run folder to make. Empty: the caller of Run chooses one.
+	Out string `yaml:"out,omitempty"`
+
+	source *source // where each key was given; nil for a Spec made in Go
+}
+
+// Head is the classifier that replaces the checkpoint's own.
+type Head struct {
+	Classes []string `yaml:"classes,omitempty"` // two or more labels; the order is that of the logits
+	// Pooling makes one vector of a text's tokens: "cls" takes the first one (Devlin et al. 2018),
+	// and is the default; "mean" averages those that are no padding (Reimers and Gurevych 2019).
+	Pooling string `yaml:"pooling"`
+	// Dropout before the classifier, in [0, 1). nil is the model's own, as its config.json says.
+	Dropout *float64 `yaml:"dropout,omitempty"`
+}
+
+// Data names the texts.
+type Data struct {
+	Train   string  `yaml:"train,omitempty"` // a file: .csv, .tsv or .jsonl, also with .gz
+	Columns Columns `yaml:"columns,omitempty"`
+	// Test is what to evaluate on: a share of the training file ("0.1"), every so many rows of it
+	// ("every 10": rows 0, 10, 20, ...), or a file. Empty: nothing is evaluated.
+	Test string `yaml:"test,omitempty"`
+	// MaxLength is where a text is cut, in tokens with the special ones. The default, 128, is
+	// max_seq_length of BERT's run_classifier.py.
+	MaxLength int `yaml:"max_length"`
+}
+
+// Columns names the columns of the data files.
+type Columns struct {
+	Text  string `yaml:"text,omitempty"`
+	Pair  string `yaml:"pair,omitempty"` // the second text of a pair; empty for single texts
+	Label string `yaml:"label,omitempty"`
+}
+
+// Phase is a stretch of training with one set of layers thawed.
+type Phase struct {
+	Train  Selection `yaml:"train"`
+	Epochs int       `yaml:"epochs"` // passes over the training rows, 1 or more
+	LR     float64   `yaml:"lr"`     // the highest learning rate of the stage just below the head
+	// HeadLR is the highest learning rate of the head. The default is 10 times LR, as in Caffe's
+	// fine-tuning of CaffeNet for Flickr style (lr_mult 10 on the new layer), and LR itself in a
+	// phase that trains nothing but the head.
+	HeadLR float64 `yaml:"head_lr"`
+	// LayerDecay, in (0, 1], multiplies the learning rate once for each stage further down: the
+	// stage just below the head has LR, the next LR*LayerDecay (Howard and Ruder 2018; Clark et al.
+	// 2020 fine-tune at 0.8 and 0.9). The default is 1: one rate for all, as Devlin et al. 2018.
+	LayerDecay float64 `yaml:"layer_decay"`
+	// WarmUp, in [0, 1), is the share of the phase's steps in which the learning rate rises from 0.
+	// The default is 0.1, warmup_proportion of BERT's run_classifier.py; for "one-cycle" it is 0.3,
+	// pct_start of torch.optim.lr_scheduler.OneCycleLR.
+	WarmUp *float64 `yaml:"warm_up"`
+	// Schedule of the learning rate after the warm-up: "linear" to 0, the default (BERT's
+	// optimization.py, and TrainingArguments.lr_scheduler_type), "cosine" to 0, "constant", or
+	// "one-cycle" (Smith and Topin 2017).
+	Schedule string `yaml:"schedule"`
+}
+
+// Batch says how many rows go through the model together.
+type Batch struct {
+	Size int `yaml:"size"` // rows of a training batch at most; the default is 32 (Devlin et al. 2018, A.3)
+	// Tokens is the budget of a training batch, padding counted: rows times the longest row is at
+	// most this. 0, the default, is no budget.
+	Tokens int `yaml:"tokens"`
+	// EvalSize is the rows of a batch in evaluation at most. The default is twice Size: without a
+	// gradient less is kept.
+	EvalSize int `yaml:"eval_size"`
+}
+
+// Optimizer says how gradients move the weights.
+type Optimizer struct {
+	Name string `yaml:"name"` // "adamw", the default, or "sgd"
+	// WeightDecay is decoupled from the gradient in adamw (Loshchilov and Hutter 2017), where the
+	// default is 0.01 (BERT's run_classifier.py, torch.optim.AdamW), and added to it in sgd, where
+	// the default is 1e-4 (He et al. 2015).
+	WeightDecay *float64 `yaml:"weight_decay"`
+	// Betas, in [0, 1) and (0, 1), are the decay rates of adamw's two averages. The default is 0.9
+	// and 0.999 (Kingma and Ba 2014, TrainingArguments, torch).
+	Betas [2]float64 `yaml:"betas,omitempty"`
+	// Eps keeps adamw from dividing by 0. The default is 1e-8 (Kingma and Ba 2014,
+	// TrainingArguments, torch; BERT's own optimization.py has 1e-6).
+	Eps float64 `yaml:"eps,omitempty"`
+	// Momentum of sgd, in [0, 1). The default is 0.9 (He et al. 2015).
+	Momentum *float64 `yaml:"momentum,omitempty"`
+	Nesterov bool     `yaml:"nesterov,omitempty"` // sgd's momentum in Nesterov's form
+}
+
+// Equal reports whether two specs say the same, wherever it was said.
+func (s Spec) Equal(other Spec) bool {
+	s.source, other.source = nil, nil
+	return reflect.DeepEqual(s, other)
+}
+
+// Resolved fills in what is left out, makes every path absolute and checks all values. Paths are
+// relative to the working folder. The error is SpecErrors, with all that was found wrong. s is not
+// changed, and shares nothing with the result. A resolved Spec resolves to itself.
+func (s Spec) Resolved() (Spec, error) {
+	s = s.clone()
+	f := newFaults(s.source)
+	s.resolve(f)
+	if err := f.err(); err != nil {
+		return Spec{}, err
+	}
+	return s, nil
+}
+
+func (s Spec) clone() Spec {
+	s.Head.Classes = slices.Clone(s.Head.Classes)
+	s.Head.Dropout = clonePointer(s.Head.Dropout)
+	s.ClipNorm = clonePointer(s.ClipNorm)
+	s.Optimizer.WeightDecay = clonePointer(s.Optimizer.WeightDecay)
+	s.Optimizer.Momentum = clonePointer(s.Optimizer.Momentum)
+	s.Phases = slices.Clone(s.Phases)
+	for i := range s.Phases {
+		s.Phases[i].Train = slices.Clone(s.Phases[i].Train)
+		s.Phases[i].WarmUp = clonePointer(s.Phases[i].WarmUp)
+	}
+	return s
+}
+
+func clonePointer(p *float64) *float64 {
+	if p == nil {
+		return nil
+	}
+	return new(*p)
+}

@@ -1,0 +1,158 @@
+// Package terminal shows a run on a terminal, or, where the output is a file or a pipe, as plain lines.
+package terminal
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+	"golang.org/x/term"
+
+	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/torch"
+)
+
+// View is a finetune.Reporter that writes for people.
+type View struct {
+	out      io.Writer
+	spec     finetune.Spec
+	live     bool // a terminal: bars are drawn
+	bars     *mpb.Progress
+	bar      *mpb.Bar
+	task     string
+	total    int
+	samples  int
+	loss     atomic.Uint64 // bits; the bar reads it from its own goroutine
+	began    time.Time
+	warnings []string
+}
+
+// New makes a view of a run of spec that writes to out.
+func New(out io.Writer, spec finetune.Spec) *View {
+	f, isFile := out.(*os.File)
+	return &View{out: out, spec: spec, live: isFile && term.IsTerminal(int(f.Fd()))}
+}
+
+// Greet prints what runs.
+func (v *View) Greet() {
+	threads := v.spec.Threads
+	if threads == 0 {
+		threads = torch.NumThreads()
+	}
+	fmt.Fprintf(v.out, "thaw %s · libtorch %s · cpu (%d threads)\n\n", finetune.Version, torch.Version(), threads)
+}
+
+// Note prints a line about a subject.
+func (v *View) Note(subject, text string) {
+	if v.bar != nil { // below the bar, when that is done
+		v.warnings = append(v.warnings, fmt.Sprintf("%-9s %s", subject, text))
+		return
+	}
+	fmt.Fprintf(v.out, "%-9s %s\n", subject, text)
+}
+
+// Planned prints a phase's plan.
+func (v *View) Planned(phase int, plan *finetune.Plan) {
+	subject := "plan"
+	if len(v.spec.Phases) > 1 {
+		subject = fmt.Sprintf("phase %d", phase+1)
+	}
+	for _, line := range strings.Split(plan.String(), "\n") {
+		fmt.Fprintf(v.out, "%-9s %s\n", subject, line)
+		subject = ""
+	}
+	fmt.Fprintln(v.out)
+}
+
+// Begin starts a bar.
+func (v *View) Begin(task string, samples int) {
+	v.task, v.total, v.samples, v.began = task, samples, 0, time.Now()
+	v.loss.Store(0)
+	if !v.live {
+		return
+	}
+	v.bars = mpb.New(mpb.WithOutput(v.out), mpb.WithWidth(24), mpb.WithRefreshRate(200*time.Millisecond))
+	v.bar = v.bars.New(int64(samples), mpb.BarStyle().Lbound("").Filler("█").Tip("█").Padding("░").Rbound(""),
+		mpb.BarRemoveOnComplete(),
+		mpb.PrependDecorators(decor.Name(fmt.Sprintf("%-9s ", task))),
+		mpb.AppendDecorators(decor.Any(func(s decor.Statistics) string { return v.status(int(s.Current)) })))
+}
+
+// status is what stands behind a bar.
+func (v *View) status(samples int) string {
+	spent := time.Since(v.began).Seconds()
+	rate := float64(samples) / max(spent, 1e-3)
+	s := fmt.Sprintf(" %d/%d", samples, v.total)
+	if loss := math.Float64frombits(v.loss.Load()); loss > 0 {
+		s += fmt.Sprintf("  loss %.3f", loss)
+	}
+	s += fmt.Sprintf("  %.0f/s", rate)
+	if left := float64(v.total-samples) / max(rate, 1e-3); samples > 0 && samples < v.total {
+		s += "  eta " + duration(left)
+	}
+	return s + fmt.Sprintf("  %.1f GB", float64(torch.Stats().Bytes)/1e9)
+}
+
+// Advance moves the bar.
+func (v *View) Advance(samples int, loss float64) {
+	v.samples = samples
+	v.loss.Store(math.Float64bits(loss))
+	if v.bar != nil {
+		v.bar.SetCurrent(int64(samples))
+	}
+}
+
+// End replaces the bar with a line that stays.
+func (v *View) End(m *finetune.Metrics) {
+	spent := time.Since(v.began).Seconds()
+	v.closeBar()
+	line := fmt.Sprintf("%-9s %6d rows", v.task, v.samples)
+	if loss := math.Float64frombits(v.loss.Load()); loss > 0 {
+		line += fmt.Sprintf("  loss %.3f", loss)
+	}
+	line += fmt.Sprintf("  %.0f/s  %s", float64(v.samples)/max(spent, 1e-3), duration(spent))
+	if m != nil {
+		line += fmt.Sprintf("  accuracy %.4f  f1 %.4f", m.Accuracy, m.MacroF1)
+	}
+	fmt.Fprintln(v.out, line)
+	for _, w := range v.warnings {
+		fmt.Fprintln(v.out, w)
+	}
+	v.warnings = nil
+}
+
+func (v *View) closeBar() {
+	if v.bar == nil {
+		return
+	}
+	v.bar.Abort(true)
+	v.bars.Wait()
+	v.bar = nil
+}
+
+// Close removes a bar that a failed run left.
+func (v *View) Close() { v.closeBar() }
+
+// Finish prints what the run came to.
+func (v *View) Finish(r *finetune.Result) {
+	if r.Best.Rows > 0 {
+		v.Note("best", fmt.Sprintf("accuracy %.4f  f1 %.4f  at epoch %d (before: %.4f)", r.Best.Accuracy, r.Best.MacroF1, r.BestEpoch, r.Before.Accuracy))
+	}
+	v.Note("time", fmt.Sprintf("frozen stages %s · training %s · evaluation %s · peak memory %.2f GB",
+		duration(r.Seconds.Prefix), duration(r.Seconds.Train), duration(r.Seconds.Evaluate), float64(r.PeakBytes)/1e9))
+	v.Note("run", r.Folder)
+}
+
+// duration writes seconds as people do: 41s, 2m40s.
+func duration(seconds float64) string {
+	if seconds < 10 {
+		return fmt.Sprintf("%.1fs", seconds)
+	}
+	return (time.Duration(seconds+0.5) * time.Second).String()
+}

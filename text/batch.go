@@ -1,0 +1,75 @@
+package text
+
+import (
+	"math"
+
+	"github.com/thaw-ml/thaw/torch"
+)
+
+// Batch is a number of tokenised texts, padded to the longest.
+type Batch struct {
+	Index  []int   // the samples' positions in their data set
+	Length []int   // of each sample, in tokens
+	Class  []int   // of each sample; empty where labels are not known
+	IDs    []int64 // [N, T], padded
+	Types  []int64 // [N, T], or nil where all are segment 0
+	T      int     // the longest sample's tokens
+}
+
+// Size is the number of texts.
+func (b *Batch) Size() int { return len(b.Length) }
+
+// Indices are the samples' positions in their data set.
+func (b *Batch) Indices() []int { return b.Index }
+
+// Lengths are the texts' tokens: rows of a stage's output beyond them are padding.
+func (b *Batch) Lengths() []int { return b.Length }
+
+// Labels are the texts' classes.
+func (b *Batch) Labels() []int { return b.Class }
+
+func (b *Batch) ids() torch.Tensor { return torch.FromSlice(b.IDs, b.Size(), b.T) }
+
+func (b *Batch) types() torch.Tensor {
+	if b.Types == nil {
+		return torch.Tensor{}
+	}
+	return torch.FromSlice(b.Types, b.Size(), b.T)
+}
+
+// padded reports whether any text is shorter than the longest.
+func (b *Batch) padded() bool {
+	for _, n := range b.Length {
+		if n < b.T {
+			return true
+		}
+	}
+	return false
+}
+
+// attentionMask is what is added to the attention scores, [N, 1, 1, T]; undefined where nothing is padded.
+func (b *Batch) attentionMask() torch.Tensor {
+	if !b.padded() {
+		return torch.Tensor{}
+	}
+	mask := make([]float32, b.Size()*b.T)
+	for i, n := range b.Length {
+		for j := n; j < b.T; j++ {
+			mask[i*b.T+j] = float32(math.Inf(-1))
+		}
+	}
+	return torch.FromSlice(mask, b.Size(), 1, 1, b.T)
+}
+
+// meanWeights is 1/length for tokens and 0 for padding, [N, 1, T]: a batched product with it is the mean over tokens.
+func (b *Batch) meanWeights() torch.Tensor {
+	w := make([]float32, b.Size()*b.T)
+	for i, n := range b.Length {
+		for j := range n {
+			w[i*b.T+j] = 1 / float32(n)
+		}
+	}
+	return torch.FromSlice(w, b.Size(), 1, b.T)
+}
+
+func (b *Batch) labels() torch.Tensor { return torch.FromSlice(b.Class) }

@@ -1,0 +1,165 @@
+package text
+
+import (
+	"math"
+
+	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/nn"
+)
+
+// Bert is the encoder of Devlin et al. 2018; fields are named as transformers' BertModel keys.
+type Bert struct {
+	Embeddings *BertEmbeddings `torch:"embeddings"`
+	Encoder    *BertEncoder    `torch:"encoder"`
+	Pooler     *BertPooler     `torch:"pooler"` // nil where the head does not use it
+}
+
+// BertEmbeddings adds up word, position and segment.
+type BertEmbeddings struct {
+	Word      *nn.Embedding `torch:"word_embeddings"`
+	Position  *nn.Embedding `torch:"position_embeddings"`
+	TokenType *nn.Embedding `torch:"token_type_embeddings"`
+	LayerNorm *nn.LayerNorm `torch:"LayerNorm"`
+	Dropout   *nn.Dropout   `torch:""`
+}
+
+// BertEncoder is the stack of layers.
+type BertEncoder struct {
+	Layer []*BertLayer `torch:"layer"`
+}
+
+// BertLayer is self-attention and a feed-forward network, each with a residual and a norm behind it.
+type BertLayer struct {
+	Attention    *BertAttention    `torch:"attention"`
+	Intermediate *BertIntermediate `torch:"intermediate"`
+	Output       *BertOutput       `torch:"output"`
+}
+
+// BertAttention is multi-head self-attention.
+type BertAttention struct {
+	Self   *BertSelfAttention `torch:"self"`
+	Output *BertOutput        `torch:"output"`
+}
+
+// BertSelfAttention holds the projections to queries, keys and values.
+type BertSelfAttention struct {
+	Query   *nn.Linear  `torch:"query"`
+	Key     *nn.Linear  `torch:"key"`
+	Value   *nn.Linear  `torch:"value"`
+	Dropout *nn.Dropout `torch:""`
+	heads   int
+}
+
+// BertIntermediate widens.
+type BertIntermediate struct {
+	Dense      *nn.Linear `torch:"dense"`
+	activation func(torch.Tensor) torch.Tensor
+}
+
+// BertOutput projects back, and adds and normalises.
+type BertOutput struct {
+	Dense     *nn.Linear    `torch:"dense"`
+	LayerNorm *nn.LayerNorm `torch:"LayerNorm"`
+	Dropout   *nn.Dropout   `torch:""`
+}
+
+// BertPooler is tanh of a projection of the first token.
+type BertPooler struct {
+	Dense *nn.Linear `torch:"dense"`
+}
+
+// newBert makes a model with memory but no values, to be loaded.
+func newBert(c Config, pooler bool) (*Bert, error) {
+	activation, err := nn.Activation(c.HiddenAct)
+	if err != nil {
+		return nil, err
+	}
+	h := c.HiddenSize
+	norm := func() *nn.LayerNorm {
+		return &nn.LayerNorm{Weight: nn.Empty(h), Bias: nn.Empty(h), Eps: c.LayerNormEps}
+	}
+	output := func(in int) *BertOutput {
+		return &BertOutput{nn.EmptyLinear(in, h), norm(), &nn.Dropout{P: c.HiddenDropoutProb}}
+	}
+	b := &Bert{
+		Embeddings: &BertEmbeddings{
+			nn.EmptyEmbedding(c.VocabSize, h), nn.EmptyEmbedding(c.MaxPositionEmbeddings, h),
+			nn.EmptyEmbedding(c.TypeVocabSize, h), norm(), &nn.Dropout{P: c.HiddenDropoutProb},
+		},
+		Encoder: &BertEncoder{},
+	}
+	b.Embeddings.Word.Padding = c.PadTokenID
+	for range c.NumHiddenLayers {
+		self := &BertSelfAttention{
+			nn.EmptyLinear(h, h), nn.EmptyLinear(h, h), nn.EmptyLinear(h, h),
+			&nn.Dropout{P: c.AttentionDropoutProb}, c.NumAttentionHeads,
+		}
+		b.Encoder.Layer = append(b.Encoder.Layer, &BertLayer{
+			&BertAttention{self, output(h)},
+			&BertIntermediate{nn.EmptyLinear(h, c.IntermediateSize), activation},
+			output(c.IntermediateSize),
+		})
+	}
+	if pooler {
+		b.Pooler = &BertPooler{nn.EmptyLinear(h, h)}
+	}
+	return b, nil
+}
+
+// Forward maps ids and segments [N, T] (int64) to [N, T, hidden].
+func (e *BertEmbeddings) Forward(ids, types torch.Tensor) torch.Tensor {
+	positions := e.Position.Weight.Narrow(0, 0, ids.Size(1)) // [T, hidden]
+	x := e.Word.Forward(ids)
+	if types.Defined() {
+		x = x.Add(e.TokenType.Forward(types))
+	} else {
+		x = x.Add(e.TokenType.Weight.Select(0, 0)) // all of segment 0
+	}
+	return e.Dropout.Forward(e.LayerNorm.Forward(x.Add(positions)))
+}
+
+// Forward maps [N, T, hidden] to [N, T, hidden]. mask is added to the attention scores, [N, 1, 1, T] with 0 for tokens
+// and -Inf for padding, or undefined where there is no padding.
+func (l *BertLayer) Forward(x, mask torch.Tensor) torch.Tensor {
+	y := l.Attention.Output.Forward(l.Attention.Self.Forward(x, mask), x)
+	return l.Output.Forward(l.Intermediate.Forward(y), y)
+}
+
+// Forward maps [N, T, hidden] to [N, T, hidden].
+func (a *BertSelfAttention) Forward(x, mask torch.Tensor) torch.Tensor {
+	shape := x.Shape()
+	n, t, h := shape[0], shape[1], shape[2]
+	split := func(y torch.Tensor) torch.Tensor { // [N, heads, T, hidden/heads]
+		return y.View(n, t, a.heads, h/a.heads).Transpose(1, 2)
+	}
+	q, k, v := split(a.Query.Forward(x)), split(a.Key.Forward(x)), split(a.Value.Forward(x))
+	return a.attend(q, k, v, mask).Transpose(1, 2).Reshape(n, t, h)
+}
+
+// attend is softmax(q k^T / sqrt(d) + mask) v. libtorch's fused CPU kernel cannot drop, so with dropout the steps stand
+// here one by one, the mask in place.
+func (a *BertSelfAttention) attend(q, k, v, mask torch.Tensor) torch.Tensor {
+	if !a.Dropout.Training() {
+		return torch.ScaledDotProductAttention(q, k, v, mask, 0, false)
+	}
+	scores := q.MulScalar(1 / math.Sqrt(float64(q.Size(-1)))).MatMul(k.Transpose(2, 3)) // [N, heads, T, T]
+	if mask.Defined() {
+		scores = scores.Add(mask)
+	}
+	return a.Dropout.Forward(scores.Softmax(-1)).MatMul(v)
+}
+
+// Forward maps [N, T, hidden] to [N, T, intermediate].
+func (i *BertIntermediate) Forward(x torch.Tensor) torch.Tensor {
+	return i.activation(i.Dense.Forward(x))
+}
+
+// Forward maps [N, T, in] to [N, T, hidden]; residual is what is added.
+func (o *BertOutput) Forward(x, residual torch.Tensor) torch.Tensor {
+	return o.LayerNorm.Forward(o.Dropout.Forward(o.Dense.Forward(x)).Add(residual))
+}
+
+// Forward maps [N, T, hidden] to [N, hidden].
+func (p *BertPooler) Forward(x torch.Tensor) torch.Tensor {
+	return p.Dense.Forward(x.Select(1, 0)).Tanh()
+}

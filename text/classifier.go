@@ -1,0 +1,109 @@
+package text
+
+import (
+	"fmt"
+
+	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/text/tokenizer"
+	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/nn"
+)
+
+// Pooling says how a text's tokens become one vector.
+type Pooling string
+
+// The ways of pooling.
+const (
+	CLS  Pooling = "cls"  // the pooler's projection of the first token, as BertForSequenceClassification
+	Mean Pooling = "mean" // the mean over the text's tokens, as sentence-transformers
+)
+
+// Head is the new part of a classifier.
+type Head struct {
+	Classes []string
+	Pooling Pooling
+	Dropout *float64 // before the last layer; nil: the model's own
+}
+
+// Classifier is a BERT with a head, keys as in transformers' BertForSequenceClassification.
+type Classifier struct {
+	Bert    *Bert       `torch:"bert"`
+	Dropout *nn.Dropout `torch:""`
+	Linear  *nn.Linear  `torch:"classifier"` // [classes, hidden]
+
+	Config    Config
+	Tokenizer *tokenizer.Tokenizer
+	Classes   []string
+	Report    nn.LoadReport // how the weights met the model
+	Source    string        // the weights' file
+}
+
+// Stages are the embeddings, the layers, and the head.
+func (c *Classifier) Stages() []finetune.Stage {
+	stages := []finetune.Stage{{Name: "embeddings", Module: c.Bert.Embeddings, Prefix: "bert.embeddings."}}
+	for i, layer := range c.Bert.Encoder.Layer {
+		stages = append(stages, finetune.Stage{
+			Name: fmt.Sprintf("layer.%d", i), Module: layer, Prefix: fmt.Sprintf("bert.encoder.layer.%d.", i),
+		})
+	}
+	return append(stages, finetune.Stage{Name: "head", Module: &head{c.Bert.Pooler, c.Dropout, c.Linear}})
+}
+
+// head views what is behind the last layer as one module.
+type head struct {
+	Pooler  *BertPooler `torch:"bert.pooler"`
+	Dropout *nn.Dropout `torch:""`
+	Linear  *nn.Linear  `torch:"classifier"`
+}
+
+// Forward runs the stages from (included) to to (not included). x is the output of the stage before, [N, T, hidden],
+// undefined for stage 0; the head gives logits [N, classes].
+func (c *Classifier) Forward(b *Batch, x torch.Tensor, from, to int) torch.Tensor {
+	layers := c.Bert.Encoder.Layer
+	var mask torch.Tensor
+	if from <= len(layers) && to > 1 {
+		mask = b.attentionMask()
+	}
+	for stage := from; stage < to; stage++ {
+		switch {
+		case stage == 0:
+			x = c.Bert.Embeddings.Forward(b.ids(), b.types())
+		case stage <= len(layers):
+			x = layers[stage-1].Forward(x, mask)
+		default:
+			x = c.classify(b, x)
+		}
+	}
+	return x
+}
+
+func (c *Classifier) classify(b *Batch, x torch.Tensor) torch.Tensor {
+	if c.Bert.Pooler != nil {
+		x = c.Bert.Pooler.Forward(x)
+	} else {
+		x = b.meanWeights().BMM(x).Squeeze() // [N, hidden], or [hidden] for one text
+		x = x.View(b.Size(), -1)
+	}
+	return c.Linear.Forward(c.Dropout.Forward(x))
+}
+
+// Loss is the mean cross-entropy of logits [N, classes].
+func (c *Classifier) Loss(b *Batch, logits torch.Tensor, smoothing float64) torch.Tensor {
+	return nn.CrossEntropy(logits, b.labels(), smoothing)
+}
+
+// Logits runs the whole model.
+func (c *Classifier) Logits(b *Batch) torch.Tensor {
+	return c.Forward(b, torch.Tensor{}, 0, len(c.Bert.Encoder.Layer)+2)
+}
+
+// SaveConfig writes what belongs beside the weights: config.json and the tokenizer's files.
+func (c *Classifier) SaveConfig(folder string) error {
+	if err := c.Config.write(folder); err != nil {
+		return err
+	}
+	return c.Tokenizer.Save(folder)
+}
+
+// Close frees the model.
+func (c *Classifier) Close() { nn.Close(c) }

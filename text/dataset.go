@@ -1,0 +1,86 @@
+package text
+
+import (
+	"fmt"
+
+	"github.com/thaw-ml/thaw/text/corpus"
+	"github.com/thaw-ml/thaw/text/tokenizer"
+)
+
+// Dataset is a table of labelled texts, tokenised.
+type Dataset struct {
+	ids     [][]int64
+	types   [][]int64 // nil where there are no pairs
+	labels  []int
+	classes []string
+	pad     int64
+	Cut     int // texts that were longer than the model takes and were cut
+}
+
+// NewDataset tokenises a table. maxLength is where a text is cut, special tokens counted; classes are the labels by class
+// number, and nil leaves the labels unread.
+func NewDataset(table *corpus.Table, tok *tokenizer.Tokenizer, classes []string, maxLength, pad int) (*Dataset, error) {
+	d := &Dataset{classes: classes, pad: int64(pad)}
+	if classes != nil {
+		labels, err := table.Indices(classes)
+		if err != nil {
+			return nil, err
+		}
+		d.labels = labels
+	}
+	var all []int64 // one piece of memory for all single texts
+	for _, row := range table.Rows {
+		if table.Columns.Pair != "" {
+			e, err := tok.EncodePair(row.Text, row.Pair, tokenizer.Options{MaxLength: maxLength})
+			if err != nil {
+				return nil, fmt.Errorf("%s:%d: %w", table.Path, row.Line, err)
+			}
+			d.ids, d.types = append(d.ids, e.IDs), append(d.types, e.TypeIDs)
+			continue
+		}
+		start := len(all)
+		all = tok.AppendIDs(all, row.Text, maxLength)
+		d.ids = append(d.ids, all[start:len(all):len(all)])
+	}
+	for _, ids := range d.ids {
+		if len(ids) == maxLength {
+			d.Cut++
+		}
+	}
+	return d, nil
+}
+
+// Len is the number of texts.
+func (d *Dataset) Len() int { return len(d.ids) }
+
+// Length is a text's number of tokens.
+func (d *Dataset) Length(i int) int { return len(d.ids[i]) }
+
+// Classes are the labels by class number.
+func (d *Dataset) Classes() []string { return d.classes }
+
+// Batch pads texts to the longest of them.
+func (d *Dataset) Batch(indices []int) (*Batch, error) {
+	b := &Batch{Index: indices}
+	for _, i := range indices {
+		b.Length = append(b.Length, len(d.ids[i]))
+		b.T = max(b.T, len(d.ids[i]))
+		if d.labels != nil {
+			b.Class = append(b.Class, d.labels[i])
+		}
+	}
+	b.IDs = make([]int64, len(indices)*b.T)
+	if d.types != nil {
+		b.Types = make([]int64, len(indices)*b.T)
+	}
+	for k, i := range indices {
+		row := b.IDs[k*b.T : (k+1)*b.T]
+		for j := copy(row, d.ids[i]); j < len(row); j++ {
+			row[j] = d.pad
+		}
+		if d.types != nil {
+			copy(b.Types[k*b.T:], d.types[i])
+		}
+	}
+	return b, nil
+}

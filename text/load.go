@@ -1,0 +1,141 @@
+package text
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/thaw-ml/thaw/text/tokenizer"
+	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/nn"
+)
+
+// LoadClassifier loads a pre-trained BERT from a folder as transformers saves it (config.json, model.safetensors,
+// tokenizer.json or vocab.txt) and gives it a new head, drawn from N(0, initializer_range) with the seed. weights names
+// a file to read in place of the folder's; "" reads the folder's.
+func LoadClassifier(folder, weights string, head Head, seed uint64) (*Classifier, error) {
+	if len(head.Classes) < 2 {
+		return nil, fmt.Errorf("a head with %d classes: give two or more", len(head.Classes))
+	}
+	config, err := ReadConfig(filepath.Join(folder, "config.json"))
+	if err != nil {
+		return nil, err
+	}
+	config = config.withClasses(head.Classes, head)
+	return load(folder, weights, config, func(c *Classifier) nn.LoadOptions {
+		g := torch.NewGenerator(seed)
+		c.Linear.Weight.Normal_(0, config.InitializerRange, g)
+		c.Linear.Bias.Zero_()
+		if c.Bert.Pooler != nil { // for checkpoints without one
+			c.Bert.Pooler.Dense.Weight.Normal_(0, config.InitializerRange, g)
+			c.Bert.Pooler.Dense.Bias.Zero_()
+		}
+		return nn.LoadOptions{
+			Rename: func(key string) (string, bool) {
+				name, keep := canonical(key)
+				ours := strings.HasPrefix(name, "bert.") && (c.Bert.Pooler != nil || !strings.HasPrefix(name, "bert.pooler."))
+				return name, keep && ours
+			},
+			Optional: func(key string) bool {
+				return strings.HasPrefix(key, "classifier.") || strings.HasPrefix(key, "bert.pooler.")
+			},
+		}
+	})
+}
+
+// OpenClassifier loads a classifier with its head, as SaveConfig and transformers' BertForSequenceClassification save it.
+func OpenClassifier(folder, weights string) (*Classifier, error) {
+	config, err := ReadConfig(filepath.Join(folder, "config.json"))
+	if err != nil {
+		return nil, err
+	}
+	if len(config.Classes()) < 2 {
+		return nil, fmt.Errorf("%s names no classes (id2label): it is no classifier's", filepath.Join(folder, "config.json"))
+	}
+	if config.Pooling == "" {
+		config.Pooling = CLS
+	}
+	return load(folder, weights, config, func(*Classifier) nn.LoadOptions {
+		return nn.LoadOptions{Rename: canonical}
+	})
+}
+
+// load makes the model, lets prepare draw what is new, and reads the weights.
+func load(folder, weights string, config Config, prepare func(*Classifier) nn.LoadOptions) (_ *Classifier, err error) {
+	if weights == "" {
+		if weights, err = findWeights(folder); err != nil {
+			return nil, err
+		}
+	}
+	if config.Pooling != CLS && config.Pooling != Mean {
+		return nil, fmt.Errorf("no pooling is named %q: write cls or mean", config.Pooling)
+	}
+	tok, err := tokenizer.Load(folder)
+	if err != nil {
+		return nil, err
+	}
+	if tok.VocabSize() > config.VocabSize {
+		return nil, fmt.Errorf("%s: the tokenizer has %d tokens, the model's vocab_size is %d", folder, tok.VocabSize(), config.VocabSize)
+	}
+	checkpoint, err := torch.OpenCheckpoint(weights)
+	if err != nil {
+		return nil, err
+	}
+	defer checkpoint.Close()
+	bert, err := newBert(config, config.Pooling == CLS)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(folder, "config.json"), err)
+	}
+	dropout := config.HiddenDropoutProb
+	if config.ClassifierDropout != nil {
+		dropout = *config.ClassifierDropout
+	}
+	classes := config.Classes()
+	c := &Classifier{
+		Bert: bert, Dropout: &nn.Dropout{P: dropout}, Linear: nn.EmptyLinear(config.HiddenSize, len(classes)),
+		Config: config, Tokenizer: tok, Classes: classes, Source: weights,
+	}
+	if c.Report, err = nn.Load(c, checkpoint, prepare(c)); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// canonical gives BertForSequenceClassification's name for a key of any layout that is met: with or without `bert.`,
+// TensorFlow's gamma and beta. Heads of pre-training and saved position numbers are passed over.
+func canonical(key string) (string, bool) {
+	if strings.HasPrefix(key, "cls.") || strings.HasSuffix(key, "position_ids") {
+		return "", false
+	}
+	key = strings.TrimPrefix(key, "model.")
+	for _, part := range []string{"embeddings.", "encoder.", "pooler."} {
+		if strings.HasPrefix(key, part) {
+			key = "bert." + key
+		}
+	}
+	if k, ok := strings.CutSuffix(key, ".gamma"); ok {
+		key = k + ".weight"
+	}
+	if k, ok := strings.CutSuffix(key, ".beta"); ok {
+		key = k + ".bias"
+	}
+	return key, true
+}
+
+// findWeights looks for the weights in a model's folder.
+func findWeights(folder string) (string, error) {
+	names := []string{"model.safetensors", "model.safetensors.index.json", "best.safetensors"}
+	for _, name := range names {
+		path := filepath.Join(folder, name)
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+	}
+	return "", fmt.Errorf("%s has no weights: looked for %s", folder, strings.Join(names, ", "))
+}

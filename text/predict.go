@@ -1,0 +1,96 @@
+package text
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/text/corpus"
+	"github.com/thaw-ml/thaw/torch"
+)
+
+// Prediction is what a classifier says of a text.
+type Prediction struct {
+	Input  string             `json:"input"`
+	Label  string             `json:"label"`
+	Scores map[string]float64 `json:"scores"` // softmax of the logits, by class
+	Logits []float32          `json:"logits"` // in the order of the classes
+}
+
+// Predict classifies texts, batchSize at a time, those of like length together. A text is cut where it was in training.
+func (c *Classifier) Predict(texts []string, batchSize int) ([]Prediction, error) {
+	limit := c.Config.MaxLength
+	if limit == 0 {
+		limit = c.Config.MaxPositionEmbeddings
+	}
+	table := &corpus.Table{}
+	for _, t := range texts {
+		table.Rows = append(table.Rows, corpus.Row{Text: t})
+	}
+	data, err := NewDataset(table, c.Tokenizer, nil, limit, c.Config.PadTokenID)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Prediction, len(texts))
+	err = torch.Try(func() {
+		for _, group := range finetune.SortedBatches(data, batchSize) {
+			b, _ := data.Batch(group)
+			torch.Scoped(func() { torch.Inference(func() { c.fill(out, texts, b) }) })
+		}
+	})
+	return out, err
+}
+
+// fill writes the predictions for a batch.
+func (c *Classifier) fill(out []Prediction, texts []string, b *Batch) {
+	logits := c.Logits(b)
+	scores := torch.ToSlice[float64](logits.To(torch.Float64).Softmax(1))
+	raw := torch.ToSlice[float32](logits)
+	n := len(c.Classes)
+	for k, i := range b.Index {
+		p := Prediction{Input: texts[i], Scores: map[string]float64{}, Logits: raw[k*n : (k+1)*n]}
+		best := 0
+		for j, class := range c.Classes {
+			p.Scores[class] = scores[k*n+j]
+			if p.Logits[j] > p.Logits[best] {
+				best = j
+			}
+		}
+		p.Label = c.Classes[best]
+		out[i] = p
+	}
+}
+
+// RunWeights is the folder inside a run folder that OpenClassifier reads.
+func RunWeights(run string) string { return filepath.Join(run, "weights") }
+
+// OpenRun opens a run's best model and the rows that it is measured on: those of file, or the run's own test rows.
+func OpenRun(run, file string) (*Classifier, *Dataset, error) {
+	spec, err := finetune.ReadSpec(filepath.Join(run, "spec.yaml"))
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s is no run folder: %w", run, err)
+	}
+	var table *corpus.Table
+	if file != "" {
+		columns := spec.Data.Columns
+		table, err = corpus.Open(file, corpus.Columns{Text: columns.Text, Pair: columns.Pair, Label: columns.Label})
+	} else {
+		_, table, err = openData(&spec)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(table.Rows) == 0 {
+		return nil, nil, fmt.Errorf("%s has no test rows: name a file with --data", run)
+	}
+	model, err := OpenClassifier(RunWeights(run), "")
+	if err != nil {
+		return nil, nil, err
+	}
+	data, err := NewDataset(table, model.Tokenizer, model.Classes, spec.Data.MaxLength, model.Config.PadTokenID)
+	if err != nil {
+		model.Close()
+		return nil, nil, err
+	}
+	return model, data, nil
+}

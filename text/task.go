@@ -1,0 +1,146 @@
+package text
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/text/corpus"
+	"github.com/thaw-ml/thaw/text/tokenizer"
+	"github.com/thaw-ml/thaw/torch/nn"
+)
+
+// Task is what a spec asks for, read and ready to run.
+type Task struct {
+	Model       *Classifier
+	Train, Test *Dataset
+	// What is worth telling of the data.
+	MedianTokens int
+	Duplicates   int // test rows whose text is among the training rows
+	NotUTF8      int // rows with bytes that are not UTF-8, kept with the replacement character
+	FirstNotUTF8 string
+	Empty        int // rows without text, kept
+}
+
+// Prepare checks all that a spec names, then reads the data and loads the model. spec must be resolved.
+func Prepare(spec *finetune.Spec) (*Task, error) {
+	if err := spec.CheckPaths(); err != nil {
+		return nil, err
+	}
+	config, err := ReadConfig(filepath.Join(spec.Model, "config.json"))
+	if err != nil {
+		return nil, err
+	}
+	if spec.Data.MaxLength > config.MaxPositionEmbeddings {
+		return nil, spec.Errorf("data.max_length", "%d is more than the %d positions of the model", spec.Data.MaxLength, config.MaxPositionEmbeddings)
+	}
+	for i, phase := range spec.Phases {
+		if _, _, err := phase.Train.Resolve(config.stageNames()); err != nil {
+			return nil, spec.Errorf(fmt.Sprintf("phases[%d].train", i), "%v", err)
+		}
+	}
+	train, test, err := openData(spec)
+	if err != nil {
+		return nil, err
+	}
+	t := &Task{Duplicates: corpus.Duplicates(train, test)}
+	for _, table := range []*corpus.Table{train, test} {
+		t.Empty += table.Empty
+		if table.InvalidUTF8 > 0 {
+			t.NotUTF8 += table.InvalidUTF8
+			if t.FirstNotUTF8 == "" {
+				t.FirstNotUTF8 = fmt.Sprintf("%s:%d", table.Path, table.FirstInvalid)
+			}
+		}
+	}
+	tok, err := tokenizer.Load(spec.Model)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range []struct {
+		table *corpus.Table
+		data  **Dataset
+	}{{train, &t.Train}, {test, &t.Test}} {
+		if *d.data, err = NewDataset(d.table, tok, spec.Head.Classes, spec.Data.MaxLength, config.PadTokenID); err != nil {
+			return nil, err
+		}
+	}
+	t.MedianTokens = median(t.Train)
+	head := Head{spec.Head.Classes, Pooling(spec.Head.Pooling), spec.Head.Dropout}
+	if t.Model, err = LoadClassifier(spec.Model, spec.Weights, head, spec.Seed); err != nil {
+		return nil, err
+	}
+	t.Model.Config.MaxLength = spec.Data.MaxLength
+	return t, nil
+}
+
+// openData reads the training and the test rows.
+func openData(spec *finetune.Spec) (train, test *corpus.Table, err error) {
+	columns := corpus.Columns{Text: spec.Data.Columns.Text, Pair: spec.Data.Columns.Pair, Label: spec.Data.Columns.Label}
+	all, err := corpus.Open(spec.Data.Train, columns)
+	if err != nil {
+		return nil, nil, err
+	}
+	if file, ok := spec.Data.TestFile(); ok {
+		test, err = corpus.Open(file, columns)
+		return all, test, err
+	}
+	train, test, err = all.Split(spec.Data.Test, spec.Seed)
+	if err != nil {
+		return nil, nil, spec.Errorf("data.test", "%v", err)
+	}
+	return train, test, nil
+}
+
+// stageNames are a classifier's stages, known before the weights are read.
+func (c Config) stageNames() []string {
+	names := []string{"embeddings"}
+	for i := range c.NumHiddenLayers {
+		names = append(names, fmt.Sprintf("layer.%d", i))
+	}
+	return append(names, "head")
+}
+
+func median(d *Dataset) int {
+	if d.Len() == 0 {
+		return 0
+	}
+	lengths := make([]int, d.Len())
+	for i := range lengths {
+		lengths[i] = d.Length(i)
+	}
+	slices.Sort(lengths)
+	return lengths[len(lengths)/2]
+}
+
+// Name says what the model is, for people: "BERT, 6 layers of 384".
+func (c *Classifier) Name() string {
+	return fmt.Sprintf("%s, %d layers of %d", strings.ToUpper(c.Config.ModelType), c.Config.NumHiddenLayers, c.Config.HiddenSize)
+}
+
+// Describe tells what was read, a subject and a line each.
+func (t *Task) Describe() [][2]string {
+	m := t.Model
+	pooled := "the pooled first token"
+	if m.Config.Pooling == Mean {
+		pooled = "mean pooling"
+	}
+	data := fmt.Sprintf("%d train · %d test · median %d tokens · %d test texts also in train", t.Train.Len(), t.Test.Len(), t.MedianTokens, t.Duplicates)
+	if t.NotUTF8 > 0 {
+		data += fmt.Sprintf(" · %d rows not UTF-8", t.NotUTF8)
+	}
+	lines := [][2]string{
+		{"model", fmt.Sprintf("%s  %.1fM parameters  %s", m.Name(), float64(nn.NumParams(m))/1e6, m.Source)},
+		{"head", fmt.Sprintf("new: %d -> %d [%s], %s", m.Config.HiddenSize, len(m.Classes), strings.Join(m.Classes, " "), pooled)},
+		{"data", data},
+	}
+	if t.NotUTF8 > 0 {
+		lines = append(lines, [2]string{"warning", fmt.Sprintf("%d rows have bytes that are not UTF-8 (the first is %s): they are kept, with U+FFFD in their place", t.NotUTF8, t.FirstNotUTF8)})
+	}
+	if t.Empty > 0 {
+		lines = append(lines, [2]string{"warning", fmt.Sprintf("%d rows have no text; they are kept", t.Empty)})
+	}
+	return lines
+}

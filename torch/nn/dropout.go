@@ -1,0 +1,24 @@
+package nn
+
+import "github.com/thaw-ml/thaw/torch"
+
+// Dropout sets elements to 0 with probability P in training and scales the others by 1/(1-P); outside training it does
+// nothing (Srivastava et al. 2014). The masks come from the default generator.
+type Dropout struct {
+	P        float64
+	training bool
+}
+
+// SetTraining says whether Forward drops.
+func (d *Dropout) SetTraining(on bool) { d.training = on }
+
+// Training reports whether Forward drops.
+func (d *Dropout) Training() bool { return d.training && d.P > 0 }
+
+// Forward keeps the shape of x.
+func (d *Dropout) Forward(x torch.Tensor) torch.Tensor {
+	if !d.Training() {
+		return x
+	}
+	return torch.Dropout(x, d.P, true)
+}

@@ -1,0 +1,83 @@
+package torch_test
+
+import "github.com/thaw-ml/thaw/torch"
+
+var reductionCases = map[string]func(x *inputs) any{
+	"Sum":          func(x *inputs) any { return x.T.Sum() },
+	"SumAs":        func(x *inputs) any { return x.A.SumAs(f64) },
+	"SumDim":       func(x *inputs) any { return x.T.SumDim(0, 2) },
+	"SumKeepDim":   func(x *inputs) any { return x.T.SumKeepDim(1) },
+	"Mean":         func(x *inputs) any { return x.A.Mean() },
+	"MeanDim":      func(x *inputs) any { return x.T.MeanDim(0, -1) },
+	"MeanKeepDim":  func(x *inputs) any { return x.T.MeanKeepDim(-1) },
+	"Prod":         func(x *inputs) any { return x.A.Prod() },
+	"ProdDim":      func(x *inputs) any { return x.A.ProdDim(1) },
+	"Std":          func(x *inputs) any { return x.A.Std([]int{1}, 1, true) },
+	"Std/all":      func(x *inputs) any { return x.A.Std(nil, nil, false) },
+	"Var":          func(x *inputs) any { return x.A.Var([]int{0}, 0, false) },
+	"VarMean":      func(x *inputs) any { return two(x.A.VarMean([]int{1}, 1, false)) },
+	"Max":          func(x *inputs) any { return x.A.Max() },
+	"MaxDim":       func(x *inputs) any { return two(x.A.MaxDim(1)) },
+	"MaxKeepDim":   func(x *inputs) any { return two(x.A.MaxKeepDim(0)) },
+	"Min":          func(x *inputs) any { return x.A.Min() },
+	"MinDim":       func(x *inputs) any { return two(x.A.MinDim(1)) },
+	"MinKeepDim":   func(x *inputs) any { return two(x.A.MinKeepDim(0)) },
+	"Amax":         func(x *inputs) any { return x.T.Amax(0, 1) },
+	"AmaxKeepDim":  func(x *inputs) any { return x.T.AmaxKeepDim(-1) },
+	"Amin":         func(x *inputs) any { return x.T.Amin(1) },
+	"Aminmax":      func(x *inputs) any { return two(x.A.Aminmax()) },
+	"Argmax":       func(x *inputs) any { return x.A.Argmax(1) },
+	"Argmin":       func(x *inputs) any { return x.A.Argmin(0) },
+	"ArgmaxAll":    func(x *inputs) any { return x.A.ArgmaxAll() },
+	"Any":          func(x *inputs) any { return x.Mask.Any() },
+	"AnyDim":       func(x *inputs) any { return x.Mask.AnyDim(1) },
+	"All":          func(x *inputs) any { return x.Mask.All() },
+	"AllDim":       func(x *inputs) any { return x.Mask.AllDim(0) },
+	"Norm":         func(x *inputs) any { return x.A.Norm(3) },
+	"NormDim":      func(x *inputs) any { return x.A.NormDim(2, []int{1}) },
+	"VectorNorm":   func(x *inputs) any { return x.A.VectorNorm(1, []int{0}, true) },
+	"LogSumExp":    func(x *inputs) any { return x.A.LogSumExp([]int{1}) },
+	"Cumsum":       func(x *inputs) any { return x.A.Cumsum(1) },
+	"Cumprod":      func(x *inputs) any { return x.A.Cumprod(0) },
+	"Median":       func(x *inputs) any { return x.A.Median() },
+	"Quantile":     func(x *inputs) any { return x.A.Quantile(x.Prob.Select(0, 0), 1) },
+	"Topk":         func(x *inputs) any { return two(x.A.Topk(2, 1, true, true)) },
+	"Sort":         func(x *inputs) any { return two(x.A.Sort(1, true)) },
+	"SortStable":   func(x *inputs) any { return two(x.I.SortStable(true, 1, false)) },
+	"Argsort":      func(x *inputs) any { return x.A.Argsort(0, false) },
+	"KthValue":     func(x *inputs) any { return two(x.A.KthValue(2, 1)) },
+	"CountNonzero": func(x *inputs) any { return x.I.CountNonzero() },
+	"Histc":        func(x *inputs) any { return x.A.Histc(5, -2, 2) },
+	"Diff":         func(x *inputs) any { return x.A.Diff(2, 1) },
+}
+
+var linalgCases = map[string]func(x *inputs) any{
+	"MM":             func(x *inputs) any { return x.A.MM(x.M) },
+	"BMM":            func(x *inputs) any { return x.T.BMM(x.R) },
+	"MatMul":         func(x *inputs) any { return x.T.MatMul(x.M) },
+	"MV":             func(x *inputs) any { return x.A.MV(x.C) },
+	"Dot":            func(x *inputs) any { return x.C.Dot(x.V) },
+	"Outer":          func(x *inputs) any { return x.C.Outer(x.X) },
+	"Addmm":          func(x *inputs) any { return x.A.Addmm(x.B, x.M, 0.5, 2) },
+	"Baddbmm":        func(x *inputs) any { return x.X.Baddbmm(x.T, x.R, 2, 0.5) },
+	"Linear":         func(x *inputs) any { return torch.Linear(x.A, x.W, x.Bias) },
+	"Linear/no bias": func(x *inputs) any { return torch.Linear(x.T, x.W, torch.Tensor{}) },
+	"Einsum":         func(x *inputs) any { return torch.Einsum("bij,kj->bik", outs{x.T, x.W}) },
+	"Cdist":          func(x *inputs) any { return torch.Cdist(x.A, x.W, 2) },
+	"LinalgNorm":     func(x *inputs) any { return x.A.LinalgNorm() },
+	"LinalgInv":      func(x *inputs) any { return torch.LinalgInv(x.M) },
+	"LinalgSolve":    func(x *inputs) any { return torch.LinalgSolve(x.M, x.A.T()) },
+	"LinalgSVD": func(x *inputs) any { // the vectors' signs are free
+		_, s, _ := torch.LinalgSVD(x.A, false)
+		return s
+	},
+	"LinalgQR": func(x *inputs) any { return two(torch.LinalgQR(x.M, "reduced")) },
+	"LinalgEigh": func(x *inputs) any {
+		values, _ := x.S.LinalgEigh()
+		return values
+	},
+	"LinalgDet": func(x *inputs) any { return torch.LinalgDet(x.M) },
+	"Cross":     func(x *inputs) any { return x.X.Cross(x.Y, 0) },
+	"Kron":      func(x *inputs) any { return x.X.Kron(x.C) },
+	"Trace":     func(x *inputs) any { return x.M.Trace() },
+}

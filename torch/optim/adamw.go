@@ -1,0 +1,94 @@
+package optim
+
+import "github.com/thaw-ml/thaw/torch"
+
+// AdamWOptions are AdamW's settings beside the groups'.
+type AdamWOptions struct {
+	Beta1, Beta2 float64 // 0, 0 means 0.9, 0.999
+	Eps          float64 // 0 means 1e-8
+	AMSGrad      bool
+}
+
+// AdamW is Adam with decoupled weight decay (Loshchilov and Hutter 2019), on libtorch's fused kernel.
+type AdamW struct {
+	groups
+	o     AdamWOptions
+	state [][]adamState
+}
+
+type adamState struct{ step, expAvg, expAvgSq, maxExpAvgSq torch.Tensor }
+
+// NewAdamW makes the optimiser; its state is made when a parameter first has a gradient.
+func NewAdamW(o AdamWOptions, g ...*Group) *AdamW {
+	if o.Beta1 == 0 && o.Beta2 == 0 {
+		o.Beta1, o.Beta2 = 0.9, 0.999
+	}
+	if o.Eps == 0 {
+		o.Eps = 1e-8
+	}
+	a := &AdamW{groups: g, o: o}
+	for _, group := range g {
+		a.state = append(a.state, make([]adamState, len(group.Params)))
+	}
+	return a
+}
+
+// Step moves every parameter that has a gradient.
+func (a *AdamW) Step() {
+	torch.Scoped(func() {
+		torch.NoGrad(func() {
+			for i, g := range a.groups {
+				a.stepGroup(g, a.state[i])
+			}
+		})
+	})
+}
+
+func (a *AdamW) stepGroup(g *Group, state []adamState) {
+	at, params, grads := g.withGrad()
+	if len(at) == 0 {
+		return
+	}
+	steps := make([]torch.Tensor, len(at))
+	avgs, avgSqs := make([]torch.Tensor, len(at)), make([]torch.Tensor, len(at))
+	var maxSqs []torch.Tensor
+	for k, i := range at {
+		s := &state[i]
+		if !s.step.Defined() {
+			*s = a.newState(g.Params[i])
+		}
+		steps[k], avgs[k], avgSqs[k] = s.step, s.expAvg, s.expAvgSq
+		if a.o.AMSGrad {
+			maxSqs = append(maxSqs, s.maxExpAvgSq)
+		}
+	}
+	torch.ForeachAddScalar_(steps, 1)
+	torch.FusedAdamW_(params, grads, avgs, avgSqs, maxSqs, steps, g.LR, a.o.Beta1, a.o.Beta2, g.WeightDecay, a.o.Eps,
+		a.o.AMSGrad, false)
+}
+
+func (a *AdamW) newState(p torch.Tensor) adamState {
+	s := adamState{
+		step:     persistent(func() torch.Tensor { return torch.Zeros(torch.Float32, p.Device()) }),
+		expAvg:   persistent(p.ZerosLike),
+		expAvgSq: persistent(p.ZerosLike),
+	}
+	if a.o.AMSGrad {
+		s.maxExpAvgSq = persistent(p.ZerosLike)
+	}
+	return s
+}
+
+// Close frees the optimiser's state.
+func (a *AdamW) Close() {
+	for _, group := range a.state {
+		for i := range group {
+			s := &group[i]
+			s.step.Close()
+			s.expAvg.Close()
+			s.expAvgSq.Close()
+			s.maxExpAvgSq.Close()
+			*s = adamState{}
+		}
+	}
+}
