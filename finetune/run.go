@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 
 	"time"
 
@@ -62,6 +63,9 @@ type run[B Samples] struct {
 // the end it holds the last weights.
 func Run[B Samples](ctx context.Context, spec Spec, model Model[B], train, test Dataset[B], report Reporter) (_ *Result, err error) {
 	began := time.Now()
+	// One thread for the whole run: libtorch keeps a pool of workers, and malloc an arena, for every thread that calls it.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	if report == nil {
 		report = silent{}
 	}

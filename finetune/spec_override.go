@@ -56,7 +56,7 @@ func (d *decoder) override(root **yaml.Node, text string, order int) {
 	here := place{override: o}
 	key, raw, ok := strings.Cut(text, "=")
 	if !ok {
-		d.addAt(here, text, "expected key=value, such as seed=2")
+		d.addAt(here, "", "expected key=value, such as seed=2")
 		return
 	}
 	o.raw = strings.TrimSpace(raw)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 )
@@ -111,8 +112,8 @@ var wrongSpecs = []struct {
 		`reviews.yaml:3: head.classes: a classifier needs two classes or more, found 1`},
 	{"no classes", []edit{{"{classes: [negative, positive], pooling: mean}", "{}"}}, nil,
 		`reviews.yaml:3: head.classes: a classifier needs two classes or more, found 0`},
-	{"same class", []edit{{"classes: [negative, positive]", "classes:\n  - a\n  - 'a'\n  - ''\n "}}, nil,
-		"reviews.yaml:5: head.classes[1]: \"a\" is class 0 already\nreviews.yaml:6: head.classes[2]: a class must not be empty"},
+	{"same class", []edit{{"{classes: [negative, positive], pooling: mean}", "\n  classes:\n  - a\n  - 'a'\n  - ''"}}, nil,
+		"reviews.yaml:6: head.classes[1]: \"a\" is class 0 already\nreviews.yaml:7: head.classes[2]: a class must not be empty"},
 	{"pooling and dropout", []edit{{"pooling: mean", "pooling: max, dropout: 1"}}, nil,
 		"reviews.yaml:3: head.pooling: expected cls, mean, found \"max\"\nreviews.yaml:3: head.dropout: must be from 0 to below 1, found 1"},
 	{"share", []edit{{"test: 0.1", "test: 1.5"}}, nil,
@@ -168,13 +169,25 @@ var wrongSpecs = []struct {
 	{"tab", []edit{{"  train: reviews.tsv", "\ttrain: reviews.tsv"}}, nil,
 		`reviews.yaml:5: found character that cannot start any token`},
 	{"star", []edit{{"train: head", "train: *.bias"}}, nil,
-		`reviews.yaml: `},
+		`reviews.yaml:9: did not find expected alphabetic or numeric character; text that starts with * or & must be quoted, such as "*.bias"`},
+	{"unknown alias", []edit{{"train: head", "train: *bias"}}, nil,
+		`reviews.yaml:9: unknown anchor 'bias' referenced; text that starts with * or & must be quoted, such as "*.bias"`},
+	{"syntax in the first line", []edit{{reviews, "{model: a"}}, nil,
+		`reviews.yaml:1: did not find expected ',' or '}'`},
+	{"dedent", []edit{{"  test: 0.1", " test: 0.1"}}, nil,
+		`reviews.yaml:7: did not find expected key`},
+	{"dedent in a list", []edit{{"  - {train: [top", " x - {train: [top"}}, nil,
+		`reviews.yaml:10: did not find expected key`},
 	{"two documents", []edit{{"seed: 1", "---\nseed: 1"}}, nil,
-		`reviews.yaml:12: a second YAML document starts here; a spec is one`},
+		`reviews.yaml:11: a second YAML document starts here; a spec is one`},
 	{"a list", []edit{{reviews, "\n- a"}}, nil,
 		`reviews.yaml:2: expected keys such as model, data and phases, each with its value, found a list`},
 	{"not UTF-8", []edit{{"seed: 1", "out: \xff"}}, nil,
-		`reviews.yaml: yaml: `},
+		`reviews.yaml:11: byte 0xff is not UTF-8`},
+	{"UTF-16", []edit{{"# a", "\xff\xfe# a"}}, nil,
+		`reviews.yaml: this is UTF-16; save it as UTF-8`},
+	{"control character", []edit{{"seed: 1", "out: a\x00"}}, nil,
+		`reviews.yaml:11: the control character U+0000 is not allowed`},
 	{"empty", []edit{{reviews, ""}}, nil, strings.Join([]string{
 		`reviews.yaml: model: missing: the folder of the pre-trained model`,
 		`reviews.yaml: head.classes: a classifier needs two classes or more, found 0`,
@@ -270,6 +283,11 @@ func FuzzParseSpec(f *testing.F) {
 		f.Add(string(resolved), "optimizer={name: sgd}")
 	}
 	f.Fuzz(func(t *testing.T, text, overrides string) {
+		defer func(t0 time.Time) {
+			if d := time.Since(t0); d > 2*time.Second {
+				os.WriteFile("/tmp/slow", []byte(text+"|||"+overrides+d.String()), 0644)
+			}
+		}(time.Now())
 		s, err := ParseSpec("/specs/reviews.yaml", []byte(text), strings.Split(overrides, "\x00")...)
 		if err != nil {
 			faults, ok := err.(SpecErrors)

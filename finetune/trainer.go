@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"runtime"
 	"time"
 
 	"github.com/thaw-ml/thaw/torch"
@@ -132,6 +133,8 @@ func (r *run[B]) evaluate(ctx context.Context, task string, plan *Plan, c *cache
 
 // Evaluate measures a model on a data set, without a run.
 func Evaluate[B Samples](ctx context.Context, model Model[B], data Dataset[B], batchSize int, report Reporter) (Metrics, error) {
+	runtime.LockOSThread() // as Run
+	defer runtime.UnlockOSThread()
 	if report == nil {
 		report = silent{}
 	}

@@ -115,7 +115,7 @@ func (s *scanner) normalize(rule rule, r rune, origin [2]int) {
 	case kindDrop:
 	case kindMark:
 		class := uint8(rule.payload())
-		if false {
+		if class == 0 {
 			s.order()
 		} else if s.offsets {
 			s.follow(nil, class, true, origin)

@@ -1,0 +1,90 @@
+package optim_test
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/nn"
+	"github.com/thaw-ml/thaw/torch/optim"
+)
+
+type mlp struct {
+	In   *nn.Linear    `torch:"in"`
+	Norm *nn.LayerNorm `torch:"norm"`
+	Drop *nn.Dropout   `torch:""`
+	Out  *nn.Linear    `torch:"out"`
+}
+
+func (m *mlp) Forward(x torch.Tensor) torch.Tensor {
+	return m.Out.Forward(m.Drop.Forward(m.Norm.Forward(m.In.Forward(x).GELU())))
+}
+
+// residentBytes is what the process holds in memory.
+func residentBytes(t testing.TB) int {
+	statm, err := os.ReadFile("/proc/self/statm")
+	require.NoError(t, err)
+	pages, err := strconv.Atoi(strings.Fields(string(statm))[1])
+	require.NoError(t, err)
+	return pages * os.Getpagesize()
+}
+
+// Ten thousand steps of all that a training step has: after the first thousand nothing grows.
+func TestSoak(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	const steps, settled, batch = 10_000, 1_000, 16
+	g := torch.NewGenerator(1)
+	m := &mlp{nn.NewLinear(8, 32, true, g), nn.NewLayerNorm(32, 1e-5), &nn.Dropout{P: 0.1}, nn.NewLinear(32, 3, true, g)}
+	defer nn.Close(m)
+	nn.RequireGrad(m, true)
+	nn.SetTraining(m, true)
+	var params []torch.Tensor
+	for _, p := range nn.Params(m) {
+		params = append(params, p)
+	}
+	optimizer := optim.NewAdamW(optim.AdamWOptions{}, &optim.Group{Params: params[:2], WeightDecay: 0.01}, &optim.Group{Params: params[2:]})
+	defer optimizer.Close()
+	schedule := optim.Cosine(steps/10, steps)
+
+	var first, last float64
+	step := func(i int) (loss float64) {
+		torch.Scoped(func() {
+			x := torch.Randn(g, torch.Float32, torch.CPU, batch, 8)
+			classes := x.Narrow(1, 0, 3).Argmax(-1)
+			l := nn.CrossEntropy(m.Forward(x), classes, 0.1)
+			l.Backward()
+			optim.ClipGradNorm(params, 1)
+			for _, group := range optimizer.Groups() {
+				group.LR = 1e-3 * schedule(i)
+			}
+			optimizer.Step()
+			optimizer.ZeroGrad()
+			loss = l.Item()
+		})
+		return loss
+	}
+	for i := range settled {
+		last = step(i)
+		if i == 0 {
+			first = last
+		}
+	}
+	live, resident := torch.Stats(), residentBytes(t)
+	for i := settled; i < steps; i++ {
+		last = step(i)
+	}
+	after, grown := torch.Stats(), residentBytes(t)-resident
+	assert.Equal(t, live.Tensors, after.Tensors, "live tensors")
+	assert.Equal(t, live.Bytes, after.Bytes, "bytes of live tensors")
+	assert.Equal(t, live.Collected, after.Collected, "tensors that nobody closed")
+	assert.Less(t, grown, 1<<20, "growth of resident memory in bytes")
+	assert.Less(t, last, 0.8*first, "it learns")
+	t.Logf("resident memory grew by %d KB, loss %.3f to %.3f", grown>>10, first, last)
+}
