@@ -185,6 +185,9 @@ func TestLinesAreTheReferences(t *testing.T) {
 }
 
 func TestEveryCodePointIsTheReferences(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a minute under the race detector")
+	}
 	const block = 1024
 	for config, want := range readGolden().CodePoints {
 		tok := configured(t, config)

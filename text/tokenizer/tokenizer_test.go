@@ -41,6 +41,9 @@ func TestManyGoroutines(t *testing.T) {
 // A million characters take about as long for each character as a short text does; what is
 // quadratic anywhere would take minutes.
 func TestMillionCharacters(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a minute under the race detector")
+	}
 	const n = 1_000_000
 	toks := []*Tokenizer{uncased(t), configured(t, "cased"), configured(t, "raw"), withAdded(t)}
 	for _, unit := range []string{"a", "un", "é", "e\u0301", "\u0301", "\U0001d165\u0323", "漢", "각", "!", " ", "[MASK]", "[", "\xff", "the ", "lone", "<left> ", " <right>"} {

@@ -71,7 +71,9 @@ func NewSchedule(name string, warmUp float64, total int) (Schedule, error) {
 	if !(warmUp >= 0 && warmUp <= 1) {
 		return nil, fmt.Errorf("a warm-up of %v: give the share of the steps, from 0 to 1", warmUp)
 	}
-	steps := int(math.Ceil(warmUp * float64(total))) // as transformers' get_warmup_steps
+	// As transformers' get_warmup_steps, but the last step is never part of it: a run of one step, whose warm-up would
+	// start and end at a rate of 0, moves its parameters.
+	steps := min(int(math.Ceil(warmUp*float64(total))), max(0, total-1))
 	switch name {
 	case "linear":
 		return Linear(steps, total), nil

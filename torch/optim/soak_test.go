@@ -1,6 +1,7 @@
 package optim_test
 
 import (
+	"runtime"
 	"os"
 	"strconv"
 	"strings"
@@ -40,6 +41,14 @@ func TestSoak(t *testing.T) {
 		t.Skip("takes seconds")
 	}
 	const steps, settled, batch = 10_000, 1_000, 16
+	if os.Getenv("LOCK") != "" {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+	}
+	if os.Getenv("ONE") != "" {
+		torch.SetNumThreads(1)
+	}
+	torch.ManualSeed(1) // dropout's masks
 	g := torch.NewGenerator(1)
 	m := &mlp{nn.NewLinear(8, 32, true, g), nn.NewLayerNorm(32, 1e-5), &nn.Dropout{P: 0.1}, nn.NewLinear(32, 3, true, g)}
 	defer nn.Close(m)
@@ -78,6 +87,11 @@ func TestSoak(t *testing.T) {
 	}
 	live, resident := torch.Stats(), residentBytes(t)
 	for i := settled; i < steps; i++ {
+		if i%1500 == 0 {
+			var ms runtime.MemStats
+			runtime.ReadMemStats(&ms)
+			t.Log(i, (residentBytes(t)-resident)>>10, ms.HeapSys>>10, ms.HeapInuse>>10, ms.NumGC)
+		}
 		last = step(i)
 	}
 	after, grown := torch.Stats(), residentBytes(t)-resident
