@@ -52,8 +52,8 @@ type BertSelfAttention struct {
 
 // BertIntermediate widens.
 type BertIntermediate struct {
-	Dense      *nn.Linear `torch:"dense"`
-	activation func(torch.Tensor) torch.Tensor
+	Dense      *nn.Linear                      `torch:"dense"`
+	activation func(torch.Tensor) torch.Tensor // nil for GELU, which the layer itself does
 }
 
 // BertOutput projects back, and adds and normalises.
@@ -73,6 +73,9 @@ func newBert(c Config, pooler bool) (*Bert, error) {
 	activation, err := nn.Activation(c.HiddenAct)
 	if err != nil {
 		return nil, err
+	}
+	if c.HiddenAct == "gelu" {
+		activation = nil
 	}
 	h := c.HiddenSize
 	norm := func() *nn.LayerNorm {
@@ -151,6 +154,9 @@ func (a *BertSelfAttention) attend(q, k, v, mask torch.Tensor) torch.Tensor {
 
 // Forward maps [N, T, hidden] to [N, T, intermediate].
 func (i *BertIntermediate) Forward(x torch.Tensor) torch.Tensor {
+	if i.activation == nil {
+		return i.Dense.ForwardGELU(x)
+	}
 	return i.activation(i.Dense.Forward(x))
 }
 

@@ -26,4 +26,9 @@ func NewLinear(in, out int, bias bool, g *torch.Generator) *Linear {
 func EmptyLinear(in, out int) *Linear { return &Linear{Weight: Empty(out, in), Bias: Empty(out)} }
 
 // Forward maps [..., in] to [..., out].
-func (l *Linear) Forward(x torch.Tensor) torch.Tensor { return torch.Linear(x, l.Weight, l.Bias) }
+func (l *Linear) Forward(x torch.Tensor) torch.Tensor { return torch.FastLinear(x, l.Weight, l.Bias) }
+
+// ForwardGELU is GELU (by erf) of Forward.
+func (l *Linear) ForwardGELU(x torch.Tensor) torch.Tensor {
+	return torch.FastLinearGELU(x, l.Weight, l.Bias)
+}

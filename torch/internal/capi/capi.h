@@ -104,6 +104,11 @@ char *thaw_tensor_grad_fn(thaw_tensor t, char **name);
 // t takes over the data of src (same shape and dtype not required), as `t.data = src` does in Python.
 char *thaw_tensor_set_data(thaw_tensor t, thaw_tensor src);
 
+// ---- linear: x weight^T + bias, and GELU over it where gelu is not 0; weight is [N, K], bias may be 0 ----
+
+char *thaw_linear(thaw_tensor x, thaw_tensor weight, thaw_tensor bias, int32_t gelu, thaw_tensor *out,
+                  int32_t *scope);
+
 // ---- guard: state of the calling thread ----
 
 int32_t thaw_grad_mode(void);

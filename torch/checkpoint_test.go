@@ -1,0 +1,128 @@
+package torch_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/torchtest"
+)
+
+const checkpointGolden = "testdata/checkpoint.safetensors"
+
+// checkpointTensors are testdata/checkpoint.py's.
+func checkpointTensors() []torch.Named {
+	var tensors []torch.Named
+	base := torch.FromSlice([]int{0, 1, 2, 3, 4, 100}, 2, 3)
+	for _, d := range torch.DTypes {
+		tensors = append(tensors, torch.Named{Name: "layer." + d.String(), Tensor: base.To(d)})
+	}
+	ramp := torch.FromSlice([]float32{0, 1, 2, 3, 4, 5}, 2, 3)
+	special := torch.FromBytes([]byte{0, 0, 0x80, 0x7f, 0, 0, 0, 0x80, 1, 0, 0, 0}, torch.Float32, 3) // Inf, -0, 1e-45
+	return append(tensors,
+		torch.Named{Name: "transposed", Tensor: ramp.T()}, // not contiguous
+		torch.Named{Name: "é", Tensor: special},
+		torch.Named{Name: "empty", Tensor: torch.Zeros(torch.Float32, torch.CPU, 0, 3)},
+		torch.Named{Name: "scalar", Tensor: torch.FromScalar[float32](-1.5)})
+}
+
+func TestSaveCheckpointWritesTheReferencesBytes(t *testing.T) {
+	torchtest.Scoped(t, func() {
+		path := filepath.Join(t.TempDir(), "x.safetensors")
+		require.NoError(t, torch.SaveCheckpoint(path, checkpointTensors(), map[string]string{"format": "pt"}))
+		want, err := os.ReadFile(checkpointGolden)
+		require.NoError(t, err)
+		got, err := os.ReadFile(path)
+		require.NoError(t, err)
+		assert.Equal(t, string(want), string(got))
+	})
+}
+
+func TestCheckpointReadsTheReferencesFile(t *testing.T) {
+	torchtest.Scoped(t, func() {
+		c, err := torch.OpenCheckpoint(checkpointGolden)
+		require.NoError(t, err)
+		assert.Equal(t, checkpointGolden, c.Path())
+		assert.Equal(t, map[string]string{"format": "pt"}, c.Metadata())
+		want := checkpointTensors()
+		require.Len(t, c.Names(), len(want))
+		var read []torch.Tensor
+		for _, w := range want {
+			shape, ok := c.Shape(w.Name)
+			require.True(t, ok, w.Name)
+			assert.Equal(t, w.Tensor.Shape(), shape, w.Name)
+			dtype, err := c.DType(w.Name)
+			require.NoError(t, err)
+			assert.Equal(t, w.Tensor.DType(), dtype)
+			x, err := c.Tensor(w.Name)
+			require.NoError(t, err)
+			read = append(read, x)
+			y := w.Tensor.ZerosLike()
+			require.NoError(t, c.CopyTo(w.Name, y))
+			assert.Equal(t, w.Tensor.Bytes(), y.Bytes(), w.Name)
+		}
+		require.NoError(t, c.Close())
+		require.NoError(t, c.Close(), "again does nothing")
+		for i, w := range want { // tensors outlive the file
+			assert.Equal(t, w.Tensor.DType(), read[i].DType(), w.Name)
+			assert.Equal(t, w.Tensor.Bytes(), read[i].Bytes(), w.Name)
+		}
+		_, ok := c.Shape("scalar")
+		assert.False(t, ok)
+	})
+}
+
+func TestCheckpointErrors(t *testing.T) {
+	torchtest.Scoped(t, func() {
+		c, err := torch.OpenCheckpoint(checkpointGolden)
+		require.NoError(t, err)
+		defer c.Close()
+		_, err = c.Tensor("absent")
+		assert.EqualError(t, err, checkpointGolden+`: no tensor is named "absent"`)
+		_, err = c.DType("absent")
+		assert.EqualError(t, err, checkpointGolden+`: no tensor is named "absent"`)
+		x := torch.Zeros(torch.Float32, torch.CPU, 5)
+		assert.EqualError(t, c.CopyTo("absent", x), checkpointGolden+`: no tensor is named "absent"`)
+		assert.EqualError(t, c.CopyTo("scalar", x), checkpointGolden+`: tensor "scalar": copy_: its shape is [], not [5]`)
+		assert.Equal(t, make([]float32, 5), torch.ToSlice[float32](x), "it is not broadcast")
+		x.Close()
+		assert.ErrorContains(t, c.CopyTo("scalar", x), checkpointGolden+`: tensor "scalar": `)
+	})
+	for _, name := range []string{"model.bin", "model.pth", "model.pt"} {
+		_, err := torch.OpenCheckpoint(name)
+		assert.EqualError(t, err, name+": pickled checkpoints are not read yet: save it as safetensors (safetensors.torch.save_file in Python)")
+	}
+	_, err := torch.OpenCheckpoint("testdata/absent.safetensors")
+	assert.ErrorIs(t, err, os.ErrNotExist)
+}
+
+func TestSaveCheckpointLeavesWhatWasThere(t *testing.T) {
+	torchtest.Scoped(t, func() {
+		path := filepath.Join(t.TempDir(), "x.safetensors")
+		x, closed := vector(1), vector(2)
+		closed.Close()
+		require.NoError(t, torch.SaveCheckpoint(path, []torch.Named{{Name: "x", Tensor: x}}, nil))
+		before, err := os.ReadFile(path)
+		require.NoError(t, err)
+		for name, tensors := range map[string][]torch.Named{
+			"is there twice":               {{Name: "x", Tensor: x}, {Name: "x", Tensor: x}},
+			"an undefined tensor":          {{Name: "x", Tensor: torch.Tensor{}}},
+			"the tensor was freed already": {{Name: "x", Tensor: x}, {Name: "y", Tensor: closed}},
+			"the name is reserved":         {{Name: "__metadata__", Tensor: x}},
+		} {
+			err := torch.SaveCheckpoint(path, tensors, nil)
+			assert.ErrorContains(t, err, name)
+			assert.ErrorContains(t, err, path)
+		}
+		after, err := os.ReadFile(path)
+		require.NoError(t, err)
+		assert.Equal(t, before, after)
+		files, err := os.ReadDir(filepath.Dir(path))
+		require.NoError(t, err)
+		assert.Len(t, files, 1, "no half-written file stays")
+	})
+}
