@@ -17,8 +17,10 @@ import sys
 import tempfile
 
 import torch
+import transformers
 from transformers import AutoTokenizer, BertForSequenceClassification
 
+transformers.logging.set_verbosity_error()
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -69,6 +71,7 @@ def main():
     p.add_argument("--weights", type=pathlib.Path)
     p.add_argument("--most", type=float, default=1e-5)
     a = p.parse_args()
+    torch.set_num_threads(1)  # one text at a time: threads wait for each other longer than they compute
     if a.texts:
         texts = a.texts.read_bytes().decode("utf-8", "replace").split("\n")
     else:
