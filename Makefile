@@ -31,11 +31,11 @@ build: deps ## builds the program: bin/thaw
 demo: build ## fine-tunes a real BERT on 9,544 movie reviews and tries it on a few sentences (CPU, minutes)
 	@third_party/fetch.sh --set reviews
 	@examples/reviews/prepare.sh
-	@bin/thaw train examples/reviews/reviews.yaml run=$(DEMO)
+	@bin/thaw train examples/reviews/reviews.yaml out=$(DEMO)
 	@bin/thaw predict $(DEMO) \
 		"A quiet, generous film that stays with you for days." \
 		"Two hours of my life that I will not get back."
-	@echo "the run lies in $(DEMO)"
+	@echo "run       $(DEMO)"
 
 test: deps ## runs all tests
 	$(GO) test ./...
@@ -60,8 +60,10 @@ fuzz: deps ## runs every fuzz target for FUZZTIME (60s)
 		done; \
 	done
 
-bench: deps peers ## runs the benchmarks, beside PyTorch's Python
-	cd bench && $(GO) run .
+bench: build peers ## measures beside PyTorch's Python: opcall and tokenizer, or BENCH="demo" (10 minutes), "opcall -profile"
+	@third_party/fetch.sh --set reviews
+	@examples/reviews/prepare.sh
+	cd bench && $(GO) run . $(BENCH)
 
 peers: ## brings the Python stack that benchmarks and goldens compare with into the cache (5 GB)
 	@cmp -s bench/peers/requirements.txt $(PEERS)/requirements.txt || { \

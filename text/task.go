@@ -45,13 +45,18 @@ func Prepare(spec *finetune.Spec) (*Task, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkClasses(spec, train, test); err != nil {
+		return nil, err
+	}
 	t := &Task{Duplicates: corpus.Duplicates(train, test)}
+	first := 0
 	for _, table := range []*corpus.Table{train, test} {
 		t.Empty += table.Empty
 		if table.InvalidUTF8 > 0 {
 			t.NotUTF8 += table.InvalidUTF8
-			if t.FirstNotUTF8 == "" {
-				t.FirstNotUTF8 = fmt.Sprintf("%s:%d", table.Path, table.FirstInvalid)
+			// A table's test rows stand between its training rows.
+			if line := table.FirstInvalid; first == 0 || table.Path == train.Path && line < first {
+				first, t.FirstNotUTF8 = line, fmt.Sprintf("%s:%d", table.Path, line)
 			}
 		}
 	}
@@ -92,6 +97,22 @@ func openData(spec *finetune.Spec) (train, test *corpus.Table, err error) {
 		return nil, nil, spec.Errorf("data.test", "%v", err)
 	}
 	return train, test, nil
+}
+
+// checkClasses compares the spec's classes with the labels there are, both ways.
+func checkClasses(spec *finetune.Spec, train, test *corpus.Table) error {
+	for _, table := range []*corpus.Table{train, test} {
+		if _, err := table.Indices(spec.Head.Classes); err != nil {
+			return spec.Errorf("head.classes", "%w", err)
+		}
+	}
+	seen := train.Classes()
+	for i, class := range spec.Head.Classes {
+		if !slices.Contains(seen, class) {
+			return spec.Errorf(fmt.Sprintf("head.classes[%d]", i), "no row of %s has the label %q; there are %v", train.Path, class, seen)
+		}
+	}
+	return nil
 }
 
 // stageNames are a classifier's stages, known before the weights are read.

@@ -4349,10 +4349,10 @@ func Embedding(weight Tensor, indices Tensor, paddingIdx int) Tensor {
 	return c.result(0)
 }
 
-// EmbeddingBag is
+// EmbeddingBagPadded is
 //
 //	aten::embedding_bag.padding_idx(Tensor weight, Tensor indices, Tensor offsets, bool scale_grad_by_freq, int mode, bool sparse, Tensor? per_sample_weights, bool include_last_offset, int? padding_idx) -> (Tensor, Tensor, Tensor, Tensor)
-func EmbeddingBag(weight Tensor, indices Tensor, offsets Tensor, scaleGradByFreq bool, mode int, sparse bool, perSampleWeights Tensor, includeLastOffset bool, paddingIdx int) (Tensor, Tensor, Tensor, Tensor) {
+func EmbeddingBagPadded(weight Tensor, indices Tensor, offsets Tensor, scaleGradByFreq bool, mode int, sparse bool, perSampleWeights Tensor, includeLastOffset bool, paddingIdx int) (Tensor, Tensor, Tensor, Tensor) {
 	c := call{op: &opEmbeddingBagPaddingIdx}
 	c.tensor(weight)
 	c.tensor(indices)

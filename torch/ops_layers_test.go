@@ -15,8 +15,8 @@ var layerCases = map[string]func(x *inputs) any{
 	"NativeDropout":  func(x *inputs) any { return two(torch.NativeDropout(x.A, 0.3, true)) },
 	"FeatureDropout": func(x *inputs) any { return torch.FeatureDropout(x.Img, 0.5, true) },
 	"Embedding":      func(x *inputs) any { return torch.Embedding(x.W, x.Ids, 1) },
-	"EmbeddingBag": func(x *inputs) any {
-		out, _, _, _ := torch.EmbeddingBag(x.W, x.Ids, torch.FromSlice([]int{0, 3}), false, 1, false, none, false, 1)
+	"EmbeddingBagPadded": func(x *inputs) any {
+		out, _, _, _ := torch.EmbeddingBagPadded(x.W, x.Ids, torch.FromSlice([]int{0, 3}), false, 1, false, none, false, 1)
 		return out
 	},
 	"LayerNorm":       func(x *inputs) any { return torch.LayerNorm(x.T, []int{4}, x.C, x.V, 1e-6) },

@@ -269,7 +269,7 @@ C.update({
     "NativeDropout": lambda x: torch.native_dropout(x.A, 0.3, True),
     "FeatureDropout": lambda x: torch.feature_dropout(x.Img, 0.5, True),
     "Embedding": lambda x: F.embedding(x.Ids, x.W, padding_idx=1),
-    "EmbeddingBag": lambda x: [torch.embedding_bag(x.W, x.Ids, torch.tensor([0, 3]), False, 1, False, None, False, 1)[0]],
+    "EmbeddingBagPadded": lambda x: [torch.embedding_bag(x.W, x.Ids, torch.tensor([0, 3]), False, 1, False, None, False, 1)[0]],
     "LayerNorm": lambda x: F.layer_norm(x.T, (4,), x.C, x.V, 1e-6), "LayerNorm/plain": lambda x: F.layer_norm(x.T, (3, 4)),
     "NativeLayerNorm": lambda x: torch.native_layer_norm(x.T, (4,), x.C, x.V, 1e-5),
     "RMSNorm": lambda x: F.rms_norm(x.T, (4,), x.C, 1e-6), "GroupNorm": lambda x: F.group_norm(x.Img, 2, x.C, x.V),

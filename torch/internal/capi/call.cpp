@@ -9,11 +9,30 @@ thread_local int32_t current_scope = 0;
 
 namespace {
 
+// The commonest signatures are called unboxed, which saves their arguments the way through IValues.
+enum class Shape { other, tensor, tensor_tensor, tensor_tensor_scalar, tensor_scalar };
+
 struct Op {
   c10::OperatorHandle handle;
   const c10::FunctionSchema *schema;
   size_t arguments;
+  Shape shape;
 };
+
+Shape shape_of(const c10::FunctionSchema &schema) {
+  std::string kinds;
+  for (const auto &a : schema.arguments()) {
+    if (a.alias_info() != nullptr) return Shape::other;
+    if (a.type()->kind() == c10::TypeKind::TensorType) kinds += 't';
+    else if (a.type()->kind() == c10::TypeKind::NumberType) kinds += 's';
+    else return Shape::other;
+  }
+  if (schema.returns().size() != 1 || schema.returns()[0].alias_info() != nullptr ||
+      schema.returns()[0].type()->kind() != c10::TypeKind::TensorType)
+    return Shape::other;
+  return kinds == "t" ? Shape::tensor : kinds == "tt" ? Shape::tensor_tensor : kinds == "tts"
+      ? Shape::tensor_tensor_scalar : kinds == "ts" ? Shape::tensor_scalar : Shape::other;
+}
 
 inline size_t offset_of(int64_t bits) { return static_cast<size_t>(static_cast<uint64_t>(bits) >> 32); }
 inline size_t length_of(int64_t bits) { return static_cast<size_t>(bits & 0xffffffff); }
@@ -118,6 +137,53 @@ int64_t *new_list(size_t n) {
   return list;
 }
 
+// A handle as the Tensor that it points to, without taking a reference: a Tensor is one pointer to its TensorImpl.
+const at::Tensor &view(const int64_t &handle) {
+  static_assert(sizeof(at::Tensor) == sizeof(int64_t));
+  return *reinterpret_cast<const at::Tensor *>(&handle);
+}
+
+// The i-th argument, or the schema's default where it was not given.
+at::Scalar scalar(const Op &op, const thaw_value *io, int64_t nin, size_t i) {
+  if (static_cast<int64_t>(i) >= nin || io[i].tag == THAW_DEFAULT) return op.schema->arguments()[i].default_value()->toScalar();
+  switch (io[i].tag) {
+  case THAW_DOUBLE:
+    return at::Scalar(as_double(io[i].bits));
+  case THAW_BOOL:
+    return at::Scalar(io[i].bits != 0);
+  default:
+    return at::Scalar(io[i].bits);
+  }
+}
+
+// Calls an operator of one of the shapes; false where the arguments are none that it can take so.
+bool call_unboxed(const Op &op, thaw_value *io, int64_t nin) {
+  const auto &t = op.handle;
+  const bool two = op.shape == Shape::tensor_tensor || op.shape == Shape::tensor_tensor_scalar;
+  if (nin < (two ? 2 : 1) || io[0].tag != THAW_TENSOR || (two && io[1].tag != THAW_TENSOR)) return false;
+  const at::Tensor &a = view(io[0].bits);
+  at::Tensor out;
+  switch (op.shape) {
+  case Shape::tensor:
+    out = t.typed<at::Tensor(const at::Tensor &)>().call(a);
+    break;
+  case Shape::tensor_tensor:
+    out = t.typed<at::Tensor(const at::Tensor &, const at::Tensor &)>().call(a, view(io[1].bits));
+    break;
+  case Shape::tensor_tensor_scalar:
+    out = t.typed<at::Tensor(const at::Tensor &, const at::Tensor &, const at::Scalar &)>().call(
+        a, view(io[1].bits), scalar(op, io, nin, 2));
+    break;
+  case Shape::tensor_scalar:
+    out = t.typed<at::Tensor(const at::Tensor &, const at::Scalar &)>().call(a, scalar(op, io, nin, 1));
+    break;
+  default:
+    return false;
+  }
+  io[0] = {THAW_TENSOR, static_cast<int64_t>(release(std::move(out)))};
+  return true;
+}
+
 thaw_value result(c10::IValue &&v) {
   if (v.isTensor()) return {THAW_TENSOR, static_cast<int64_t>(release(std::move(v).toTensor()))};
   if (v.isNone()) return {THAW_NONE, 0};
@@ -151,7 +217,7 @@ extern "C" char *thaw_op_find(const char *name, const char *overload, thaw_op *o
   return guarded([&] {
     auto handle = c10::Dispatcher::singleton().findSchemaOrThrow(name, overload);
     const auto *schema = &handle.schema();
-    *op = reinterpret_cast<thaw_op>(new Op{handle, schema, schema->arguments().size()});
+    *op = reinterpret_cast<thaw_op>(new Op{handle, schema, schema->arguments().size(), shape_of(*schema)});
   });
 }
 
@@ -170,11 +236,18 @@ extern "C" char *thaw_op_overloads(const char *name, char **overloads) {
 
 extern "C" char *thaw_call(thaw_op op_, thaw_value *io, int64_t nin, int64_t nout_max, const int64_t *lists,
                            int32_t *nout, int32_t *scope) {
+  const Op &op = *reinterpret_cast<Op *>(op_);
+  if (op.shape != Shape::other && nout_max == 1) {
+    bool done = false;
+    char *error = guarded([&] { done = call_unboxed(op, io, nin); });
+    *nout = 1;
+    *scope = current_scope;
+    if (done || error != nullptr) return error;
+  }
   // A hook may call another operator while this one runs: the stack is taken, not shared.
   torch::jit::Stack stack = std::move(spare_stack);
   stack.clear();
   char *error = guarded([&] {
-    const Op &op = *reinterpret_cast<Op *>(op_);
     for (int64_t i = 0; i < nin; i++) push(stack, io[i], lists, op, i);
     for (size_t i = nin; i < op.arguments; i++) push(stack, {THAW_DEFAULT, 0}, lists, op, i);
     op.handle.callBoxed(stack);

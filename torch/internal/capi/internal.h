@@ -46,8 +46,8 @@ inline char *copy_string(const std::string &s) {
 
 inline char *fail(char kind, const std::string &message) {
   char *out = copy_string(std::string(1, kind) + message);
-  static char out_of_memory[] = "mout of memory while reporting an error";
-  return out != nullptr ? out : out_of_memory;
+  if (out == nullptr) std::abort(); // not even memory for a message is left
+  return out;
 }
 
 // Runs f and turns whatever it throws into a message.
