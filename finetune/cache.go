@@ -17,6 +17,12 @@ type cache[B Samples] struct {
 // fillCache runs the stages [0, prefix) once on every sample, in inference mode.
 func fillCache[B Samples](ctx context.Context, model Model[B], data Dataset[B], prefix int, groups [][]int, done func(samples int)) (*cache[B], error) {
 	c := &cache[B]{starts: make([]int, data.Len())}
+	full := false
+	defer func() {
+		if !full { // an error, or a panic of the model's
+			c.Close()
+		}
+	}()
 	total := 1
 	for i := range c.starts {
 		c.starts[i] = total
@@ -24,12 +30,12 @@ func fillCache[B Samples](ctx context.Context, model Model[B], data Dataset[B], 
 	}
 	for b, err := range batches(ctx, data, groups) {
 		if err != nil {
-			c.Close()
 			return nil, fmt.Errorf("running the frozen stages: %w", err)
 		}
 		c.add(model, b, prefix, total)
 		done(b.Size())
 	}
+	full = true
 	return c, nil
 }
 

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// contract is the promise that frozen parameters do not move and trained ones do.
+// contract is the promise that frozen parameters, and the buffers of frozen stages, do not move and trained ones do.
 type contract struct {
 	plan    *Plan
 	digests map[string]uint64
@@ -15,6 +15,11 @@ func takeContract(plan *Plan) *contract {
 	c := &contract{plan, map[string]uint64{}}
 	for _, p := range plan.each {
 		c.digests[p.Name] = p.Tensor.Digest()
+	}
+	for _, s := range plan.Stages {
+		for _, b := range s.buffers {
+			c.digests[b.Name] = b.Tensor.Digest()
+		}
 	}
 	return c
 }
@@ -31,8 +36,15 @@ func (c *contract) check() error {
 			moved = append(moved, p.Name)
 		}
 	}
+	for _, s := range c.plan.Stages {
+		for _, b := range s.buffers {
+			if b.Tensor.Digest() != c.digests[b.Name] {
+				moved = append(moved, b.Name)
+			}
+		}
+	}
 	if moved != nil {
-		return fmt.Errorf("frozen parameters moved: %s; this is a defect of the model's code or of Thaw", strings.Join(moved, ", "))
+		return fmt.Errorf("frozen tensors moved: %s; this is a defect of the model's code or of Thaw", strings.Join(moved, ", "))
 	}
 	if stuck != nil {
 		return fmt.Errorf("parameters that should train never moved: %s; is their learning rate too small, or do they not take part in the loss?", strings.Join(stuck, ", "))

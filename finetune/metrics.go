@@ -3,6 +3,7 @@ package finetune
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // Metrics is how well a classifier does on a data set.
@@ -58,18 +59,18 @@ func (c confusion) metrics(loss float64) Metrics {
 func (m Metrics) Table(classes []string) string {
 	width := len("true \\ predicted")
 	for _, c := range classes {
-		width = max(width, len(c))
+		width = max(width, utf8.RuneCountInString(c))
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%-*s", width, "true \\ predicted")
 	for _, c := range classes {
-		fmt.Fprintf(&b, "  %*s", max(6, len(c)), c)
+		fmt.Fprintf(&b, "  %*s", max(6, utf8.RuneCountInString(c)), c)
 	}
 	b.WriteByte('\n')
 	for i, row := range m.Confusion {
 		fmt.Fprintf(&b, "%-*s", width, classes[i])
 		for j, n := range row {
-			fmt.Fprintf(&b, "  %*d", max(6, len(classes[j])), n)
+			fmt.Fprintf(&b, "  %*d", max(6, utf8.RuneCountInString(classes[j])), n)
 		}
 		b.WriteByte('\n')
 	}

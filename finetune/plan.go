@@ -32,6 +32,7 @@ type StagePlan struct {
 	Moving  int  // elements that are trained
 	LR      float64
 	params  []planned
+	buffers []torch.Named // of a frozen stage; those of a trained one may move
 }
 
 // planned is a parameter of a stage.
@@ -68,6 +69,11 @@ func newPlan(phase Phase, stages []Stage) (*Plan, error) {
 			sp.params = append(sp.params, planned{torch.Named{Name: s.Prefix + key, Tensor: p}, on})
 		}
 		sp.Trained = sp.Moving > 0
+		for key, b := range nn.Buffers(s.Module) {
+			if !sp.Trained {
+				sp.buffers = append(sp.buffers, torch.Named{Name: s.Prefix + key, Tensor: b})
+			}
+		}
 		plan.Stages = append(plan.Stages, sp)
 	}
 	for j, ok := range matched {
@@ -116,6 +122,14 @@ func (p *Plan) each(yield func(stage StagePlan, param planned) bool) {
 func (p *Plan) apply() {
 	for _, param := range p.each {
 		param.Tensor.RequiresGrad_(param.trained)
+		param.Tensor.ZeroGrad()
+	}
+}
+
+// release undoes apply, also after a step that failed half-way.
+func (p *Plan) release() {
+	for _, param := range p.each {
+		param.Tensor.RequiresGrad_(false)
 		param.Tensor.ZeroGrad()
 	}
 }

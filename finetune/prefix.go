@@ -51,16 +51,22 @@ func (r *run[B]) fillCaches(ctx context.Context, plan *Plan) (train, test *cache
 		samples += n
 		r.report.Advance(samples, 0)
 	}
-	if train, err = fillCache(ctx, r.model, r.train, plan.Prefix, r.trainSet.sorted(), done); err != nil {
+	if train, err = fillCache(ctx, r.model, r.train, plan.Prefix, longFirst(r.trainSet.sorted()), done); err != nil {
 		return nil, nil, err
 	}
+	filled, full := train, false
+	defer func() {
+		if !full { // the test rows met an error, or a panic of the model's
+			filled.Close()
+		}
+	}()
 	if r.test.Len() > 0 {
-		if test, err = fillCache(ctx, r.model, r.test, plan.Prefix, r.testSet.sorted(), done); err != nil {
-			train.Close()
+		if test, err = fillCache(ctx, r.model, r.test, plan.Prefix, longFirst(r.testSet.sorted()), done); err != nil {
 			return nil, nil, err
 		}
 	}
 	r.report.End(nil)
+	full = true
 	return train, test, nil
 }
 

@@ -97,6 +97,7 @@ func Run[B Samples](ctx context.Context, spec Spec, model Model[B], train, test 
 		torch.SetNumThreads(spec.Threads)
 	}
 	torch.ManualSeed(spec.Seed)
+	stopTraining(model)
 	r.trainSet = newSampler(train, spec.Batch.Size, spec.Batch.Tokens)
 	r.testSet = newSampler(test, spec.Batch.EvalSize, 0)
 	if err := model.SaveConfig(r.folder.weights()); err != nil {
@@ -133,7 +134,7 @@ func (r *run[B]) phase(ctx context.Context, number int) error {
 		return err
 	}
 	plan.apply()
-	defer nn.RequireGrad(everything[B]{r.model}.modules(), false)
+	defer plan.release()
 	promise := takeContract(plan)
 
 	trainCache, testCache, err := r.fillCaches(ctx, plan)
@@ -222,17 +223,6 @@ func (r *run[B]) state() []torch.Named {
 		for _, n := range nn.State(s.Module) {
 			out = append(out, torch.Named{Name: s.Prefix + n.Name, Tensor: n.Tensor})
 		}
-	}
-	return out
-}
-
-// everything views a model's stages as one module.
-type everything[B Samples] struct{ model Model[B] }
-
-func (e everything[B]) modules() []any {
-	var out []any
-	for _, s := range e.model.Stages() {
-		out = append(out, s.Module)
 	}
 	return out
 }

@@ -5,6 +5,8 @@ import (
 	"iter"
 	"math/rand/v2"
 	"slices"
+
+	"github.com/thaw-ml/thaw/torch"
 )
 
 // sampler cuts a data set into batches.
@@ -29,6 +31,13 @@ func (s sampler) sorted() [][]int {
 		order[i] = i
 	}
 	return s.cut(order)
+}
+
+// longFirst turns sorted batches round: memory that runs short does so at once, and the blocks of long batches are used
+// again for short ones, which the other way round leaves holes.
+func longFirst(batches [][]int) [][]int {
+	slices.Reverse(batches)
+	return batches
 }
 
 // shuffled is sorted with samples of equal length, and then the batches, in an order that seed and epoch decide. So
@@ -70,12 +79,20 @@ func batches[B Samples](ctx context.Context, data Dataset[B], groups [][]int) it
 	}
 	return func(yield func(B, error) bool) {
 		ctx, stop := context.WithCancel(ctx)
-		defer stop()
 		ready := make(chan made, ahead)
+		defer func() {
+			stop()
+			for range ready { // the data set is at rest when this returns
+			}
+		}()
 		go func() {
 			defer close(ready)
 			for _, g := range groups {
-				b, err := data.Batch(g)
+				var b B
+				var err error
+				if failure := torch.Try(func() { b, err = data.Batch(g) }); failure != nil {
+					err = failure
+				}
 				select {
 				case ready <- made{b, err}:
 				case <-ctx.Done():
@@ -87,6 +104,9 @@ func batches[B Samples](ctx context.Context, data Dataset[B], groups [][]int) it
 			}
 		}()
 		for m := range ready {
+			if ctx.Err() != nil {
+				break
+			}
 			if !yield(m.batch, m.err) || m.err != nil {
 				return
 			}

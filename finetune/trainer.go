@@ -27,8 +27,8 @@ type trainer[B Samples] struct {
 
 // epoch makes a step of every group of rows and gives the mean loss of the rows.
 func (t *trainer[B]) epoch(ctx context.Context, groups [][]int) (float64, error) {
-	t.setTraining(true)
-	defer t.setTraining(false)
+	t.startTraining()
+	defer stopTraining(t.model)
 	sum, rows := 0.0, 0
 	for b, err := range batches(ctx, t.train, groups) {
 		if err != nil {
@@ -78,10 +78,18 @@ func (t *trainer[B]) trainStep(b B) (loss float64, err error) {
 	return loss, err
 }
 
-// setTraining switches dropout and batch norms of the stages that are not in the frozen prefix.
-func (t *trainer[B]) setTraining(on bool) {
-	for _, s := range t.model.Stages()[t.plan.Prefix:] {
-		nn.SetTraining(s.Module, on)
+// startTraining switches on dropout and batch norms of the stages in which something is trained. A frozen stage stays as
+// it is in evaluation wherever it stands: its running statistics are frozen too.
+func (t *trainer[B]) startTraining() {
+	for i, s := range t.model.Stages() {
+		nn.SetTraining(s.Module, t.plan.Stages[i].Trained)
+	}
+}
+
+// stopTraining makes the whole model ready for evaluation.
+func stopTraining[B Samples](model Model[B]) {
+	for _, s := range model.Stages() {
+		nn.SetTraining(s.Module, false)
 	}
 }
 
@@ -109,20 +117,34 @@ func (r *run[B]) evaluate(ctx context.Context, task string, plan *Plan, c *cache
 		if err != nil {
 			return Metrics{}, fmt.Errorf("evaluating: %w", err)
 		}
+		scores := len(counts)
 		torch.Scoped(func() {
 			torch.NoGrad(func() {
 				x := input(r.model, plan, c, b)
-				r.withPrecision(func() { x = r.model.Forward(b, x, plan.Prefix, len(plan.Stages)) })
-				loss += r.model.Loss(b, x, 0).Item() * float64(b.Size())
+				var l torch.Tensor
+				r.withPrecision(func() {
+					x = r.model.Forward(b, x, plan.Prefix, len(plan.Stages))
+					l = r.model.Loss(b, x, 0)
+				})
+				if scores = x.Size(1); scores != len(counts) {
+					return
+				}
+				loss += l.Item() * float64(b.Size())
 				for i, class := range torch.ToSlice[int64](x.Argmax(1)) {
 					counts[b.Labels()[i]][class]++
 				}
 			})
 		})
+		if scores != len(counts) {
+			return Metrics{}, fmt.Errorf("evaluating: the head gives %d scores a row, the data has %d classes", scores, len(counts))
+		}
 		rows += b.Size()
 		if task != "" {
 			r.report.Advance(rows, 0)
 		}
+	}
+	if math.IsNaN(loss) || math.IsInf(loss, 0) {
+		return Metrics{}, fmt.Errorf("evaluating: %w", errNotFinite)
 	}
 	m := counts.metrics(loss)
 	if task != "" {
@@ -139,6 +161,7 @@ func Evaluate[B Samples](ctx context.Context, model Model[B], data Dataset[B], b
 		report = silent{}
 	}
 	r := &run[B]{model: model, test: data, report: report, testSet: newSampler(data, batchSize, 0)}
+	stopTraining(model)
 	plan := &Plan{Stages: make([]StagePlan, len(model.Stages()))}
 	var m Metrics
 	var err error

@@ -1,0 +1,226 @@
+package finetune
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/nn"
+)
+
+// width is the size of the vectors that a net works on.
+const width = 8
+
+// net is a small Model: four layers and a head with two classes, on sequences of vectors that are padded, or on single
+// vectors.
+type net struct {
+	Layers []*layer   `torch:"stage"`
+	Head   *nn.Linear `torch:"head"`
+
+	before     func(stage int)                      // called before a stage runs
+	change     func(loss torch.Tensor) torch.Tensor // of what Loss gives
+	saveConfig func(folder string) error
+}
+
+// layer adds to x what it makes of x, and has a buffer that moves in training, as a batch norm's.
+type layer struct {
+	Linear   *nn.Linear   `torch:"linear"`
+	Spare    torch.Tensor `torch:"spare"` // takes no part in anything; mostly undefined
+	Mean     torch.Tensor `torch:"running_mean,buffer"`
+	Dropout  *nn.Dropout  `torch:""`
+	training bool
+}
+
+func (l *layer) SetTraining(on bool) { l.training = on }
+
+// forward keeps the shape of x, [N, T, width] or [N, width].
+func (l *layer) forward(x torch.Tensor) torch.Tensor {
+	if l.training {
+		torch.NoGrad(func() {
+			first := x
+			if x.Dim() == 3 {
+				first = x.Select(1, 0) // never padding
+			}
+			l.Mean.Lerp_(first.MeanDim(0).To(torch.Float32), 0.1)
+		})
+	}
+	return x.Add(l.Dropout.Forward(l.Linear.ForwardGELU(x.Sub(l.Mean))))
+}
+
+// newNet makes a net that is freed when the test ends. It is the same each time.
+func newNet(t testing.TB) *net {
+	g := torch.NewGenerator(7)
+	n := &net{Head: nn.NewLinear(width, 2, true, g)}
+	for range 4 {
+		n.Layers = append(n.Layers, &layer{
+			Linear: nn.NewLinear(width, width, true, g), Mean: nn.Uniform(-0.1, 0.1, g, width), Dropout: &nn.Dropout{P: 0.1},
+		})
+	}
+	t.Cleanup(func() { nn.Close(n) })
+	return n
+}
+
+func (n *net) Stages() []Stage {
+	var out []Stage
+	for i, l := range n.Layers {
+		name := fmt.Sprintf("stage.%d", i)
+		out = append(out, Stage{Name: name, Module: l, Prefix: name + "."})
+	}
+	return append(out, Stage{Name: "head", Module: n.Head, Prefix: "head."})
+}
+
+func (n *net) Forward(b *rows, x torch.Tensor, from, to int) torch.Tensor {
+	if from == 0 {
+		x = torch.FromSlice(b.vectors, b.shape()...)
+	}
+	for stage := from; stage < to; stage++ {
+		if n.before != nil {
+			n.before(stage)
+		}
+		if stage < len(n.Layers) {
+			x = n.Layers[stage].forward(x)
+			continue
+		}
+		if b.lengths != nil {
+			x = b.meanWeights().BMM(x).View(b.Size(), width)
+		}
+		x = n.Head.Forward(x)
+	}
+	return x
+}
+
+func (n *net) Loss(b *rows, logits torch.Tensor, smoothing float64) torch.Tensor {
+	l := nn.CrossEntropy(logits, torch.FromSlice(b.labels), smoothing)
+	if n.change != nil {
+		l = n.change(l)
+	}
+	return l
+}
+
+func (n *net) SaveConfig(folder string) error {
+	if n.saveConfig != nil {
+		return n.saveConfig(folder)
+	}
+	return os.WriteFile(filepath.Join(folder, "config.json"), []byte("{}\n"), 0o644)
+}
+
+// bytes are all parameters and buffers of the net, by key.
+func (n *net) bytes() map[string][]byte {
+	out := map[string][]byte{}
+	for _, s := range nn.State(n) {
+		out[s.Name] = s.Tensor.Bytes()
+	}
+	return out
+}
+
+// rows is a batch of a corpus.
+type rows struct {
+	index, lengths, labels []int
+	vectors                []float32 // [N, T, width], or [N, width] where nothing is padded
+	longest                int
+}
+
+func (b *rows) Size() int      { return len(b.index) }
+func (b *rows) Indices() []int { return b.index }
+func (b *rows) Lengths() []int { return b.lengths }
+func (b *rows) Labels() []int  { return b.labels }
+
+func (b *rows) shape() []int {
+	if b.lengths == nil {
+		return []int{b.Size(), width}
+	}
+	return []int{b.Size(), b.longest, width}
+}
+
+// meanWeights is [N, 1, T]: a batched product with it is the mean over the rows that are no padding.
+func (b *rows) meanWeights() torch.Tensor {
+	w := make([]float32, b.Size()*b.longest)
+	for i, n := range b.lengths {
+		for j := range n {
+			w[i*b.longest+j] = 1 / float32(n)
+		}
+	}
+	return torch.FromSlice(w, b.Size(), 1, b.longest)
+}
+
+// samples is a Dataset of labelled sequences.
+type samples struct {
+	vectors [][]float32 // of each sample, [length, width]
+	labels  []int
+	classes []string
+	padded  bool
+	before  func(indices []int) error // called before a batch is made
+}
+
+// newSamples makes sequences of the given lengths, whose class the sum of the first numbers of their vectors decides.
+// All is one vector long where lengths is nil.
+func newSamples(seed uint64, n int, lengths func(i int) int) *samples {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	s := &samples{classes: []string{"minus", "plus"}, padded: lengths != nil}
+	for i := range n {
+		length := 1
+		if s.padded {
+			length = lengths(i)
+		}
+		v := make([]float32, length*width)
+		sum := float32(0)
+		for j := range v {
+			v[j] = float32(rng.NormFloat64())
+			if j%width == 0 {
+				sum += v[j]
+			}
+		}
+		class := 0
+		if sum > 0 {
+			class = 1
+		}
+		s.vectors, s.labels = append(s.vectors, v), append(s.labels, class)
+	}
+	return s
+}
+
+// mixed is lengths from 1 to 9, many of them equal.
+func mixed(i int) int { return 1 + i*5%9 }
+
+// distinct is lengths that all differ, so that an order by length is the only one.
+func distinct(i int) int { return 1 + i }
+
+func (s *samples) Len() int          { return len(s.vectors) }
+func (s *samples) Length(i int) int  { return len(s.vectors[i]) / width }
+func (s *samples) Classes() []string { return s.classes }
+
+func (s *samples) Batch(indices []int) (*rows, error) {
+	if s.before != nil {
+		if err := s.before(indices); err != nil {
+			return nil, err
+		}
+	}
+	if len(indices) == 0 {
+		return nil, errors.New("an empty batch was asked for")
+	}
+	b := &rows{index: indices, longest: 1}
+	for _, i := range indices {
+		b.longest = max(b.longest, s.Length(i))
+		b.labels = append(b.labels, s.labels[i])
+		if s.padded {
+			b.lengths = append(b.lengths, s.Length(i))
+		}
+	}
+	b.vectors = make([]float32, len(indices)*b.longest*width)
+	for k, i := range indices {
+		row := b.vectors[k*b.longest*width : (k+1)*b.longest*width]
+		for j := copy(row, s.vectors[i]); j < len(row); j++ {
+			row[j] = 100 // what is padded must not be seen
+		}
+	}
+	return b, nil
+}
+
+var (
+	_ Model[*rows]   = (*net)(nil)
+	_ Dataset[*rows] = (*samples)(nil)
+)
