@@ -97,11 +97,11 @@ func (t Tensor) SetGrad(grad Tensor) {
 		grad.describe("set grad", &got)
 		if !slices.Equal(want.Sizes(), got.Sizes()) || want.DType != got.DType || want.DeviceType != got.DeviceType ||
 			want.DeviceIndex != got.DeviceIndex {
-			panic(failed("set grad", &capi.Error{Msg: "the gradient differs in shape, dtype or device"}, t.h.ptr, g))
+			panic(failed("set grad", &capi.Error{Msg: "the gradient differs in shape, dtype or device"}, t.h.ptr(), g))
 		}
 	}
 	if err := capi.SetGrad(t.ptr("set grad"), g); err != nil {
-		panic(failed("set grad", err, t.h.ptr))
+		panic(failed("set grad", err, t.h.ptr()))
 	}
 	runtime.KeepAlive(t.h)
 	runtime.KeepAlive(grad.h)
@@ -120,7 +120,7 @@ func (t Tensor) RequiresGrad() bool {
 // RequiresGrad_ says whether autograd records what is done with t, a leaf. It returns t.
 func (t Tensor) RequiresGrad_(on bool) Tensor {
 	if err := capi.SetRequiresGrad(t.ptr("requires_grad_"), on); err != nil {
-		panic(failed("requires_grad_", err, t.h.ptr))
+		panic(failed("requires_grad_", err, t.h.ptr()))
 	}
 	runtime.KeepAlive(t.h)
 	return t
@@ -129,7 +129,7 @@ func (t Tensor) RequiresGrad_(on bool) Tensor {
 // RetainGrad makes backward passes keep the gradient of t, which is no leaf.
 func (t Tensor) RetainGrad() Tensor {
 	if err := capi.RetainGrad(t.ptr("retain_grad")); err != nil {
-		panic(failed("retain_grad", err, t.h.ptr))
+		panic(failed("retain_grad", err, t.h.ptr()))
 	}
 	runtime.KeepAlive(t.h)
 	return t
@@ -156,7 +156,7 @@ func (t Tensor) GradFn() string {
 // before do not see it.
 func (t Tensor) SetData(src Tensor) {
 	if err := capi.SetData(t.ptr("set_data"), src.ptr("set_data")); err != nil {
-		panic(failed("set_data", err, t.h.ptr, src.h.ptr))
+		panic(failed("set_data", err, t.h.ptr(), src.h.ptr()))
 	}
 	runtime.KeepAlive(t.h)
 	runtime.KeepAlive(src.h)

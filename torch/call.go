@@ -55,10 +55,14 @@ func (c *call) value(tag, bits int64) {
 }
 
 func (c *call) tensor(t Tensor) {
-	if t.h == nil || t.h.ptr == 0 {
+	var p capi.Handle
+	if t.h != nil {
+		p = t.h.ptr()
+	}
+	if p == 0 {
 		t.ptr(c.op.String()) // panics
 	}
-	c.value(capi.TagTensor, int64(t.h.ptr))
+	c.value(capi.TagTensor, int64(p))
 }
 
 // optTensor passes the zero Tensor as none.

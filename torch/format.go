@@ -57,7 +57,7 @@ func (t Tensor) format() string {
 	case numel > 0:
 		contents = t.formatElements(dtype, numel > printThreshold)
 	}
-	gradFn, err := capi.GradFn(t.h.ptr)
+	gradFn, err := capi.GradFn(t.h.ptr())
 	switch {
 	case err != nil: // a view made and written to without autograd
 		suffixes = append(suffixes, "grad_fn=<Invalid>")

@@ -23,7 +23,7 @@ func fastLinear(name string, x, weight, bias Tensor, gelu bool) Tensor {
 	}
 	h, scope, err := capi.Linear(x.ptr(name), weight.ptr(name), b, gelu)
 	if err != nil {
-		panic(failed(name, err, x.h.ptr, weight.h.ptr, b))
+		panic(failed(name, err, x.h.ptr(), weight.h.ptr(), b))
 	}
 	runtime.KeepAlive(x.h)
 	runtime.KeepAlive(weight.h)

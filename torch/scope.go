@@ -47,9 +47,11 @@ func newScope() *scope {
 func (s *scope) end() {
 	s.native = s.native[:0]
 	for _, h := range s.handles {
-		if h.scoped && h.ptr != 0 {
-			s.native = append(s.native, h.ptr)
-			h.ptr = 0
+		if !h.scoped {
+			continue
+		}
+		if p := h.native.Swap(0); p != 0 {
+			s.native = append(s.native, p)
 		}
 	}
 	capi.Free(s.native)
@@ -88,10 +90,10 @@ func Unscoped(f func()) {
 // `return torch.Keep(x)`.
 func Keep(tensors ...Tensor) Tensor {
 	for _, t := range tensors {
-		if t.h != nil && t.h.scoped && t.h.ptr != 0 {
+		if t.h != nil && t.h.scoped && t.h.ptr() != 0 {
 			t.h.scoped = false
 			// The scope still lists the old handle, which now frees nothing.
-			runtime.SetFinalizer(t.h, collect)
+			watch(t.h)
 		}
 	}
 	if len(tensors) == 0 {

@@ -23,13 +23,30 @@ import (
 // takes an optional tensor, and fails anywhere else. Copies of a Tensor are the same tensor.
 type Tensor struct{ h *handle }
 
-// handle owns one reference to a native tensor, for as long as ptr is not 0.
+// handle owns one reference to a native tensor, for as long as native is not 0.
 type handle struct {
-	ptr    capi.Handle
+	native atomic.Uintptr
 	scoped bool // a scope frees it
 }
 
+func (h *handle) ptr() capi.Handle { return h.native.Load() }
+
 var liveTensors, collectedTensors atomic.Int64
+
+// young holds the latest handles outside scopes. Most are closed soon: only one that is still open when others have
+// taken all the places gets a finalizer, which costs as much as half an operator.
+var young struct {
+	next  atomic.Uint32
+	slots [64]atomic.Pointer[handle]
+}
+
+// watch makes sure that the collector frees h if nobody closes it.
+func watch(h *handle) {
+	i := young.next.Add(1) % uint32(len(young.slots))
+	if old := young.slots[i].Swap(h); old != nil && old.ptr() != 0 {
+		runtime.SetFinalizer(old, collect)
+	}
+}
 
 // adopt takes over a native tensor: the scope frees it, or Close, or the collector.
 func adopt(ptr capi.Handle, scope int32) Tensor {
@@ -37,50 +54,48 @@ func adopt(ptr capi.Handle, scope int32) Tensor {
 		return Tensor{}
 	}
 	liveTensors.Add(1)
-	h := &handle{ptr: ptr}
+	h := &handle{}
+	h.native.Store(ptr)
 	if scope != 0 {
 		h.scoped = true
 		s := scopeAt(scope)
 		s.handles = append(s.handles, h)
 	} else {
-		runtime.SetFinalizer(h, collect)
+		watch(h)
 	}
 	return Tensor{h}
 }
 
 func collect(h *handle) {
-	if h.ptr != 0 {
+	if h.free() {
 		collectedTensors.Add(1)
-		h.free()
 	}
 }
 
-func (h *handle) free() {
-	if h.ptr == 0 {
-		return
+// free gives the native tensor up, once; it reports whether there was one.
+func (h *handle) free() bool {
+	p := h.native.Swap(0)
+	if p == 0 {
+		return false
 	}
-	capi.Free([]capi.Handle{h.ptr})
-	h.ptr = 0
+	capi.Free([]capi.Handle{p})
 	liveTensors.Add(-1)
+	return true
 }
 
 // Close frees the tensor; the memory goes when nothing else shares it (a view, the autograd graph). Using a closed
 // tensor panics; closing it again, or closing the zero Tensor, does nothing.
 func (t Tensor) Close() {
-	if t.h == nil || t.h.ptr == 0 {
-		return
+	if t.h != nil {
+		t.h.free()
 	}
-	if !t.h.scoped {
-		runtime.SetFinalizer(t.h, nil)
-	}
-	t.h.free()
 }
 
 // Defined reports whether t is a tensor at all.
 func (t Tensor) Defined() bool { return t.h != nil }
 
 // Closed reports whether t was freed, by Close or with its scope.
-func (t Tensor) Closed() bool { return t.h != nil && t.h.ptr == 0 }
+func (t Tensor) Closed() bool { return t.h != nil && t.h.ptr() == 0 }
 
 // Alias gives another owner of the same tensor, which belongs to the scope it is made in.
 func (t Tensor) Alias() Tensor {
@@ -94,10 +109,11 @@ func (t Tensor) ptr(op string) capi.Handle {
 	if t.h == nil {
 		panic(&Error{Op: op, Msg: "an undefined tensor (the zero Tensor) was given"})
 	}
-	if t.h.ptr == 0 {
+	p := t.h.ptr()
+	if p == 0 {
 		panic(&Error{Op: op, Msg: "the tensor was freed already: it was closed, or its scope has ended (see Keep)"})
 	}
-	return t.h.ptr
+	return p
 }
 
 // describe fills info.
@@ -214,5 +230,5 @@ func (t Tensor) Digest() uint64 {
 
 // Same reports whether both are the same native tensor.
 func (t Tensor) Same(u Tensor) bool {
-	return t.h == u.h || t.h != nil && u.h != nil && t.h.ptr != 0 && t.h.ptr == u.h.ptr
+	return t.h == u.h || t.h != nil && u.h != nil && t.h.ptr() != 0 && t.h.ptr() == u.h.ptr()
 }

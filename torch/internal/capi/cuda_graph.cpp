@@ -1,0 +1,101 @@
+//go:build cuda
+
+#include <ATen/core/CachingHostAllocator.h>
+#include <ATen/cuda/CUDAGeneratorImpl.h>
+#include <ATen/cuda/CUDAGraph.h>
+
+#include "internal_cuda.h"
+
+using namespace thaw;
+namespace caching = c10::cuda::CUDACachingAllocator;
+
+namespace {
+
+// libtorch's graph, and what it leaves undone when a capture fails: the generators would believe for good that they are
+// captured, and the allocator would go on filling the graph's pool.
+struct Graph final : at::cuda::CUDAGraph {
+  c10::DeviceIndex device;
+  c10::MempoolId_t memory; // of the allocator's pools, the graph's
+
+  Graph(c10::DeviceIndex on, c10::MempoolId_t pool) : device(on), memory(pool) {}
+
+  void begin() {
+    // Of this thread only: other goroutines go on pinning memory and asking events while this one captures, which a
+    // global capture forbids.
+    try {
+      capture_begin(memory, cudaStreamCaptureModeThreadLocal);
+    } catch (...) {
+      abandon();
+      throw;
+    }
+  }
+
+  void end() {
+    try {
+      capture_end();
+    } catch (...) {
+      abandon();
+      throw;
+    }
+  }
+
+  void abandon() {
+    cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+    if (cudaStreamIsCapturing(capture_stream_, &status) != cudaSuccess || status != cudaStreamCaptureStatusNone) {
+      cudaGraph_t partial = nullptr;
+      (void)cudaStreamEndCapture(capture_stream_, &partial);
+      if (partial != nullptr) (void)cudaGraphDestroy(partial);
+    }
+    (void)cudaGetLastError(); // said already
+    for (auto &captured : captured_generator_states_) {
+      captured.first->capturing_ = false;
+      captured.first->offset_intragraph_ = 0;
+    }
+    if (capture_ended_) return; // reset gives the memory back
+    // Each of these fails where the capture did not get as far as it, and then there is nothing to undo.
+    const auto index = device;
+    const auto pool = memory;
+    undo([&] { caching::endAllocateToPool(index, pool); });
+    undo([&] { at::getHostAllocator(at::kCUDA)->end_allocate_to_pool(pool); });
+    undo([&] { caching::releasePool(index, pool); });
+    undo([&] { at::getHostAllocator(at::kCUDA)->release_pool(pool); });
+  }
+
+  template <typename F> static void undo(F &&f) {
+    if (char *message = guarded(f)) free(message);
+  }
+};
+
+Graph *graph(thaw_cuda_graph g) { return reinterpret_cast<Graph *>(g); }
+
+} // namespace
+
+extern "C" char *thaw_cuda_graph_new(int32_t device, thaw_cuda_graph pool_of, thaw_cuda_graph *out) {
+  return guarded([&] {
+    const auto index = cuda_device(device);
+    TORCH_CHECK(pool_of == 0 || graph(pool_of)->device == index, "graphs on two devices (cuda:", int(index), ", cuda:",
+                int(graph(pool_of)->device), ") cannot share memory");
+    c10::DeviceGuard on(cuda(index));
+    *out = reinterpret_cast<thaw_cuda_graph>(
+        new Graph(index, pool_of == 0 ? at::cuda::graph_pool_handle() : graph(pool_of)->memory));
+  });
+}
+
+// capture_begin registers the device's default generator, the one that operators draw from when given none.
+extern "C" char *thaw_cuda_graph_begin(thaw_cuda_graph g) {
+  return guarded([&] { graph(g)->begin(); });
+}
+
+extern "C" char *thaw_cuda_graph_end(thaw_cuda_graph g) {
+  return guarded([&] { graph(g)->end(); });
+}
+
+extern "C" void thaw_cuda_graph_abandon(thaw_cuda_graph g) { graph(g)->abandon(); }
+
+extern "C" char *thaw_cuda_graph_replay(thaw_cuda_graph g) {
+  return guarded([&] { graph(g)->replay(); });
+}
+
+extern "C" void thaw_cuda_graph_free(thaw_cuda_graph g) {
+  Graph::undo([&] { delete graph(g); });
+}

@@ -1,0 +1,36 @@
+//go:build cuda
+
+#include <c10/cuda/CUDACachingAllocator.h>
+
+#include "internal_cuda.h"
+
+using namespace thaw;
+namespace caching = c10::cuda::CUDACachingAllocator;
+
+extern "C" char *thaw_cuda_memory_stats(int32_t device, thaw_cuda_memory *m) {
+  return guarded([&] {
+    const auto index = cuda_device(device);
+    const auto stats = caching::getDeviceStats(index);
+    constexpr auto all = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+    m->allocated = stats.allocated_bytes[all].current;
+    m->allocated_peak = stats.allocated_bytes[all].peak;
+    m->reserved = stats.reserved_bytes[all].current;
+    m->reserved_peak = stats.reserved_bytes[all].peak;
+    m->allocations = stats.allocation[all].current;
+    m->retries = stats.num_alloc_retries;
+    const auto [free, total] = caching::get()->getMemoryInfo(index);
+    m->free = static_cast<int64_t>(free);
+    m->total = static_cast<int64_t>(total);
+  });
+}
+
+extern "C" char *thaw_cuda_memory_reset_peak(int32_t device) {
+  return guarded([&] { caching::resetPeakStats(cuda_device(device)); });
+}
+
+extern "C" char *thaw_cuda_memory_empty_cache(void) {
+  return guarded([] {
+    cuda_start();
+    caching::emptyCache();
+  });
+}
