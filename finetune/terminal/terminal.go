@@ -20,17 +20,17 @@ import (
 
 // View is a finetune.Reporter that writes for people.
 type View struct {
-	out      io.Writer
-	spec     finetune.Spec
-	live     bool // a terminal: bars are drawn
-	bars     *mpb.Progress
-	bar      *mpb.Bar
-	task     string
-	total    int
-	samples  int
-	loss     atomic.Uint64 // bits; the bar reads it from its own goroutine
-	began    time.Time
-	warnings []string
+	out     io.Writer
+	spec    finetune.Spec
+	live    bool // a terminal: bars are drawn
+	bars    *mpb.Progress
+	bar     *mpb.Bar
+	task    string
+	total   int
+	samples int
+	loss    atomic.Uint64 // bits; the bar reads it from its own goroutine
+	began   time.Time
+	notes   []string // to print below the bar, when that is done
 }
 
 // New makes a view of a run of spec that writes to out.
@@ -50,8 +50,8 @@ func (v *View) Greet() {
 
 // Note prints a line about a subject.
 func (v *View) Note(subject, text string) {
-	if v.bar != nil { // below the bar, when that is done
-		v.warnings = append(v.warnings, fmt.Sprintf("%-9s %s", subject, text))
+	if v.bar != nil {
+		v.notes = append(v.notes, fmt.Sprintf("%-9s %s", subject, text))
 		return
 	}
 	fmt.Fprintf(v.out, "%-9s %s\n", subject, text)
@@ -121,10 +121,7 @@ func (v *View) End(m *finetune.Metrics) {
 		line += fmt.Sprintf("  accuracy %.4f  f1 %.4f", m.Accuracy, m.MacroF1)
 	}
 	fmt.Fprintln(v.out, line)
-	for _, w := range v.warnings {
-		fmt.Fprintln(v.out, w)
-	}
-	v.warnings = nil
+	v.printNotes()
 }
 
 func (v *View) closeBar() {
@@ -136,8 +133,18 @@ func (v *View) closeBar() {
 	v.bar = nil
 }
 
-// Close removes a bar that a failed run left.
-func (v *View) Close() { v.closeBar() }
+// Close removes a bar that a failed run left, and prints what was noted below it.
+func (v *View) Close() {
+	v.closeBar()
+	v.printNotes()
+}
+
+func (v *View) printNotes() {
+	for _, note := range v.notes {
+		fmt.Fprintln(v.out, note)
+	}
+	v.notes = nil
+}
 
 // Finish prints what the run came to.
 func (v *View) Finish(r *finetune.Result) {

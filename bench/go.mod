@@ -1,0 +1,10 @@
+// The benchmarks: a module of their own, so that what they compare with never enters Thaw's.
+module github.com/thaw-ml/thaw/bench
+
+go 1.26.0
+
+require github.com/thaw-ml/thaw v0.0.0
+
+require go.yaml.in/yaml/v3 v3.0.6 // indirect
+
+replace github.com/thaw-ml/thaw => ..

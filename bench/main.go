@@ -1,0 +1,98 @@
+// Command bench measures Thaw beside the Python stack: both in one run, in turn, on the same machine.
+//
+//	go run . [-rounds N] [opcall] [tokenizer] [demo] [all]
+//	go run . opcall -profile
+//
+// opcall is the cost of a call of an operator, tokenizer that of tokenizing two files of texts, and demo the whole
+// fine-tuning of `make demo`. Without a name it is opcall and tokenizer, as PyTorch's epoch of demo takes minutes.
+// Each prints a table and leaves its rounds, with the machine and the versions, in results. The machine should have
+// nothing else to do. It runs in the folder bench and needs what `make bench` brings.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+)
+
+// options is the command line.
+type options struct {
+	benchmarks []string
+	rounds     int     // 0: as many as the benchmark takes by itself
+	calls      int     // of an operator, a round
+	profile    bool    // opcall: where the time goes, in place of how much it is
+	seconds    float64 // of profiling, a case
+	results    string  // the folder for results
+}
+
+var benchmarks = map[string]func(options) error{"opcall": runOpcall, "tokenizer": runTokenizer, "demo": runDemo}
+
+const usage = "usage: go run . [flags] [opcall] [tokenizer] [demo] [all]    (by default: opcall tokenizer)\n"
+
+// parse reads the command line; flags may stand behind names.
+func parse(args []string) (options, error) {
+	var o options
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	flags.IntVar(&o.rounds, "rounds", 0, "rounds of each side; 0 is 7, and 1 for demo")
+	flags.IntVar(&o.calls, "calls", 200_000, "opcall: calls of an operator, a round")
+	flags.BoolVar(&o.profile, "profile", false, "opcall: show where Thaw's time goes instead (needs perf)")
+	flags.Float64Var(&o.seconds, "seconds", 5, "opcall -profile: seconds of each case")
+	flags.StringVar(&o.results, "results", "results", "the `folder` for results")
+	for {
+		if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
+			fmt.Print(usage)
+			flags.SetOutput(os.Stdout)
+			flags.PrintDefaults()
+			return o, err
+		} else if err != nil {
+			return o, err
+		}
+		if flags.NArg() == 0 {
+			break
+		}
+		name := flags.Arg(0)
+		switch {
+		case name == "all":
+			o.benchmarks = []string{"opcall", "tokenizer", "demo"}
+		case benchmarks[name] == nil:
+			return o, fmt.Errorf("%q is no benchmark", name)
+		case !slices.Contains(o.benchmarks, name):
+			o.benchmarks = append(o.benchmarks, name)
+		}
+		args = flags.Args()[1:]
+	}
+	if len(o.benchmarks) == 0 {
+		o.benchmarks = []string{"opcall", "tokenizer"}
+		if o.profile {
+			o.benchmarks = []string{"opcall"}
+		}
+	}
+	switch {
+	case o.rounds < 0 || o.calls < 1 || o.seconds <= 0:
+		return o, errors.New("-rounds, -calls and -seconds must be above 0")
+	case o.profile && !slices.Equal(o.benchmarks, []string{"opcall"}):
+		return o, errors.New("-profile is for opcall alone")
+	}
+	return o, nil
+}
+
+func main() {
+	o, err := parse(os.Args[1:])
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "bench: %v\n%s", err, usage)
+		os.Exit(2)
+	}
+	for _, name := range o.benchmarks {
+		if err := benchmarks[name](o); err != nil {
+			fmt.Fprintf(os.Stderr, "bench: %s: %v\n", name, err)
+			os.Exit(1)
+		}
+	}
+}
