@@ -14,7 +14,7 @@ PEERS       := $(THAW_CACHE)/peers
 DEMO        := runs/reviews-$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-cuda build demo test lint gen race fuzz bench peers clean
+.PHONY: help deps deps-cuda build reviews demo test lint gen race fuzz bench peers clean
 
 help: ## lists these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,16 +28,18 @@ deps-cuda: ## brings libtorch and all that it needs on a GPU (about 2.5 GB); the
 build: deps ## builds the program: bin/thaw
 	@$(GO) build -o bin/thaw ./cmd/thaw
 
-demo: build ## fine-tunes a real BERT on 9,544 movie reviews and tries it on a few sentences (CPU, minutes)
+reviews: ## brings the demo's model and data, once per machine (90 MB)
 	@third_party/fetch.sh --set reviews
 	@examples/reviews/prepare.sh
+
+demo: build reviews ## fine-tunes a real BERT on 9,544 movie reviews and tries it on a few sentences (CPU, minutes)
 	@bin/thaw train examples/reviews/reviews.yaml out=$(DEMO)
 	@bin/thaw predict $(DEMO) \
 		"A quiet, generous film that stays with you for days." \
 		"Two hours of my life that I will not get back."
 	@echo "run       $(DEMO)"
 
-test: deps ## runs all tests
+test: deps reviews ## runs all tests, those on the real weights too
 	$(GO) test ./...
 
 lint: deps ## checks gofmt, go vet and staticcheck
