@@ -52,11 +52,12 @@ func createFolder(s *Spec) (*folder, error) {
 	return f, nil
 }
 
-// NextFolder is the first folder root/name-1, root/name-2, ... that does not exist.
+// NextFolder is the first folder root/name-1, root/name-2, ... that does not exist, as far as one can see: making it
+// tells the rest.
 func NextFolder(root, name string) string {
 	for n := 1; ; n++ {
 		path := filepath.Join(root, name+"-"+strconv.Itoa(n))
-		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Lstat(path); err != nil {
 			return path
 		}
 	}

@@ -72,7 +72,7 @@ func Run[B Samples](ctx context.Context, spec Spec, model Model[B], train, test 
 	if spec, err = spec.Resolved(); err != nil {
 		return nil, err
 	}
-	if err := checkDevice(&spec); err != nil {
+	if err := spec.ChooseDevice(); err != nil {
 		return nil, err
 	}
 	if train.Len() == 0 {
@@ -235,8 +235,8 @@ func newOptimizer(o Optimizer, plan *Plan) optim.Optimizer {
 	return optim.NewAdamW(optim.AdamWOptions{Beta1: o.Betas[0], Beta2: o.Betas[1], Eps: o.Eps}, groups...)
 }
 
-// checkDevice makes "auto" a device and a precision.
-func checkDevice(s *Spec) error {
+// ChooseDevice makes "auto" a device and a precision; a device that this program cannot use is an error.
+func (s *Spec) ChooseDevice() error {
 	if s.Device == "auto" {
 		s.Device = "cpu"
 	}

@@ -37,7 +37,7 @@ type Config struct {
 	Pooling   Pooling           `json:"thaw_pooling"`
 	MaxLength int               `json:"thaw_max_length"`
 
-	all map[string]any // every key of the file, kept for writing it again
+	all map[string]json.RawMessage // every key of the file, kept for writing it again
 }
 
 // defaultConfig is transformers' BertConfig().
@@ -89,6 +89,23 @@ func (c Config) check() error {
 			return fmt.Errorf("%s is %d", f.key, f.value)
 		}
 	}
+	for _, f := range []struct {
+		key   string
+		value *float64
+	}{
+		{"hidden_dropout_prob", &c.HiddenDropoutProb}, {"attention_probs_dropout_prob", &c.AttentionDropoutProb},
+		{"classifier_dropout", c.ClassifierDropout}, {"initializer_range", &c.InitializerRange}, {"layer_norm_eps", &c.LayerNormEps},
+	} {
+		if f.value != nil && (*f.value < 0 || *f.value >= 1) {
+			return fmt.Errorf("%s is %v, and must be from 0 to below 1", f.key, *f.value)
+		}
+	}
+	if c.PadTokenID < 0 || c.PadTokenID >= c.VocabSize {
+		return fmt.Errorf("pad_token_id is %d, and vocab_size %d", c.PadTokenID, c.VocabSize)
+	}
+	if c.MaxLength < 0 || c.MaxLength > c.MaxPositionEmbeddings {
+		return fmt.Errorf("thaw_max_length is %d, and max_position_embeddings %d", c.MaxLength, c.MaxPositionEmbeddings)
+	}
 	if c.HiddenSize%c.NumAttentionHeads != 0 {
 		return fmt.Errorf("hidden_size %d is no multiple of num_attention_heads %d", c.HiddenSize, c.NumAttentionHeads)
 	}
@@ -114,7 +131,10 @@ func (c Config) withClasses(classes []string, head Head) Config {
 	for i, label := range classes {
 		c.ID2Label[strconv.Itoa(i)] = label
 	}
-	c.Pooling, c.ClassifierDropout = head.Pooling, head.Dropout
+	c.Pooling = head.Pooling
+	if head.Dropout != nil {
+		c.ClassifierDropout = head.Dropout
+	}
 	return c
 }
 
@@ -129,7 +149,7 @@ func (c Config) write(folder string) error {
 	if err != nil {
 		return err
 	}
-	var fields map[string]any
+	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(own, &fields); err != nil {
 		return err
 	}

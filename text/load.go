@@ -85,24 +85,55 @@ func load(folder, weights string, config Config, prepare func(*Classifier) nn.Lo
 		return nil, err
 	}
 	defer checkpoint.Close()
-	bert, err := newBert(config, config.Pooling == CLS)
-	if err != nil {
+	if err := config.near(checkpoint); err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(folder, "config.json"), err)
 	}
-	dropout := config.HiddenDropoutProb
-	if config.ClassifierDropout != nil {
-		dropout = *config.ClassifierDropout
-	}
-	classes := config.Classes()
-	c := &Classifier{
-		Bert: bert, Dropout: &nn.Dropout{P: dropout}, Linear: nn.EmptyLinear(config.HiddenSize, len(classes)),
-		Config: config, Tokenizer: tok, Classes: classes, Source: weights,
-	}
-	if c.Report, err = nn.Load(c, checkpoint, prepare(c)); err != nil {
+	c := &Classifier{Config: config, Tokenizer: tok, Classes: config.Classes(), Source: weights}
+	failure := torch.Try(func() { // memory may not do
+		if err = c.allocate(); err != nil {
+			err = fmt.Errorf("%s: %w", filepath.Join(folder, "config.json"), err)
+			return
+		}
+		c.Report, err = nn.Load(c, checkpoint, prepare(c))
+	})
+	if err = errors.Join(err, failure); err != nil {
 		c.Close()
 		return nil, err
 	}
 	return c, nil
+}
+
+// allocate gives the model memory, but no values.
+func (c *Classifier) allocate() (err error) {
+	if c.Bert, err = newBert(c.Config, c.Config.Pooling == CLS); err != nil {
+		return err
+	}
+	dropout := c.Config.HiddenDropoutProb
+	if c.Config.ClassifierDropout != nil {
+		dropout = *c.Config.ClassifierDropout
+	}
+	c.Dropout, c.Linear = &nn.Dropout{P: dropout}, nn.EmptyLinear(c.Config.HiddenSize, len(c.Classes))
+	return nil
+}
+
+// near refuses a configuration of a model that is far larger than the weights, before memory is asked for. What differs
+// less is named key by key when it is loaded.
+func (c Config) near(checkpoint *torch.Checkpoint) error {
+	stored := 0.0
+	for _, name := range checkpoint.Names() {
+		shape, _ := checkpoint.Shape(name)
+		n := 1.0
+		for _, d := range shape {
+			n *= float64(d)
+		}
+		stored += n
+	}
+	h, wide := float64(c.HiddenSize), float64(c.IntermediateSize)
+	asked := h*float64(c.VocabSize+c.MaxPositionEmbeddings+c.TypeVocabSize) + float64(c.NumHiddenLayers)*(4*h*h+2*h*wide)
+	if asked > 10*stored+1e6 {
+		return fmt.Errorf("it describes a model of %.3g parameters, and %s has %.3g", asked, checkpoint.Path(), stored)
+	}
+	return nil
 }
 
 // canonical gives BertForSequenceClassification's name for a key of any layout that is met: with or without `bert.`,
@@ -137,5 +168,9 @@ func findWeights(folder string) (string, error) {
 			return "", err
 		}
 	}
-	return "", fmt.Errorf("%s has no weights: looked for %s", folder, strings.Join(names, ", "))
+	hint := ""
+	if _, err := os.Stat(filepath.Join(folder, "pytorch_model.bin")); err == nil {
+		hint = "; pytorch_model.bin is a pickle, which is not read yet: save it as safetensors (safetensors.torch.save_file in Python)"
+	}
+	return "", fmt.Errorf("%s has no weights: looked for %s%s", folder, strings.Join(names, ", "), hint)
 }

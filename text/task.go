@@ -29,6 +29,9 @@ func Prepare(spec *finetune.Spec) (*Task, error) {
 	if err := spec.CheckPaths(); err != nil {
 		return nil, err
 	}
+	if err := spec.ChooseDevice(); err != nil {
+		return nil, err
+	}
 	config, err := ReadConfig(filepath.Join(spec.Model, "config.json"))
 	if err != nil {
 		return nil, err

@@ -119,9 +119,11 @@ func (t Tensor) RequiresGrad() bool {
 
 // RequiresGrad_ says whether autograd records what is done with t, a leaf. It returns t.
 func (t Tensor) RequiresGrad_(on bool) Tensor {
-	if err := capi.SetRequiresGrad(t.ptr("requires_grad_"), on); err != nil {
+	accumulator, err := capi.SetRequiresGrad(t.ptr("requires_grad_"), on)
+	if err != nil {
 		panic(failed("requires_grad_", err, t.h.ptr()))
 	}
+	t.h.holdAccumulator(accumulator)
 	runtime.KeepAlive(t.h)
 	return t
 }

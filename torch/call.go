@@ -3,6 +3,7 @@ package torch
 import (
 	"fmt"
 	"math"
+	"runtime"
 	"sync/atomic"
 	"unsafe"
 
@@ -38,6 +39,39 @@ func (o *op) resolve() capi.Op {
 	return n
 }
 
+// on1 runs an operator on one tensor, all else by default.
+func (o *op) on1(a Tensor) Tensor {
+	p := a.given(o)
+	h, scope, err := o.resolve().CallTensors(p, 0)
+	if err != nil {
+		panic(failed(o.String(), err, p))
+	}
+	runtime.KeepAlive(a.h)
+	return adopt(h, scope)
+}
+
+// on2 runs an operator on two tensors, all else by default.
+func (o *op) on2(a, b Tensor) Tensor {
+	p, q := a.given(o), b.given(o)
+	h, scope, err := o.resolve().CallTensors(p, q)
+	if err != nil {
+		panic(failed(o.String(), err, p, q))
+	}
+	runtime.KeepAlive(a.h)
+	runtime.KeepAlive(b.h)
+	return adopt(h, scope)
+}
+
+// given is the native tensor of an argument that must be there.
+func (t Tensor) given(o *op) capi.Handle {
+	if t.h != nil {
+		if p := t.h.ptr(); p != 0 {
+			return p
+		}
+	}
+	return t.ptr(o.String()) // panics
+}
+
 // call gathers an operator's arguments, runs it, and holds its results. It stays on the stack.
 type call struct {
 	op    *op
@@ -55,14 +89,7 @@ func (c *call) value(tag, bits int64) {
 }
 
 func (c *call) tensor(t Tensor) {
-	var p capi.Handle
-	if t.h != nil {
-		p = t.h.ptr()
-	}
-	if p == 0 {
-		t.ptr(c.op.String()) // panics
-	}
-	c.value(capi.TagTensor, int64(p))
+	c.value(capi.TagTensor, int64(t.given(c.op)))
 }
 
 // optTensor passes the zero Tensor as none.

@@ -67,6 +67,46 @@ func ParseDevice(s string) (Device, error) {
 // CUDAAvailable reports whether CUDA kernels are linked and a device answers.
 func CUDAAvailable() bool { return capi.HasCUDA() }
 
+// Check says why tensors cannot lie on d, with the mend: that the program has no CUDA, that no driver answers, or that
+// there is no device of this number. It gives nil where they can.
+func (d Device) Check() error {
+	if d.Type == CPUType {
+		return nil
+	}
+	err := d.check()
+	if err == nil {
+		return nil
+	}
+	return failed(d.String(), err)
+}
+
+func (d Device) check() *capi.Error {
+	if d.Type != CUDAType {
+		return &capi.Error{Kind: capi.KindUnimplemented, Msg: "Thaw runs on cpu and cuda only"}
+	}
+	if err := capi.StartCUDA(); err != nil {
+		return err
+	}
+	_, err := capi.CUDADeviceProperties(d.Index)
+	return err
+}
+
+// Generator is the generator that operators on d draw from when they are given none: the CPU's is [DefaultGenerator];
+// a CUDA device's is Philox, with PyTorch's numbers for PyTorch's seeds.
+func (d Device) Generator() (*Generator, error) {
+	if d.Type == CPUType {
+		return DefaultGenerator(), nil
+	}
+	if err := d.Check(); err != nil {
+		return nil, err
+	}
+	g, err := capi.CUDAGenerator(d.Index)
+	if err != nil {
+		return nil, failed(d.String()+" generator", err)
+	}
+	return ownGenerator(g), nil
+}
+
 // MemoryFormat is the order in which elements lie, as c10::MemoryFormat numbers it.
 type MemoryFormat int8
 

@@ -424,33 +424,21 @@ func Full(size []int, fillValue Scalar, dtype DType, device Device) Tensor {
 //
 //	aten::zeros_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor
 func (self Tensor) ZerosLike() Tensor {
-	c := call{op: &opZerosLike}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opZerosLike.on1(self)
 }
 
 // OnesLike is
 //
 //	aten::ones_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor
 func (self Tensor) OnesLike() Tensor {
-	c := call{op: &opOnesLike}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opOnesLike.on1(self)
 }
 
 // EmptyLike is
 //
 //	aten::empty_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor
 func (self Tensor) EmptyLike() Tensor {
-	c := call{op: &opEmptyLike}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opEmptyLike.on1(self)
 }
 
 // FullLike is
@@ -469,22 +457,14 @@ func (self Tensor) FullLike(fillValue Scalar) Tensor {
 //
 //	aten::rand_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor
 func (self Tensor) RandLike() Tensor {
-	c := call{op: &opRandLike}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opRandLike.on1(self)
 }
 
 // RandnLike is
 //
 //	aten::randn_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor
 func (self Tensor) RandnLike() Tensor {
-	c := call{op: &opRandnLike}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opRandnLike.on1(self)
 }
 
 // ArangeStep is
@@ -731,11 +711,7 @@ func Meshgrid(tensors []Tensor, indexing string) []Tensor {
 //
 //	aten::clone(Tensor self, *, MemoryFormat? memory_format=None) -> Tensor
 func (self Tensor) Clone() Tensor {
-	c := call{op: &opClone}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opClone.on1(self)
 }
 
 // CloneAs is
@@ -754,11 +730,7 @@ func (self Tensor) CloneAs(memoryFormat MemoryFormat) Tensor {
 //
 //	aten::detach(Tensor(a) self) -> Tensor(a)
 func (self Tensor) Detach() Tensor {
-	c := call{op: &opDetach}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opDetach.on1(self)
 }
 
 // Detach_ is
@@ -776,11 +748,7 @@ func (self Tensor) Detach_() Tensor {
 //
 //	aten::alias(Tensor(a) self) -> Tensor(a)
 func (self Tensor) ViewAlias() Tensor {
-	c := call{op: &opAlias}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opAlias.on1(self)
 }
 
 // Copy_ is
@@ -830,11 +798,7 @@ func (self Tensor) toCopy(dtype DType, device Device) Tensor {
 //
 //	aten::contiguous(Tensor(a) self, *, MemoryFormat memory_format=0) -> Tensor(a)
 func (self Tensor) Contiguous() Tensor {
-	c := call{op: &opContiguous}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opContiguous.on1(self)
 }
 
 // ContiguousAs is
@@ -853,11 +817,7 @@ func (self Tensor) ContiguousAs(memoryFormat MemoryFormat) Tensor {
 //
 //	aten::pin_memory(Tensor(a) self, Device? device=None) -> Tensor(a)
 func (self Tensor) PinMemory() Tensor {
-	c := call{op: &opPinMemory}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opPinMemory.on1(self)
 }
 
 // View is
@@ -924,13 +884,7 @@ func (self Tensor) Expand(size ...int) Tensor {
 //
 //	aten::expand_as(Tensor(a) self, Tensor other) -> Tensor(a)
 func (self Tensor) ExpandAs(other Tensor) Tensor {
-	c := call{op: &opExpandAs}
-	c.tensor(self)
-	c.tensor(other)
-	c.run(1)
-	runtime.KeepAlive(self)
-	runtime.KeepAlive(other)
-	return c.result(0)
+	return opExpandAs.on2(self, other)
 }
 
 // Repeat is
@@ -1001,33 +955,21 @@ func (self Tensor) Transpose(dim0 int, dim1 int) Tensor {
 //
 //	aten::t(Tensor(a) self) -> Tensor(a)
 func (self Tensor) T() Tensor {
-	c := call{op: &opT}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opT.on1(self)
 }
 
 // MT is
 //
 //	aten::mT(Tensor(a) self) -> Tensor(a)
 func (self Tensor) MT() Tensor {
-	c := call{op: &opMT}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opMT.on1(self)
 }
 
 // Squeeze is
 //
 //	aten::squeeze(Tensor(a) self) -> Tensor(a)
 func (self Tensor) Squeeze() Tensor {
-	c := call{op: &opSqueeze}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opSqueeze.on1(self)
 }
 
 // SqueezeDim is
@@ -1268,13 +1210,7 @@ func (self Tensor) AsStrided(size []int, stride []int) Tensor {
 //
 //	aten::view_as(Tensor(a) self, Tensor other) -> Tensor(a)
 func (self Tensor) ViewAs(other Tensor) Tensor {
-	c := call{op: &opViewAs}
-	c.tensor(self)
-	c.tensor(other)
-	c.run(1)
-	runtime.KeepAlive(self)
-	runtime.KeepAlive(other)
-	return c.result(0)
+	return opViewAs.on2(self, other)
 }
 
 // Cat is
@@ -1637,13 +1573,7 @@ func (self Tensor) MaskedFill_(mask Tensor, value Scalar) Tensor {
 //
 //	aten::masked_select(Tensor self, Tensor mask) -> Tensor
 func (self Tensor) MaskedSelect(mask Tensor) Tensor {
-	c := call{op: &opMaskedSelect}
-	c.tensor(self)
-	c.tensor(mask)
-	c.run(1)
-	runtime.KeepAlive(self)
-	runtime.KeepAlive(mask)
-	return c.result(0)
+	return opMaskedSelect.on2(self, mask)
 }
 
 // MaskedScatter is
@@ -1665,13 +1595,7 @@ func (self Tensor) MaskedScatter(mask Tensor, source Tensor) Tensor {
 //
 //	aten::take(Tensor self, Tensor index) -> Tensor
 func (self Tensor) Take(index Tensor) Tensor {
-	c := call{op: &opTake}
-	c.tensor(self)
-	c.tensor(index)
-	c.run(1)
-	runtime.KeepAlive(self)
-	runtime.KeepAlive(index)
-	return c.result(0)
+	return opTake.on2(self, index)
 }
 
 // TakeAlongDim is
@@ -1735,22 +1659,14 @@ func WhereScalarSelf(condition Tensor, self Scalar, other Tensor) Tensor {
 //
 //	aten::nonzero(Tensor self) -> Tensor
 func (self Tensor) Nonzero() Tensor {
-	c := call{op: &opNonzero}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opNonzero.on1(self)
 }
 
 // Argwhere is
 //
 //	aten::argwhere(Tensor self) -> Tensor
 func (self Tensor) Argwhere() Tensor {
-	c := call{op: &opArgwhere}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opArgwhere.on1(self)
 }
 
 // Searchsorted is
@@ -1827,13 +1743,7 @@ func (self Tensor) Unique(sorted bool, returnInverse bool, returnCounts bool) (T
 //
 //	aten::add.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor
 func (self Tensor) Add(other Tensor) Tensor {
-	c := call{op: &opAddTensor}
-	c.tensor(self)
-	c.tensor(other)
-	c.run(1)
-	runtime.KeepAlive(self)
-	runtime.KeepAlive(other)
-	return c.result(0)
+	return opAddTensor.on2(self, other)
 }
 
 // AddScaled is
@@ -1905,13 +1815,7 @@ func (self Tensor) AddScalar_(other Scalar) Tensor {
 //
 //	aten::sub.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor
 func (self Tensor) Sub(other Tensor) Tensor {
-	c := call{op: &opSubTensor}
-	c.tensor(self)
-	c.tensor(other)
-	c.run(1)
-	runtime.KeepAlive(self)
-	runtime.KeepAlive(other)
-	return c.result(0)
+	return opSubTensor.on2(self, other)
 }
 
 // SubScalar is
@@ -1967,13 +1871,7 @@ func (self Tensor) RSubScalar(other Scalar) Tensor {
 //
 //	aten::mul.Tensor(Tensor self, Tensor other) -> Tensor
 func (self Tensor) Mul(other Tensor) Tensor {
-	c := call{op: &opMulTensor}
-	c.tensor(self)
-	c.tensor(other)
-	c.run(1)
-	runtime.KeepAlive(self)
-	runtime.KeepAlive(other)
-	return c.result(0)
+	return opMulTensor.on2(self, other)
 }
 
 // MulScalar is
@@ -2017,13 +1915,7 @@ func (self Tensor) MulScalar_(other Scalar) Tensor {
 //
 //	aten::div.Tensor(Tensor self, Tensor other) -> Tensor
 func (self Tensor) Div(other Tensor) Tensor {
-	c := call{op: &opDivTensor}
-	c.tensor(self)
-	c.tensor(other)
-	c.run(1)
-	runtime.KeepAlive(self)
-	runtime.KeepAlive(other)
-	return c.result(0)
+	return opDivTensor.on2(self, other)
 }
 
 // DivScalar is
@@ -2094,13 +1986,7 @@ func (self Tensor) DivScalarRounded(other Scalar, roundingMode string) Tensor {
 //
 //	aten::floor_divide(Tensor self, Tensor other) -> Tensor
 func (self Tensor) FloorDivide(other Tensor) Tensor {
-	c := call{op: &opFloorDivide}
-	c.tensor(self)
-	c.tensor(other)
-	c.run(1)
-	runtime.KeepAlive(self)
-	runtime.KeepAlive(other)
-	return c.result(0)
+	return opFloorDivide.on2(self, other)
 }
 
 // RemainderScalar is
@@ -2119,13 +2005,7 @@ func (self Tensor) RemainderScalar(other Scalar) Tensor {
 //
 //	aten::remainder.Tensor(Tensor self, Tensor other) -> Tensor
 func (self Tensor) Remainder(other Tensor) Tensor {
-	c := call{op: &opRemainderTensor}
-	c.tensor(self)
-	c.tensor(other)
-	c.run(1)
-	runtime.KeepAlive(self)
-	runtime.KeepAlive(other)
-	return c.result(0)
+	return opRemainderTensor.on2(self, other)
 }
 
 // FmodScalar is
@@ -2156,13 +2036,7 @@ func (self Tensor) PowScalar(exponent Scalar) Tensor {
 //
 //	aten::pow.Tensor_Tensor(Tensor self, Tensor exponent) -> Tensor
 func (self Tensor) Pow(exponent Tensor) Tensor {
-	c := call{op: &opPowTensorTensor}
-	c.tensor(self)
-	c.tensor(exponent)
-	c.run(1)
-	runtime.KeepAlive(self)
-	runtime.KeepAlive(exponent)
-	return c.result(0)
+	return opPowTensorTensor.on2(self, exponent)
 }
 
 // ScalarPow is
@@ -2181,11 +2055,7 @@ func ScalarPow(self Scalar, exponent Tensor) Tensor {
 //
 //	aten::neg(Tensor self) -> Tensor
 func (self Tensor) Neg() Tensor {
-	c := call{op: &opNeg}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opNeg.on1(self)
 }
 
 // Neg_ is
@@ -2203,44 +2073,28 @@ func (self Tensor) Neg_() Tensor {
 //
 //	aten::abs(Tensor self) -> Tensor
 func (self Tensor) Abs() Tensor {
-	c := call{op: &opAbs}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opAbs.on1(self)
 }
 
 // Sign is
 //
 //	aten::sign(Tensor self) -> Tensor
 func (self Tensor) Sign() Tensor {
-	c := call{op: &opSign}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opSign.on1(self)
 }
 
 // Square is
 //
 //	aten::square(Tensor self) -> Tensor
 func (self Tensor) Square() Tensor {
-	c := call{op: &opSquare}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opSquare.on1(self)
 }
 
 // Sqrt is
 //
 //	aten::sqrt(Tensor self) -> Tensor
 func (self Tensor) Sqrt() Tensor {
-	c := call{op: &opSqrt}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opSqrt.on1(self)
 }
 
 // Sqrt_ is
@@ -2258,33 +2112,21 @@ func (self Tensor) Sqrt_() Tensor {
 //
 //	aten::rsqrt(Tensor self) -> Tensor
 func (self Tensor) Rsqrt() Tensor {
-	c := call{op: &opRsqrt}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opRsqrt.on1(self)
 }
 
 // Reciprocal is
 //
 //	aten::reciprocal(Tensor self) -> Tensor
 func (self Tensor) Reciprocal() Tensor {
-	c := call{op: &opReciprocal}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opReciprocal.on1(self)
 }
 
 // Exp is
 //
 //	aten::exp(Tensor self) -> Tensor
 func (self Tensor) Exp() Tensor {
-	c := call{op: &opExp}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opExp.on1(self)
 }
 
 // Exp_ is
@@ -2302,189 +2144,119 @@ func (self Tensor) Exp_() Tensor {
 //
 //	aten::exp2(Tensor self) -> Tensor
 func (self Tensor) Exp2() Tensor {
-	c := call{op: &opExp2}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opExp2.on1(self)
 }
 
 // Expm1 is
 //
 //	aten::expm1(Tensor self) -> Tensor
 func (self Tensor) Expm1() Tensor {
-	c := call{op: &opExpm1}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opExpm1.on1(self)
 }
 
 // Log is
 //
 //	aten::log(Tensor self) -> Tensor
 func (self Tensor) Log() Tensor {
-	c := call{op: &opLog}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opLog.on1(self)
 }
 
 // Log2 is
 //
 //	aten::log2(Tensor self) -> Tensor
 func (self Tensor) Log2() Tensor {
-	c := call{op: &opLog2}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opLog2.on1(self)
 }
 
 // Log10 is
 //
 //	aten::log10(Tensor self) -> Tensor
 func (self Tensor) Log10() Tensor {
-	c := call{op: &opLog10}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opLog10.on1(self)
 }
 
 // Log1p is
 //
 //	aten::log1p(Tensor self) -> Tensor
 func (self Tensor) Log1p() Tensor {
-	c := call{op: &opLog1p}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opLog1p.on1(self)
 }
 
 // Sin is
 //
 //	aten::sin(Tensor self) -> Tensor
 func (self Tensor) Sin() Tensor {
-	c := call{op: &opSin}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opSin.on1(self)
 }
 
 // Cos is
 //
 //	aten::cos(Tensor self) -> Tensor
 func (self Tensor) Cos() Tensor {
-	c := call{op: &opCos}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opCos.on1(self)
 }
 
 // Tan is
 //
 //	aten::tan(Tensor self) -> Tensor
 func (self Tensor) Tan() Tensor {
-	c := call{op: &opTan}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opTan.on1(self)
 }
 
 // Atan is
 //
 //	aten::atan(Tensor self) -> Tensor
 func (self Tensor) Atan() Tensor {
-	c := call{op: &opAtan}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opAtan.on1(self)
 }
 
 // Atan2 is
 //
 //	aten::atan2(Tensor self, Tensor other) -> Tensor
 func (self Tensor) Atan2(other Tensor) Tensor {
-	c := call{op: &opAtan2}
-	c.tensor(self)
-	c.tensor(other)
-	c.run(1)
-	runtime.KeepAlive(self)
-	runtime.KeepAlive(other)
-	return c.result(0)
+	return opAtan2.on2(self, other)
 }
 
 // Tanh is
 //
 //	aten::tanh(Tensor self) -> Tensor
 func (self Tensor) Tanh() Tensor {
-	c := call{op: &opTanh}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opTanh.on1(self)
 }
 
 // Erf is
 //
 //	aten::erf(Tensor self) -> Tensor
 func (self Tensor) Erf() Tensor {
-	c := call{op: &opErf}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opErf.on1(self)
 }
 
 // Erfinv is
 //
 //	aten::erfinv(Tensor self) -> Tensor
 func (self Tensor) Erfinv() Tensor {
-	c := call{op: &opErfinv}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opErfinv.on1(self)
 }
 
 // Floor is
 //
 //	aten::floor(Tensor self) -> Tensor
 func (self Tensor) Floor() Tensor {
-	c := call{op: &opFloor}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opFloor.on1(self)
 }
 
 // Ceil is
 //
 //	aten::ceil(Tensor self) -> Tensor
 func (self Tensor) Ceil() Tensor {
-	c := call{op: &opCeil}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opCeil.on1(self)
 }
 
 // Round is
 //
 //	aten::round(Tensor self) -> Tensor
 func (self Tensor) Round() Tensor {
-	c := call{op: &opRound}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opRound.on1(self)
 }
 
 // RoundDecimals is
@@ -2503,22 +2275,14 @@ func (self Tensor) RoundDecimals(decimals int) Tensor {
 //
 //	aten::trunc(Tensor self) -> Tensor
 func (self Tensor) Trunc() Tensor {
-	c := call{op: &opTrunc}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opTrunc.on1(self)
 }
 
 // Frac is
 //
 //	aten::frac(Tensor self) -> Tensor
 func (self Tensor) Frac() Tensor {
-	c := call{op: &opFrac}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opFrac.on1(self)
 }
 
 // Lerp is
@@ -2697,26 +2461,14 @@ func (self Tensor) ClampMax(max Scalar) Tensor {
 //
 //	aten::maximum(Tensor self, Tensor other) -> Tensor
 func (self Tensor) Maximum(other Tensor) Tensor {
-	c := call{op: &opMaximum}
-	c.tensor(self)
-	c.tensor(other)
-	c.run(1)
-	runtime.KeepAlive(self)
-	runtime.KeepAlive(other)
-	return c.result(0)
+	return opMaximum.on2(self, other)
 }
 
 // Minimum is
 //
 //	aten::minimum(Tensor self, Tensor other) -> Tensor
 func (self Tensor) Minimum(other Tensor) Tensor {
-	c := call{op: &opMinimum}
-	c.tensor(self)
-	c.tensor(other)
-	c.run(1)
-	runtime.KeepAlive(self)
-	runtime.KeepAlive(other)
-	return c.result(0)
+	return opMinimum.on2(self, other)
 }
 
 // NanToNum is
@@ -2737,33 +2489,21 @@ func (self Tensor) NanToNum(nan float64, posinf float64, neginf float64) Tensor 
 //
 //	aten::isnan(Tensor self) -> Tensor
 func (self Tensor) IsNaN() Tensor {
-	c := call{op: &opIsnan}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opIsnan.on1(self)
 }
 
 // IsInf is
 //
 //	aten::isinf(Tensor self) -> Tensor
 func (self Tensor) IsInf() Tensor {
-	c := call{op: &opIsinf}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opIsinf.on1(self)
 }
 
 // IsFinite is
 //
 //	aten::isfinite(Tensor self) -> Tensor
 func (self Tensor) IsFinite() Tensor {
-	c := call{op: &opIsfinite}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opIsfinite.on1(self)
 }
 
 // Zero_ is
@@ -2818,13 +2558,7 @@ func (self Tensor) FillDiagonal_(fillValue Scalar) Tensor {
 //
 //	aten::eq.Tensor(Tensor self, Tensor other) -> Tensor
 func (self Tensor) Eq(other Tensor) Tensor {
-	c := call{op: &opEqTensor}
-	c.tensor(self)
-	c.tensor(other)
-	c.run(1)
-	runtime.KeepAlive(self)
-	runtime.KeepAlive(other)
-	return c.result(0)
+	return opEqTensor.on2(self, other)
 }
 
 // EqScalar is
@@ -2843,13 +2577,7 @@ func (self Tensor) EqScalar(other Scalar) Tensor {
 //
 //	aten::ne.Tensor(Tensor self, Tensor other) -> Tensor
 func (self Tensor) Ne(other Tensor) Tensor {
-	c := call{op: &opNeTensor}
-	c.tensor(self)
-	c.tensor(other)
-	c.run(1)
-	runtime.KeepAlive(self)
-	runtime.KeepAlive(other)
-	return c.result(0)
+	return opNeTensor.on2(self, other)
 }
 
 // NeScalar is
@@ -2868,13 +2596,7 @@ func (self Tensor) NeScalar(other Scalar) Tensor {
 //
 //	aten::lt.Tensor(Tensor self, Tensor other) -> Tensor
 func (self Tensor) Lt(other Tensor) Tensor {
-	c := call{op: &opLtTensor}
-	c.tensor(self)
-	c.tensor(other)
-	c.run(1)
-	runtime.KeepAlive(self)
-	runtime.KeepAlive(other)
-	return c.result(0)
+	return opLtTensor.on2(self, other)
 }
 
 // LtScalar is
@@ -2893,13 +2615,7 @@ func (self Tensor) LtScalar(other Scalar) Tensor {
 //
 //	aten::le.Tensor(Tensor self, Tensor other) -> Tensor
 func (self Tensor) Le(other Tensor) Tensor {
-	c := call{op: &opLeTensor}
-	c.tensor(self)
-	c.tensor(other)
-	c.run(1)
-	runtime.KeepAlive(self)
-	runtime.KeepAlive(other)
-	return c.result(0)
+	return opLeTensor.on2(self, other)
 }
 
 // LeScalar is
@@ -2918,13 +2634,7 @@ func (self Tensor) LeScalar(other Scalar) Tensor {
 //
 //	aten::gt.Tensor(Tensor self, Tensor other) -> Tensor
 func (self Tensor) Gt(other Tensor) Tensor {
-	c := call{op: &opGtTensor}
-	c.tensor(self)
-	c.tensor(other)
-	c.run(1)
-	runtime.KeepAlive(self)
-	runtime.KeepAlive(other)
-	return c.result(0)
+	return opGtTensor.on2(self, other)
 }
 
 // GtScalar is
@@ -2943,13 +2653,7 @@ func (self Tensor) GtScalar(other Scalar) Tensor {
 //
 //	aten::ge.Tensor(Tensor self, Tensor other) -> Tensor
 func (self Tensor) Ge(other Tensor) Tensor {
-	c := call{op: &opGeTensor}
-	c.tensor(self)
-	c.tensor(other)
-	c.run(1)
-	runtime.KeepAlive(self)
-	runtime.KeepAlive(other)
-	return c.result(0)
+	return opGeTensor.on2(self, other)
 }
 
 // GeScalar is
@@ -3011,113 +2715,63 @@ func (self Tensor) IsClose(other Tensor, rtol float64, atol float64) Tensor {
 //
 //	aten::isin.Tensor_Tensor(Tensor elements, Tensor test_elements, *, bool assume_unique=False, bool invert=False) -> Tensor
 func IsIn(elements Tensor, testElements Tensor) Tensor {
-	c := call{op: &opIsinTensorTensor}
-	c.tensor(elements)
-	c.tensor(testElements)
-	c.run(1)
-	runtime.KeepAlive(elements)
-	runtime.KeepAlive(testElements)
-	return c.result(0)
+	return opIsinTensorTensor.on2(elements, testElements)
 }
 
 // LogicalAnd is
 //
 //	aten::logical_and(Tensor self, Tensor other) -> Tensor
 func (self Tensor) LogicalAnd(other Tensor) Tensor {
-	c := call{op: &opLogicalAnd}
-	c.tensor(self)
-	c.tensor(other)
-	c.run(1)
-	runtime.KeepAlive(self)
-	runtime.KeepAlive(other)
-	return c.result(0)
+	return opLogicalAnd.on2(self, other)
 }
 
 // LogicalOr is
 //
 //	aten::logical_or(Tensor self, Tensor other) -> Tensor
 func (self Tensor) LogicalOr(other Tensor) Tensor {
-	c := call{op: &opLogicalOr}
-	c.tensor(self)
-	c.tensor(other)
-	c.run(1)
-	runtime.KeepAlive(self)
-	runtime.KeepAlive(other)
-	return c.result(0)
+	return opLogicalOr.on2(self, other)
 }
 
 // LogicalXor is
 //
 //	aten::logical_xor(Tensor self, Tensor other) -> Tensor
 func (self Tensor) LogicalXor(other Tensor) Tensor {
-	c := call{op: &opLogicalXor}
-	c.tensor(self)
-	c.tensor(other)
-	c.run(1)
-	runtime.KeepAlive(self)
-	runtime.KeepAlive(other)
-	return c.result(0)
+	return opLogicalXor.on2(self, other)
 }
 
 // LogicalNot is
 //
 //	aten::logical_not(Tensor self) -> Tensor
 func (self Tensor) LogicalNot() Tensor {
-	c := call{op: &opLogicalNot}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opLogicalNot.on1(self)
 }
 
 // BitwiseAnd is
 //
 //	aten::bitwise_and.Tensor(Tensor self, Tensor other) -> Tensor
 func (self Tensor) BitwiseAnd(other Tensor) Tensor {
-	c := call{op: &opBitwiseAndTensor}
-	c.tensor(self)
-	c.tensor(other)
-	c.run(1)
-	runtime.KeepAlive(self)
-	runtime.KeepAlive(other)
-	return c.result(0)
+	return opBitwiseAndTensor.on2(self, other)
 }
 
 // BitwiseOr is
 //
 //	aten::bitwise_or.Tensor(Tensor self, Tensor other) -> Tensor
 func (self Tensor) BitwiseOr(other Tensor) Tensor {
-	c := call{op: &opBitwiseOrTensor}
-	c.tensor(self)
-	c.tensor(other)
-	c.run(1)
-	runtime.KeepAlive(self)
-	runtime.KeepAlive(other)
-	return c.result(0)
+	return opBitwiseOrTensor.on2(self, other)
 }
 
 // BitwiseXor is
 //
 //	aten::bitwise_xor.Tensor(Tensor self, Tensor other) -> Tensor
 func (self Tensor) BitwiseXor(other Tensor) Tensor {
-	c := call{op: &opBitwiseXorTensor}
-	c.tensor(self)
-	c.tensor(other)
-	c.run(1)
-	runtime.KeepAlive(self)
-	runtime.KeepAlive(other)
-	return c.result(0)
+	return opBitwiseXorTensor.on2(self, other)
 }
 
 // BitwiseNot is
 //
 //	aten::bitwise_not(Tensor self) -> Tensor
 func (self Tensor) BitwiseNot() Tensor {
-	c := call{op: &opBitwiseNot}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opBitwiseNot.on1(self)
 }
 
 // BitwiseLeftShift is
@@ -3148,11 +2802,7 @@ func (self Tensor) BitwiseRightShift(other Scalar) Tensor {
 //
 //	aten::sum(Tensor self, *, ScalarType? dtype=None) -> Tensor
 func (self Tensor) Sum() Tensor {
-	c := call{op: &opSum}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opSum.on1(self)
 }
 
 // SumAs is
@@ -3198,11 +2848,7 @@ func (self Tensor) SumKeepDim(dim ...int) Tensor {
 //
 //	aten::mean(Tensor self, *, ScalarType? dtype=None) -> Tensor
 func (self Tensor) Mean() Tensor {
-	c := call{op: &opMean}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opMean.on1(self)
 }
 
 // MeanDim is
@@ -3236,11 +2882,7 @@ func (self Tensor) MeanKeepDim(dim ...int) Tensor {
 //
 //	aten::prod(Tensor self, *, ScalarType? dtype=None) -> Tensor
 func (self Tensor) Prod() Tensor {
-	c := call{op: &opProd}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opProd.on1(self)
 }
 
 // ProdDim is
@@ -3301,11 +2943,7 @@ func (self Tensor) VarMean(dim []int, correction Scalar, keepdim bool) (Tensor, 
 //
 //	aten::max(Tensor self) -> Tensor
 func (self Tensor) Max() Tensor {
-	c := call{op: &opMax}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opMax.on1(self)
 }
 
 // MaxDim is
@@ -3339,11 +2977,7 @@ func (self Tensor) MaxKeepDim(dim int) (Tensor, Tensor) {
 //
 //	aten::min(Tensor self) -> Tensor
 func (self Tensor) Min() Tensor {
-	c := call{op: &opMin}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opMin.on1(self)
 }
 
 // MinDim is
@@ -3465,11 +3099,7 @@ func (self Tensor) ArgmaxAll() Tensor {
 //
 //	aten::any(Tensor self) -> Tensor
 func (self Tensor) Any() Tensor {
-	c := call{op: &opAny}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opAny.on1(self)
 }
 
 // AnyDim is
@@ -3488,11 +3118,7 @@ func (self Tensor) AnyDim(dim int) Tensor {
 //
 //	aten::all(Tensor self) -> Tensor
 func (self Tensor) All() Tensor {
-	c := call{op: &opAll}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opAll.on1(self)
 }
 
 // AllDim is
@@ -3586,11 +3212,7 @@ func (self Tensor) Cumprod(dim int) Tensor {
 //
 //	aten::median(Tensor self) -> Tensor
 func (self Tensor) Median() Tensor {
-	c := call{op: &opMedian}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opMedian.on1(self)
 }
 
 // Quantile is
@@ -3679,11 +3301,7 @@ func (self Tensor) KthValue(k int, dim int) (Tensor, Tensor) {
 //
 //	aten::count_nonzero(Tensor self, int? dim=None) -> Tensor
 func (self Tensor) CountNonzero() Tensor {
-	c := call{op: &opCountNonzero}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opCountNonzero.on1(self)
 }
 
 // Histc is
@@ -3717,78 +3335,42 @@ func (self Tensor) Diff(n int, dim int) Tensor {
 //
 //	aten::mm(Tensor self, Tensor mat2) -> Tensor
 func (self Tensor) MM(mat2 Tensor) Tensor {
-	c := call{op: &opMm}
-	c.tensor(self)
-	c.tensor(mat2)
-	c.run(1)
-	runtime.KeepAlive(self)
-	runtime.KeepAlive(mat2)
-	return c.result(0)
+	return opMm.on2(self, mat2)
 }
 
 // BMM is
 //
 //	aten::bmm(Tensor self, Tensor mat2) -> Tensor
 func (self Tensor) BMM(mat2 Tensor) Tensor {
-	c := call{op: &opBmm}
-	c.tensor(self)
-	c.tensor(mat2)
-	c.run(1)
-	runtime.KeepAlive(self)
-	runtime.KeepAlive(mat2)
-	return c.result(0)
+	return opBmm.on2(self, mat2)
 }
 
 // MatMul is
 //
 //	aten::matmul(Tensor self, Tensor other) -> Tensor
 func (self Tensor) MatMul(other Tensor) Tensor {
-	c := call{op: &opMatmul}
-	c.tensor(self)
-	c.tensor(other)
-	c.run(1)
-	runtime.KeepAlive(self)
-	runtime.KeepAlive(other)
-	return c.result(0)
+	return opMatmul.on2(self, other)
 }
 
 // MV is
 //
 //	aten::mv(Tensor self, Tensor vec) -> Tensor
 func (self Tensor) MV(vec Tensor) Tensor {
-	c := call{op: &opMv}
-	c.tensor(self)
-	c.tensor(vec)
-	c.run(1)
-	runtime.KeepAlive(self)
-	runtime.KeepAlive(vec)
-	return c.result(0)
+	return opMv.on2(self, vec)
 }
 
 // Dot is
 //
 //	aten::dot(Tensor self, Tensor tensor) -> Tensor
 func (self Tensor) Dot(tensor Tensor) Tensor {
-	c := call{op: &opDot}
-	c.tensor(self)
-	c.tensor(tensor)
-	c.run(1)
-	runtime.KeepAlive(self)
-	runtime.KeepAlive(tensor)
-	return c.result(0)
+	return opDot.on2(self, tensor)
 }
 
 // Outer is
 //
 //	aten::outer(Tensor self, Tensor vec2) -> Tensor
 func (self Tensor) Outer(vec2 Tensor) Tensor {
-	c := call{op: &opOuter}
-	c.tensor(self)
-	c.tensor(vec2)
-	c.run(1)
-	runtime.KeepAlive(self)
-	runtime.KeepAlive(vec2)
-	return c.result(0)
+	return opOuter.on2(self, vec2)
 }
 
 // Addmm is
@@ -3870,35 +3452,21 @@ func Cdist(x1 Tensor, x2 Tensor, p float64) Tensor {
 //
 //	aten::linalg_norm(Tensor self, Scalar? ord=None, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor
 func (self Tensor) LinalgNorm() Tensor {
-	c := call{op: &opLinalgNorm}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opLinalgNorm.on1(self)
 }
 
 // LinalgInv is
 //
 //	aten::linalg_inv(Tensor A) -> Tensor
 func LinalgInv(A Tensor) Tensor {
-	c := call{op: &opLinalgInv}
-	c.tensor(A)
-	c.run(1)
-	runtime.KeepAlive(A)
-	return c.result(0)
+	return opLinalgInv.on1(A)
 }
 
 // LinalgSolve is
 //
 //	aten::linalg_solve(Tensor A, Tensor B, *, bool left=True) -> Tensor
 func LinalgSolve(A Tensor, B Tensor) Tensor {
-	c := call{op: &opLinalgSolve}
-	c.tensor(A)
-	c.tensor(B)
-	c.run(1)
-	runtime.KeepAlive(A)
-	runtime.KeepAlive(B)
-	return c.result(0)
+	return opLinalgSolve.on2(A, B)
 }
 
 // LinalgSVD is
@@ -3940,11 +3508,7 @@ func (self Tensor) LinalgEigh() (Tensor, Tensor) {
 //
 //	aten::linalg_det(Tensor A) -> Tensor
 func LinalgDet(A Tensor) Tensor {
-	c := call{op: &opLinalgDet}
-	c.tensor(A)
-	c.run(1)
-	runtime.KeepAlive(A)
-	return c.result(0)
+	return opLinalgDet.on1(A)
 }
 
 // Cross is
@@ -3965,35 +3529,21 @@ func (self Tensor) Cross(other Tensor, dim int) Tensor {
 //
 //	aten::kron(Tensor self, Tensor other) -> Tensor
 func (self Tensor) Kron(other Tensor) Tensor {
-	c := call{op: &opKron}
-	c.tensor(self)
-	c.tensor(other)
-	c.run(1)
-	runtime.KeepAlive(self)
-	runtime.KeepAlive(other)
-	return c.result(0)
+	return opKron.on2(self, other)
 }
 
 // Trace is
 //
 //	aten::trace(Tensor self) -> Tensor
 func (self Tensor) Trace() Tensor {
-	c := call{op: &opTrace}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opTrace.on1(self)
 }
 
 // ReLU is
 //
 //	aten::relu(Tensor self) -> Tensor
 func (self Tensor) ReLU() Tensor {
-	c := call{op: &opRelu}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opRelu.on1(self)
 }
 
 // ReLU_ is
@@ -4011,11 +3561,7 @@ func (self Tensor) ReLU_() Tensor {
 //
 //	aten::relu6(Tensor self) -> Tensor
 func (self Tensor) ReLU6() Tensor {
-	c := call{op: &opRelu6}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opRelu6.on1(self)
 }
 
 // LeakyReLU is
@@ -4034,13 +3580,7 @@ func (self Tensor) LeakyReLU(negativeSlope Scalar) Tensor {
 //
 //	aten::prelu(Tensor self, Tensor weight) -> Tensor
 func (self Tensor) PReLU(weight Tensor) Tensor {
-	c := call{op: &opPrelu}
-	c.tensor(self)
-	c.tensor(weight)
-	c.run(1)
-	runtime.KeepAlive(self)
-	runtime.KeepAlive(weight)
-	return c.result(0)
+	return opPrelu.on2(self, weight)
 }
 
 // ELU is
@@ -4059,11 +3599,7 @@ func (self Tensor) ELU(alpha Scalar) Tensor {
 //
 //	aten::gelu(Tensor self, *, str approximate="none") -> Tensor
 func (self Tensor) GELU() Tensor {
-	c := call{op: &opGelu}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opGelu.on1(self)
 }
 
 // GELUTanh is
@@ -4084,11 +3620,7 @@ func (self Tensor) GELUTanh() Tensor {
 //
 //	aten::silu(Tensor self) -> Tensor
 func (self Tensor) SiLU() Tensor {
-	c := call{op: &opSilu}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opSilu.on1(self)
 }
 
 // SiLU_ is
@@ -4106,22 +3638,14 @@ func (self Tensor) SiLU_() Tensor {
 //
 //	aten::mish(Tensor self) -> Tensor
 func (self Tensor) Mish() Tensor {
-	c := call{op: &opMish}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opMish.on1(self)
 }
 
 // Sigmoid is
 //
 //	aten::sigmoid(Tensor self) -> Tensor
 func (self Tensor) Sigmoid() Tensor {
-	c := call{op: &opSigmoid}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opSigmoid.on1(self)
 }
 
 // Sigmoid_ is
@@ -4139,33 +3663,21 @@ func (self Tensor) Sigmoid_() Tensor {
 //
 //	aten::log_sigmoid(Tensor self) -> Tensor
 func (self Tensor) LogSigmoid() Tensor {
-	c := call{op: &opLogSigmoid}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opLogSigmoid.on1(self)
 }
 
 // HardSwish is
 //
 //	aten::hardswish(Tensor self) -> Tensor
 func (self Tensor) HardSwish() Tensor {
-	c := call{op: &opHardswish}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opHardswish.on1(self)
 }
 
 // HardSigmoid is
 //
 //	aten::hardsigmoid(Tensor self) -> Tensor
 func (self Tensor) HardSigmoid() Tensor {
-	c := call{op: &opHardsigmoid}
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opHardsigmoid.on1(self)
 }
 
 // HardTanh is
@@ -4273,13 +3785,7 @@ func (self Tensor) Threshold(threshold Scalar, value Scalar) Tensor {
 //
 //	aten::gelu_backward(Tensor grad_output, Tensor self, *, str approximate="none") -> Tensor
 func GELUBackward(gradOutput Tensor, self Tensor) Tensor {
-	c := call{op: &opGeluBackward}
-	c.tensor(gradOutput)
-	c.tensor(self)
-	c.run(1)
-	runtime.KeepAlive(gradOutput)
-	runtime.KeepAlive(self)
-	return c.result(0)
+	return opGeluBackward.on2(gradOutput, self)
 }
 
 // ThresholdBackward is

@@ -52,6 +52,9 @@ func (s *scope) end() {
 		}
 		if p := h.native.Swap(0); p != 0 {
 			s.native = append(s.native, p)
+			if h.leaf.Load() != 0 {
+				h.holdAccumulator(0)
+			}
 		}
 	}
 	capi.Free(s.native)

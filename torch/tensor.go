@@ -26,7 +26,13 @@ type Tensor struct{ h *handle }
 // handle owns one reference to a native tensor, for as long as native is not 0.
 type handle struct {
 	native atomic.Uintptr
-	scoped bool // a scope frees it
+	leaf   atomic.Uintptr // of a leaf that is trained: its capi.Accumulator
+	scoped bool           // a scope frees it
+}
+
+// holdAccumulator keeps the node that collects the gradient for as long as the handle lives.
+func (h *handle) holdAccumulator(a capi.Accumulator) {
+	capi.Accumulator(h.leaf.Swap(uintptr(a))).Free()
 }
 
 func (h *handle) ptr() capi.Handle { return h.native.Load() }
@@ -79,6 +85,9 @@ func (h *handle) free() bool {
 		return false
 	}
 	capi.Free([]capi.Handle{p})
+	if h.leaf.Load() != 0 {
+		h.holdAccumulator(0)
+	}
 	liveTensors.Add(-1)
 	return true
 }

@@ -11,7 +11,7 @@ import (
 )
 
 type doctorCmd struct {
-	JSON bool `name:"json" help:"Print one JSON object."`
+	JSON bool `name:"json" help:"Print one JSON object: thaw, libtorch, libtorch_path, go, cpu_capability, cores, threads, cuda, problems."`
 }
 
 // diagnosis is what the doctor found.

@@ -4,18 +4,23 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/text"
 )
 
 type evalCmd struct {
-	Run_ string `arg:"" name:"run" help:"A run folder." type:"existingdir"`
-	Data string `help:"A file of labelled texts with the run's columns, in place of the run's own test rows." type:"path"`
-	JSON bool   `name:"json" help:"Print one JSON object."`
+	Run_ string `arg:"" name:"run" help:"A run folder."`
+	Data string `help:"A file of labelled texts with the run's columns, in place of the run's own test rows." type:"existingfile" placeholder:"FILE"`
+	JSON bool   `name:"json" help:"Print one JSON object: loss, accuracy, macro_f1, rows, confusion."`
 }
 
 func (c *evalCmd) Run(ctx context.Context, s streams) error {
+	if err := checkRun("eval", c.Run_); err != nil {
+		return err
+	}
 	model, data, err := text.OpenRun(c.Run_, c.Data)
 	if err != nil {
 		return err
@@ -28,7 +33,20 @@ func (c *evalCmd) Run(ctx context.Context, s streams) error {
 	if c.JSON {
 		return json.NewEncoder(s.out).Encode(m)
 	}
-	fmt.Fprintf(s.out, "rows      %d\naccuracy  %.4f\nmacro F1  %.4f\nloss      %.4f\n\n", m.Rows, m.Accuracy, m.MacroF1, m.Loss)
-	fmt.Fprint(s.out, m.Table(data.Classes()))
+	_, err = fmt.Fprintf(s.out, "rows      %d\naccuracy  %.4f\nmacro F1  %.4f\nloss      %.4f\n\n%s",
+		m.Rows, m.Accuracy, m.MacroF1, m.Loss, m.Table(data.Classes()))
+	return err
+}
+
+// checkRun refuses what is no run folder.
+func checkRun(verb, folder string) error {
+	if _, err := os.Stat(folder); err != nil {
+		return usageError{fmt.Sprintf("%s: there is no run folder %q", verb, folder)}
+	}
+	for _, name := range []string{"spec.yaml", filepath.Base(text.RunWeights(folder))} {
+		if _, err := os.Stat(filepath.Join(folder, name)); err != nil {
+			return usageError{fmt.Sprintf("%s: %q is no run folder: it has no %s", verb, folder, name)}
+		}
+	}
 	return nil
 }

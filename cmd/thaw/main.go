@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -25,7 +26,7 @@ const (
 type cli struct {
 	Train    trainCmd    `cmd:"" help:"Fine-tune a model as a spec says."`
 	Eval     evalCmd     `cmd:"" help:"Measure a run's best model on labelled texts."`
-	Predict  predictCmd  `cmd:"" help:"Classify texts, one JSON object a line."`
+	Predict  predictCmd  `cmd:"" help:"Classify texts with a run's best model."`
 	Tokenize tokenizeCmd `cmd:"" help:"Turn lines of text into token ids, one JSON array a line."`
 	Doctor   doctorCmd   `cmd:"" help:"Tell what this program runs on, and whether it works."`
 	Version  versionCmd  `cmd:"" help:"Print the versions."`
@@ -39,6 +40,7 @@ type streams struct {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	code := run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr})
 	stop()
 	os.Exit(code)
@@ -69,9 +71,12 @@ func run(ctx context.Context, args []string, s streams) (code int) {
 		args = []string{"--help"}
 	}
 	parsed, err := parser.Parse(args)
-	if err != nil {
-		fmt.Fprintf(s.err, "thaw: %v\n", err)
+	if wrong, ok := errors.AsType[*kong.ParseError](err); ok {
+		fmt.Fprintf(s.err, "thaw: %v\n", explain(wrong))
 		return exitUsage
+	} else if err != nil {
+		fmt.Fprintf(s.err, "thaw: %v\n", err)
+		return exitFailed
 	}
 	err = parsed.Run()
 	if err == nil {
@@ -90,6 +95,18 @@ func run(ctx context.Context, args []string, s streams) (code int) {
 		fmt.Fprintf(s.err, "thaw: %v\n", err)
 	}
 	return exitFailed
+}
+
+// explain says what helps with a wrong command line.
+func explain(err *kong.ParseError) string {
+	verb, hint := "thaw", ""
+	if node := err.Context.Selected(); node != nil {
+		verb += " " + node.Name
+	}
+	if verb == "thaw train" && strings.HasPrefix(err.Error(), "unknown flag") {
+		hint = "; keys of the spec are set without dashes, as in seed=2"
+	}
+	return fmt.Sprintf("%v%s (%s --help tells what there is)", err, hint, verb)
 }
 
 // usageError is a command line that cannot be followed.

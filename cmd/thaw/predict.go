@@ -1,96 +1,119 @@
 package main
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/thaw-ml/thaw/text"
 )
 
 type predictCmd struct {
-	Run_    string   `arg:"" optional:"" name:"run" help:"A run folder; leave it out with --model."`
+	Run_    *string  `arg:"" optional:"" name:"run" help:"A run folder; leave it out with --model."`
 	Texts   []string `arg:"" optional:"" help:"Texts; without any, lines are read from the standard input."`
-	Model   string   `help:"A model's folder (config.json, tokenizer) in place of a run." type:"existingdir"`
-	Weights string   `help:"A weights file to read with --model." type:"existingfile"`
-	JSON    bool     `name:"json" help:"One JSON object a line: input, label, scores, logits."`
-	Batch   int      `help:"Texts that go through the model together." default:"32"`
+	Model   string   `help:"A classifier's folder (config.json, tokenizer, weights) in place of a run." type:"existingdir" placeholder:"FOLDER"`
+	Weights string   `help:"A weights file in place of the one in --model." type:"existingfile" placeholder:"FILE"`
+	JSON    bool     `name:"json" help:"Print one JSON object a line: input, label, scores, logits."`
+	Batch   int      `help:"Texts that go through the model together (${default})." default:"32"`
+}
+
+func (*predictCmd) Help() string {
+	return `Each text gives a line: the label, its score, the text. A text that begins with a dash goes behind --, as in thaw predict RUN -- "-1 out of 10".`
 }
 
 func (c *predictCmd) Run(ctx context.Context, s streams) error {
 	texts := c.Texts
-	if c.Model != "" && c.Run_ != "" {
-		texts = append([]string{c.Run_}, texts...) // no run is named, so the first argument is a text
-	}
-	if c.Model == "" && c.Run_ == "" {
-		return usageError{"predict: give a run folder, or --model FOLDER"}
-	}
-	if c.Weights != "" && c.Model == "" {
+	switch {
+	case c.Model != "" && c.Run_ != nil:
+		texts = append([]string{*c.Run_}, texts...) // no run is named, so the first argument is a text
+	case c.Model == "" && c.Weights != "":
 		return usageError{"predict: --weights goes with --model"}
+	case c.Model == "" && c.Run_ == nil:
+		return usageError{"predict: give a run folder, or --model FOLDER"}
 	}
 	if c.Batch < 1 {
 		return usageError{fmt.Sprintf("predict: --batch %d: give 1 or more", c.Batch)}
 	}
 	folder := c.Model
+	if folder != "" && checkRun("predict", folder) == nil {
+		return usageError{fmt.Sprintf("predict: --model %s is a run folder: thaw predict %[1]s", folder)}
+	}
 	if folder == "" {
-		folder = text.RunWeights(c.Run_)
+		if err := checkRun("predict", *c.Run_); err != nil {
+			return err
+		}
+		folder = text.RunWeights(*c.Run_)
 	}
 	model, err := text.OpenClassifier(folder, c.Weights)
 	if err != nil {
 		return err
 	}
 	defer model.Close()
-	p := &printer{s: s, json: c.JSON}
+	p := &printer{s: s, model: model, json: c.JSON}
 	if len(texts) > 0 {
-		return p.predict(model, texts, c.Batch)
+		return p.predict(texts, c.Batch)
 	}
-	return p.predictLines(ctx, model, c.Batch)
+	for batch, err := range lines(ctx, s, c.Batch) {
+		if err == nil {
+			err = p.predict(batch, c.Batch)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // printer writes predictions.
 type printer struct {
-	s    streams
-	json bool
+	s     streams
+	model *text.Classifier
+	json  bool
 }
 
-// predictLines classifies the lines of the standard input, a batch at a time.
-func (p *printer) predictLines(ctx context.Context, model *text.Classifier, size int) error {
-	lines := bufio.NewReader(p.s.in)
-	for ctx.Err() == nil {
-		var batch []string
-		for len(batch) < size {
-			line, err := lines.ReadString('\n')
-			if line != "" {
-				batch = append(batch, strings.TrimRight(line, "\r\n"))
-			}
-			if err != nil {
-				return p.predict(model, batch, size)
-			}
-		}
-		if err := p.predict(model, batch, size); err != nil {
-			return err
-		}
-	}
-	return ctx.Err()
-}
-
-func (p *printer) predict(model *text.Classifier, texts []string, size int) error {
-	predictions, err := model.Predict(texts, size)
+func (p *printer) predict(texts []string, size int) error {
+	predictions, err := p.model.Predict(texts, size)
 	if err != nil {
 		return err
 	}
 	for _, r := range predictions {
-		if !p.json {
-			fmt.Fprintf(p.s.out, "%s  %.3f  %s\n", r.Label, r.Scores[r.Label], r.Input)
-			continue
+		line := []byte(p.plain(r))
+		if p.json {
+			if line, err = jsonLine(r); err != nil {
+				return err
+			}
 		}
-		line, err := json.Marshal(r)
-		if err != nil {
+		if _, err := p.s.out.Write(line); err != nil {
 			return err
 		}
-		fmt.Fprintf(p.s.out, "%s\n", line)
 	}
 	return nil
+}
+
+// plain is a prediction for people, on one line whatever the text holds.
+func (p *printer) plain(r text.Prediction) string {
+	width := 0
+	for _, c := range p.model.Classes {
+		width = max(width, utf8.RuneCountInString(c))
+	}
+	input := strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, r.Input)
+	return fmt.Sprintf("%-*s  %.3f  %s\n", width, r.Label, r.Scores[r.Label], input)
+}
+
+// jsonLine writes v as JSON, with <, > and & as they are.
+func jsonLine(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return b.Bytes(), err
 }

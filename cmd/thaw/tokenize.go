@@ -1,49 +1,54 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"io"
+	"fmt"
+	"os"
 	"strconv"
-	"strings"
 
 	"github.com/thaw-ml/thaw/text/tokenizer"
 )
 
 type tokenizeCmd struct {
-	Model     string `required:"" help:"A model's folder, a tokenizer.json or a vocab.txt." type:"path"`
-	MaxLength int    `help:"Cut after so many tokens, special ones counted; 0 for no limit." default:"0"`
+	Model     string `required:"" help:"A model's folder, a tokenizer.json or a vocab.txt." placeholder:"PATH"`
+	MaxLength int    `help:"Cut after so many tokens, special ones counted; 0, the default, is no limit." default:"0" placeholder:"N"`
 }
 
+func (*tokenizeCmd) Help() string { return "The lines are read from the standard input." }
+
 func (c *tokenizeCmd) Run(ctx context.Context, s streams) error {
+	if _, err := os.Stat(c.Model); err != nil {
+		return usageError{fmt.Sprintf("tokenize: --model: %v", err)}
+	}
+	if c.MaxLength < 0 {
+		return usageError{fmt.Sprintf("tokenize: --max-length %d: give 0 for no limit, or more", c.MaxLength)}
+	}
 	t, err := tokenizer.Load(c.Model)
 	if err != nil {
 		return err
 	}
-	in, out := bufio.NewReaderSize(s.in, 1<<20), bufio.NewWriter(s.out)
+	const together = 256 // lines to a write
 	var ids []int64
 	var text []byte
-	for ctx.Err() == nil {
-		line, err := in.ReadString('\n')
-		if line != "" {
-			ids = t.AppendIDs(ids[:0], strings.TrimRight(line, "\r\n"), c.MaxLength)
-			text = append(text[:0], '[')
+	for batch, err := range lines(ctx, s, together) {
+		if err != nil {
+			return err
+		}
+		text = text[:0]
+		for _, line := range batch {
+			ids = t.AppendIDs(ids[:0], line, c.MaxLength)
+			text = append(text, '[')
 			for i, id := range ids {
 				if i > 0 {
 					text = append(text, ',')
 				}
 				text = strconv.AppendInt(text, id, 10)
 			}
-			if _, err := out.Write(append(text, "]\n"...)); err != nil {
-				return err
-			}
+			text = append(text, "]\n"...)
 		}
-		if err == io.EOF {
-			return out.Flush()
-		}
-		if err != nil {
+		if _, err := s.out.Write(text); err != nil {
 			return err
 		}
 	}
-	return ctx.Err()
+	return nil
 }

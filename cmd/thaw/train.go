@@ -12,14 +12,21 @@ import (
 )
 
 type trainCmd struct {
-	Spec      string   `arg:"" help:"The spec, a YAML file." type:"path"`
+	Spec      string   `arg:"" help:"The spec, a YAML file."`
 	Overrides []string `arg:"" optional:"" name:"key=value" help:"Keys of the spec to set otherwise, as in seed=2 phases[0].lr=1e-4."`
+}
+
+func (*trainCmd) Help() string {
+	return `The run folder is the spec's key out; without it, the first of runs/NAME-1, runs/NAME-2, ... that is not there, NAME being the spec's. A folder that exists is never written into.`
 }
 
 func (c *trainCmd) Run(ctx context.Context, s streams) error {
 	spec, err := finetune.ReadSpec(c.Spec, c.Overrides...)
-	if err != nil {
+	if errors.As(err, new(finetune.SpecErrors)) {
 		return err
+	}
+	if err != nil {
+		return usageError{"train: " + err.Error()}
 	}
 	if spec.Out == "" {
 		name := strings.TrimSuffix(filepath.Base(c.Spec), filepath.Ext(c.Spec))
@@ -37,9 +44,6 @@ func (c *trainCmd) Run(ctx context.Context, s streams) error {
 	}
 	result, err := finetune.Run(ctx, spec, task.Model, task.Train, task.Test, view)
 	view.Close()
-	if errors.Is(err, context.Canceled) {
-		return err
-	}
 	if err != nil {
 		return err
 	}

@@ -38,8 +38,18 @@ extern "C" char *thaw_tensor_set_grad(thaw_tensor t, thaw_tensor grad) {
   return guarded([&] { borrow(t).mutable_grad() = borrow(grad); });
 }
 
-extern "C" char *thaw_tensor_set_requires_grad(thaw_tensor t, int32_t on) {
-  return guarded([&] { borrow(t).requires_grad_(on != 0); });
+extern "C" char *thaw_tensor_set_requires_grad(thaw_tensor t, int32_t on, uintptr_t *accumulator) {
+  return guarded([&] {
+    at::Tensor tensor = borrow(t);
+    tensor.requires_grad_(on != 0);
+    if (on && tensor.is_leaf())
+      *accumulator = reinterpret_cast<uintptr_t>(
+          new std::shared_ptr<torch::autograd::Node>(torch::autograd::impl::grad_accumulator(tensor)));
+  });
+}
+
+extern "C" void thaw_accumulator_free(uintptr_t accumulator) {
+  delete reinterpret_cast<std::shared_ptr<torch::autograd::Node> *>(accumulator);
 }
 
 extern "C" char *thaw_tensor_retain_grad(thaw_tensor t) {

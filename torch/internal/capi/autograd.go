@@ -34,9 +34,21 @@ func SetGrad(t, grad Handle) *Error {
 	return failure(C.thaw_tensor_set_grad(C.thaw_tensor(t), C.thaw_tensor(grad)))
 }
 
+// Accumulator holds the node that collects a leaf's gradient; 0 for none.
+type Accumulator uintptr
+
 // SetRequiresGrad says whether autograd records what is done with a leaf.
-func SetRequiresGrad(t Handle, on bool) *Error {
-	return failure(C.thaw_tensor_set_requires_grad(C.thaw_tensor(t), flag(on)))
+func SetRequiresGrad(t Handle, on bool) (Accumulator, *Error) {
+	var a C.uintptr_t
+	err := failure(C.thaw_tensor_set_requires_grad(C.thaw_tensor(t), flag(on), &a))
+	return Accumulator(a), err
+}
+
+// Free gives the node up.
+func (a Accumulator) Free() {
+	if a != 0 {
+		C.thaw_accumulator_free(C.uintptr_t(a))
+	}
 }
 
 // RetainGrad makes backward keep the .grad of a tensor that is no leaf.

@@ -261,6 +261,14 @@ extern "C" char *thaw_call(thaw_op op_, thaw_value *io, int64_t nin, int64_t nou
   return error;
 }
 
+extern "C" char *thaw_call_tensors(thaw_op op, thaw_tensor a, thaw_tensor b, thaw_tensor *out, int32_t *scope) {
+  thaw_value io[2] = {{THAW_TENSOR, static_cast<int64_t>(a)}, {THAW_TENSOR, static_cast<int64_t>(b)}};
+  int32_t nout = 0;
+  char *error = thaw_call(op, io, b == 0 ? 1 : 2, 1, nullptr, &nout, scope);
+  *out = error == nullptr && nout == 1 ? static_cast<thaw_tensor>(io[0].bits) : 0;
+  return error;
+}
+
 extern "C" int32_t thaw_scope_swap(int32_t id) {
   int32_t previous = current_scope;
   current_scope = id;

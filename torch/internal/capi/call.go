@@ -83,9 +83,20 @@ func (o Op) Call(io *[MaxArgs]Value, nin, wanted int, lists []int64) (n int, sco
 	return int(nout), int32(current), nil
 }
 
+// CallTensors runs an operator that begins with one or two tensors (b is 0 for one), takes its defaults for the rest and
+// gives a tensor.
+func (o Op) CallTensors(a, b Handle) (out Handle, scope int32, err *Error) {
+	var t C.thaw_tensor
+	var current C.int32_t
+	if msg := C.thaw_call_tensors(C.thaw_op(o), C.thaw_tensor(a), C.thaw_tensor(b), &t, &current); msg != nil {
+		return 0, 0, failure(msg)
+	}
+	return Handle(t), int32(current), nil
+}
+
 // TakeList copies the items of a list result and frees it.
 func TakeList(v Value) []int64 {
-	p := unsafe.Pointer(uintptr(v.Bits)) //nolint:govet // memory of malloc's, not Go's
+	p := *(*unsafe.Pointer)(unsafe.Pointer(&v.Bits)) // an address of malloc's memory, not of Go's
 	defer C.free(p)
 	n := *(*int64)(p)
 	out := make([]int64, n)

@@ -13,6 +13,8 @@ package capi
 #cgo LDFLAGS: -ltorch_cpu -lc10 -lstdc++ -Wl,--allow-shlib-undefined
 #cgo noescape thaw_call
 #cgo nocallback thaw_call
+#cgo noescape thaw_call_tensors
+#cgo nocallback thaw_call_tensors
 #cgo noescape thaw_tensors_free
 #cgo nocallback thaw_tensors_free
 #cgo noescape thaw_tensor_sizes

@@ -56,6 +56,10 @@ char *thaw_op_overloads(const char *name, char **overloads);
 char *thaw_call(thaw_op op, thaw_value *io, int64_t nin, int64_t nout_max, const int64_t *lists, int32_t *nout,
                 int32_t *scope);
 
+// The same for an operator that begins with one or two tensors (b is 0 for one), takes its defaults for the rest and gives
+// a tensor.
+char *thaw_call_tensors(thaw_op op, thaw_tensor a, thaw_tensor b, thaw_tensor *out, int32_t *scope);
+
 // ---- scope: the id of the innermost scope of the calling thread, 0 for none ----
 
 int32_t thaw_scope_swap(int32_t id);
@@ -98,7 +102,10 @@ char *thaw_grad(const thaw_tensor *roots, const thaw_tensor *grads, int64_t n, c
                 int32_t *scope);
 char *thaw_tensor_grad(thaw_tensor t, thaw_tensor *grad, int32_t *scope);
 char *thaw_tensor_set_grad(thaw_tensor t, thaw_tensor grad);
-char *thaw_tensor_set_requires_grad(thaw_tensor t, int32_t on);
+// Switches recording for a leaf. *accumulator holds the node that collects its gradient, or 0: without a holder autograd
+// makes and frees that node for every operator on the leaf.
+char *thaw_tensor_set_requires_grad(thaw_tensor t, int32_t on, uintptr_t *accumulator);
+void thaw_accumulator_free(uintptr_t accumulator);
 char *thaw_tensor_retain_grad(thaw_tensor t);
 char *thaw_tensor_grad_fn(thaw_tensor t, char **name);
 // t takes over the data of src (same shape and dtype not required), as `t.data = src` does in Python.

@@ -4,6 +4,8 @@
 #include <ATen/cuda/CUDAGeneratorImpl.h>
 #include <c10/util/env.h>
 
+#include <atomic>
+
 #include "internal_cuda.h"
 
 // Of torch/csrc/cuda/nccl.h, which needs CUDAContext.h.
@@ -25,6 +27,16 @@ int driver_version() {
   return v;
 }
 
+// The runtime's CUDA version. It does not tell without a driver; then it is that of its headers.
+int runtime_version() {
+  int v = 0;
+  if (cudaRuntimeGetVersion(&v) != cudaSuccess) {
+    (void)cudaGetLastError();
+    return CUDART_VERSION;
+  }
+  return v;
+}
+
 void require_device() {
   int n = 0;
   const cudaError_t err = c10::cuda::GetDeviceCount(&n);
@@ -33,8 +45,7 @@ void require_device() {
   const int driver = driver_version();
   TORCH_CHECK(driver != 0, "no NVIDIA driver answers on this machine: a GPU's driver (nvidia-smi lists it) must be "
                            "installed and, in a container, passed through");
-  int runtime = 0;
-  (void)cudaRuntimeGetVersion(&runtime);
+  const int runtime = runtime_version();
   TORCH_CHECK(err != cudaErrorInsufficientDriver, "the NVIDIA driver is too old: it supports CUDA up to ",
               driver / 1000, ".", driver % 1000 / 10, ", this program needs ", runtime / 1000, ".",
               runtime % 1000 / 10, "; install a newer driver");
@@ -86,9 +97,7 @@ extern "C" char *thaw_cuda_device_properties(int32_t device, thaw_cuda_propertie
 
 extern "C" char *thaw_cuda_versions(thaw_cuda_versions_info *v) {
   return guarded([&] {
-    int runtime = 0;
-    C10_CUDA_CHECK(cudaRuntimeGetVersion(&runtime));
-    v->runtime = runtime;
+    v->runtime = runtime_version();
     v->driver = driver_version();
     v->cudnn = at::Context::hasCuDNN() ? at::Context::versionRuntimeCuDNN() : 0;
     v->nccl = static_cast<int64_t>(torch::cuda::nccl::version());

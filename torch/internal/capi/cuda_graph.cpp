@@ -25,7 +25,7 @@ struct Graph final : at::cuda::CUDAGraph {
     try {
       capture_begin(memory, cudaStreamCaptureModeThreadLocal);
     } catch (...) {
-      abandon();
+      abandon(/*begun=*/false);
       throw;
     }
   }
@@ -34,12 +34,12 @@ struct Graph final : at::cuda::CUDAGraph {
     try {
       capture_end();
     } catch (...) {
-      abandon();
+      abandon(/*begun=*/true);
       throw;
     }
   }
 
-  void abandon() {
+  void abandon(bool begun) {
     cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
     if (cudaStreamIsCapturing(capture_stream_, &status) != cudaSuccess || status != cudaStreamCaptureStatusNone) {
       cudaGraph_t partial = nullptr;
@@ -52,17 +52,18 @@ struct Graph final : at::cuda::CUDAGraph {
       captured.first->offset_intragraph_ = 0;
     }
     if (capture_ended_) return; // reset gives the memory back
-    // Each of these fails where the capture did not get as far as it, and then there is nothing to undo.
-    const auto index = device;
-    const auto pool = memory;
-    undo([&] { caching::endAllocateToPool(index, pool); });
-    undo([&] { at::getHostAllocator(at::kCUDA)->end_allocate_to_pool(pool); });
-    undo([&] { caching::releasePool(index, pool); });
-    undo([&] { at::getHostAllocator(at::kCUDA)->release_pool(pool); });
+    // The pool may be shared, so it is given back only where the capture got as far as taking it.
+    auto *host = at::getHostAllocator(at::kCUDA);
+    if (succeeds([&] { caching::endAllocateToPool(device, memory); }) || begun)
+      succeeds([&] { caching::releasePool(device, memory); });
+    if (succeeds([&] { host->end_allocate_to_pool(memory); }) || begun)
+      succeeds([&] { host->release_pool(memory); });
   }
 
-  template <typename F> static void undo(F &&f) {
-    if (char *message = guarded(f)) free(message);
+  template <typename F> static bool succeeds(F &&f) {
+    char *message = guarded(f);
+    free(message);
+    return message == nullptr;
   }
 };
 
@@ -90,12 +91,12 @@ extern "C" char *thaw_cuda_graph_end(thaw_cuda_graph g) {
   return guarded([&] { graph(g)->end(); });
 }
 
-extern "C" void thaw_cuda_graph_abandon(thaw_cuda_graph g) { graph(g)->abandon(); }
+extern "C" void thaw_cuda_graph_abandon(thaw_cuda_graph g) { graph(g)->abandon(/*begun=*/true); }
 
 extern "C" char *thaw_cuda_graph_replay(thaw_cuda_graph g) {
   return guarded([&] { graph(g)->replay(); });
 }
 
 extern "C" void thaw_cuda_graph_free(thaw_cuda_graph g) {
-  Graph::undo([&] { delete graph(g); });
+  Graph::succeeds([&] { delete graph(g); });
 }

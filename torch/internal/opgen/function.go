@@ -106,6 +106,14 @@ func (f *function) write(w *bytes.Buffer) {
 		w.WriteString("(self Tensor) ")
 	}
 	fmt.Fprintf(w, "%s(%s) %s {\n", f.goName, f.parameters(), f.resultTypes())
+	if f.plain() {
+		names := []string{goName(f.args[0].name)}
+		if len(f.passing()) == 2 {
+			names = append(names, goName(f.args[1].name))
+		}
+		fmt.Fprintf(w, "\treturn %s.on%d(%s)\n}\n\n", f.handle, len(names), strings.Join(names, ", "))
+		return
+	}
 	fmt.Fprintf(w, "\tc := call{op: &%s}\n", f.handle)
 	for _, line := range f.passing() {
 		w.WriteString("\t" + line + "\n")
@@ -133,6 +141,20 @@ func (f *function) write(w *bytes.Buffer) {
 		fmt.Fprintf(w, "\treturn %s\n", strings.Join(out, ", "))
 	}
 	w.WriteString("}\n\n")
+}
+
+// plain reports whether the operator is given one or two tensors, nothing else, and gives a new tensor: the short way.
+func (f *function) plain() bool {
+	n := len(f.passing())
+	if n < 1 || n > 2 || len(f.fixed) > 0 || f.inPlace || len(f.returns) != 1 || f.returns[0].typ != "Tensor" {
+		return false
+	}
+	for _, a := range f.args[:n] {
+		if a.typ != "Tensor" || a.written || !f.passes(a) {
+			return false
+		}
+	}
+	return true
 }
 
 // passes reports whether the caller gives this argument.

@@ -1,0 +1,180 @@
+package text_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/thaw-ml/thaw/text"
+	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/nn"
+)
+
+// save writes a classifier as a run does.
+func save(t testing.TB, c *text.Classifier) string {
+	t.Helper()
+	folder := t.TempDir()
+	require.NoError(t, c.SaveConfig(folder))
+	require.NoError(t, torch.SaveCheckpoint(filepath.Join(folder, "best.safetensors"), nn.State(c), nil))
+	return folder
+}
+
+func open(t testing.TB, folder string) *text.Classifier {
+	t.Helper()
+	c, err := text.OpenClassifier(folder, "")
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	return c
+}
+
+func TestSaveAndOpen(t *testing.T) {
+	dropout := 0.125
+	texts := []string{"good film", "the movie is not very good, it is boring.", "", "dull"}
+	for _, head := range []text.Head{
+		{Classes: classes(2), Pooling: text.CLS},
+		{Classes: classes(4), Pooling: text.Mean, Dropout: &dropout},
+		{Classes: []string{"<gut & schön>", "日本", " "}, Pooling: text.Mean},
+	} {
+		t.Run(fmt.Sprint(head.Classes, head.Pooling), func(t *testing.T) {
+			unchanged(t)
+			c := load(t, tinyFolder(t, nil), head, 3)
+			c.Config.MaxLength = 9
+			want, err := c.Predict(texts, 2)
+			require.NoError(t, err)
+			again := open(t, save(t, c))
+			assert.Equal(t, head.Classes, again.Classes)
+			assert.Equal(t, values(c), values(again))
+			assert.Equal(t, c.Dropout.P, again.Dropout.P)
+			assert.Equal(t, 9, again.Config.MaxLength)
+			got, err := again.Predict(texts, 2)
+			require.NoError(t, err)
+			assert.Equal(t, want, got, "bit for bit")
+			assert.Equal(t, values(again), values(open(t, save(t, again))), "a saved one saved again")
+		})
+	}
+}
+
+func TestSavedConfig(t *testing.T) {
+	unchanged(t)
+	own := settings{
+		"_name_or_path": "/home/someone/model", "architectures": []string{"BertModel"}, "torch_dtype": "bfloat16",
+		"a number": json.RawMessage("9007199254740993"), "a tree": json.RawMessage(`{"b":[1,2.50,null,"é"],"c":1e-12}`),
+		"id2label": map[string]string{"0": "x", "1": "y", "2": "z"}, "label2id": map[string]int{"x": 0, "y": 1, "z": 2},
+	}
+	c := load(t, tinyFolder(t, own), text.Head{Classes: classes(2), Pooling: text.Mean}, 1)
+	data, err := os.ReadFile(filepath.Join(save(t, c), "config.json"))
+	require.NoError(t, err)
+	var saved map[string]json.RawMessage
+	require.NoError(t, json.Unmarshal(data, &saved))
+	for key, want := range map[string]string{
+		"torch_dtype": `"bfloat16"`, "a number": "9007199254740993", "a tree": `{"b":[1,2.50,null,"é"],"c":1e-12}`,
+		"architectures": `["BertForSequenceClassification"]`, "id2label": `{"0":"a","1":"b"}`, "label2id": `{"a":0,"b":1}`,
+		"hidden_size": "32", "layer_norm_eps": "1e-12", "thaw_pooling": `"mean"`, "classifier_dropout": "null",
+	} {
+		if assert.Contains(t, saved, key) {
+			assert.JSONEq(t, want, string(saved[key]), key)
+		}
+	}
+	assert.Contains(t, string(data), "9007199254740993")
+	assert.NotContains(t, saved, "_name_or_path")
+	vocab, err := os.ReadFile("testdata/tiny/vocab.txt")
+	require.NoError(t, err)
+	copied, err := os.ReadFile(filepath.Join(save(t, c), "vocab.txt"))
+	require.NoError(t, err)
+	assert.Equal(t, string(vocab), string(copied))
+}
+
+// Saving into a folder that cannot be written to is an error.
+func TestSaveConfigFails(t *testing.T) {
+	unchanged(t)
+	c := load(t, tinyFolder(t, nil), twoClasses, 1)
+	file := filepath.Join(t.TempDir(), "file")
+	write(t, file, "")
+	require.Error(t, c.SaveConfig(file))
+	require.Error(t, c.SaveConfig(filepath.Join(t.TempDir(), "none")))
+}
+
+func TestPredict(t *testing.T) {
+	unchanged(t)
+	c := load(t, tinyFolder(t, settings{"initializer_range": 0.5}), text.Head{Classes: classes(3), Pooling: text.Mean}, 1)
+	texts := []string{
+		"the film is good", "", "bad", "the movie was not very good and it is very dull, boring, bad film!", "   ", "bad",
+		"bad \xff\xfe film\xc3", "日本 is not known", "great\x00 fun", strings.Repeat("a", 1_000_000), strings.Repeat("good ", 200_000),
+	}
+	one, err := c.Predict(texts, 1)
+	require.NoError(t, err)
+	require.Len(t, one, len(texts))
+	for i, p := range one {
+		assert.Equal(t, texts[i], p.Input, "order and input are kept")
+		require.Len(t, p.Logits, 3)
+		require.Len(t, p.Scores, 3)
+		sum, best := 0.0, 0
+		for j, class := range c.Classes {
+			sum += p.Scores[class]
+			if p.Logits[j] > p.Logits[best] {
+				best = j
+			}
+		}
+		assert.InDelta(t, 1, sum, 1e-12)
+		assert.Equal(t, c.Classes[best], p.Label)
+		for j, class := range c.Classes {
+			want := math.Exp(float64(p.Logits[j] - p.Logits[best]))
+			assert.InDelta(t, want, p.Scores[class]/p.Scores[p.Label], 1e-5)
+		}
+	}
+	assert.Equal(t, one[2], one[5], "the same text")
+	assert.Equal(t, one[1].Logits, one[4].Logits, "no text and spaces")
+	assert.NotEqual(t, one[0].Logits, one[2].Logits)
+	for _, size := range []int{2, 3, len(texts), 1000} {
+		many, err := c.Predict(texts, size)
+		require.NoError(t, err)
+		for i, p := range many {
+			assert.Equal(t, texts[i], p.Input)
+			assert.InDeltaSlice(t, one[i].Logits, p.Logits, 1e-5, "text %d in batches of %d", i, size)
+		}
+	}
+}
+
+func TestPredictNothing(t *testing.T) {
+	unchanged(t)
+	c := load(t, tinyFolder(t, nil), twoClasses, 1)
+	for _, none := range [][]string{nil, {}} {
+		got, err := c.Predict(none, 8)
+		require.NoError(t, err)
+		assert.Empty(t, got)
+	}
+}
+
+// A text is cut where it was in training, and else where the positions end.
+func TestPredictCuts(t *testing.T) {
+	unchanged(t)
+	c := load(t, tinyFolder(t, settings{"initializer_range": 0.5}), text.Head{Classes: classes(2), Pooling: text.Mean}, 1)
+	logits := func(s string) []float32 {
+		p, err := c.Predict([]string{s}, 1)
+		require.NoError(t, err)
+		return p[0].Logits
+	}
+	long := strings.Repeat("good ", 30)
+	assert.Equal(t, logits(long), logits(long+"bad bad bad"), "30 words and two special tokens fill 32 positions")
+	assert.NotEqual(t, logits(long[5:]), logits(long[5:]+"bad"))
+	c.Config.MaxLength = 5
+	assert.Equal(t, logits("good film not bad"), logits("good film not"))
+	assert.NotEqual(t, logits("good film not"), logits("good film"))
+}
+
+// What goes wrong inside libtorch is an error, not a panic.
+func TestPredictFails(t *testing.T) {
+	unchanged(t)
+	c := load(t, tinyFolder(t, nil), twoClasses, 1)
+	c.Config.MaxLength = 64 // more than there are positions
+	_, err := c.Predict([]string{strings.Repeat("good ", 100)}, 1)
+	require.Error(t, err)
+	require.ErrorAs(t, err, new(*torch.Error))
+}

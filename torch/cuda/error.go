@@ -1,0 +1,34 @@
+package cuda
+
+import (
+	"strings"
+
+	"github.com/thaw-ml/thaw/torch/internal/capi"
+)
+
+// Error is a failure of this package's.
+type Error struct {
+	Op  string // what was being done, as in "graph capture"
+	Msg string // what went wrong, and the mend where there is one
+}
+
+func (e *Error) Error() string { return "cuda: " + e.Op + ": " + e.Msg }
+
+// wrap makes the error of a failure that libtorch reported; nil stays nil.
+func wrap(op string, err *capi.Error) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{Op: op, Msg: plain(err.Msg)}
+}
+
+// plain takes from a CUDA error what is said to everybody about every one.
+func plain(msg string) string {
+	for _, tail := range []string{
+		"\nSearch for `cuda", "\nCUDA kernel errors might be asynchronously", "\nFor debugging consider", "\nCompile with `TORCH_USE_CUDA_DSA`",
+		"\nDevice-side assert",
+	} {
+		msg, _, _ = strings.Cut(msg, tail)
+	}
+	return strings.TrimSpace(msg)
+}

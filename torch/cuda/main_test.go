@@ -1,0 +1,23 @@
+package cuda_test
+
+import (
+	"os"
+	"testing"
+
+	"github.com/thaw-ml/thaw/torch/cuda"
+	"github.com/thaw-ml/thaw/torch/torchtest"
+)
+
+func TestMain(m *testing.M) {
+	// cuBLAS looks once, when its first handle is made; see cuda.Settings.
+	os.Setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+	torchtest.Main(m)
+}
+
+// needGPU skips a test where no device answers.
+func needGPU(t testing.TB) {
+	t.Helper()
+	if err := cuda.Check(); err != nil {
+		t.Skipf("needs a GPU: %v", err)
+	}
+}

@@ -1,0 +1,24 @@
+//go:build cuda
+
+package capi
+
+/*
+#include "capi_cuda.h"
+*/
+import "C"
+
+// CUDAMemoryStats reads the counters of a device.
+func CUDAMemoryStats(device int) (CUDAMemory, *Error) {
+	var m C.thaw_cuda_memory
+	err := failure(C.thaw_cuda_memory_stats(C.int32_t(device), &m))
+	return CUDAMemory{int64(m.allocated), int64(m.allocated_peak), int64(m.reserved), int64(m.reserved_peak),
+		int64(m.allocations), int64(m.retries), int64(m.free), int64(m.total)}, err
+}
+
+// ResetCUDAPeak starts the peaks anew from what is held now.
+func ResetCUDAPeak(device int) *Error {
+	return failure(C.thaw_cuda_memory_reset_peak(C.int32_t(device)))
+}
+
+// EmptyCUDACache gives what no tensor uses back to the driver.
+func EmptyCUDACache() *Error { return failure(C.thaw_cuda_memory_empty_cache()) }
