@@ -196,7 +196,7 @@ func TestRunRefuses(t *testing.T) {
 		"no phases":         {func(s *Spec) { s.Phases = nil }, 8, "phases: missing"},
 		"no folder":         {func(s *Spec) { s.Out = "" }, 8, "out: no run folder is given"},
 		"a folder's parent": {func(s *Spec) { s.Out = filepath.Join(file, "run") }, 8, "making the run folder: "},
-		"a GPU":             {func(s *Spec) { s.Device = "cuda" }, 8, "device: cuda: this program has no CUDA kernels; runs are on the CPU for now (device: cpu)"},
+		"a GPU":             {func(s *Spec) { s.Device = "cuda" }, 8, "device: cuda:0: this program has no CUDA: build it with -tags cuda after make deps-cuda"},
 		"a numbered GPU":    {func(s *Spec) { s.Device = "cuda:1" }, 8, "device: cuda:1: this program has no CUDA"},
 		"an unknown stage":  {func(s *Spec) { s.Phases[0].Train = Selection{"stage.7"} }, 8, `phases[0].train: no stage matches "stage.7"`},
 		"an unknown optimizer": {func(s *Spec) { s.Optimizer.Name = "sdg" }, 8,

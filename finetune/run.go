@@ -240,8 +240,15 @@ func (s *Spec) ChooseDevice() error {
 	if s.Device == "auto" {
 		s.Device = "cpu"
 	}
-	if s.Device != "cpu" {
-		return s.Errorf("device", "%s: this program has no CUDA kernels; runs are on the CPU for now (device: cpu)", s.Device)
+	device, err := torch.ParseDevice(s.Device)
+	if err == nil {
+		err = device.Check()
+	}
+	if err == nil && device != torch.CPU {
+		err = errors.New("runs on a GPU are not there yet; write device: cpu")
+	}
+	if err != nil {
+		return s.Errorf("device", "%w", err)
 	}
 	if s.Precision == "auto" {
 		s.Precision = "float32"

@@ -213,17 +213,6 @@ func (c *call) floatList(tag int64, v []float64) {
 	c.listValue(tag, offset, len(v))
 }
 
-func (c *call) bools(v []bool) {
-	offset, places := c.room(len(v))
-	for i, x := range v {
-		places[i] = 0
-		if x {
-			places[i] = 1
-		}
-	}
-	c.listValue(capi.TagBools, offset, len(v))
-}
-
 func (c *call) tensors(v []Tensor) {
 	offset, places := c.room(len(v))
 	for i, t := range v {
@@ -299,11 +288,4 @@ func (c *call) results(i int) []Tensor {
 	return out
 }
 
-func (c *call) intResult(i int) int   { return int(c.io[i].Bits) }
 func (c *call) boolResult(i int) bool { return c.io[i].Bits != 0 }
-func (c *call) floatResult(i int) float64 {
-	if c.io[i].Tag == capi.TagDouble {
-		return c.io[i].Float()
-	}
-	return float64(c.io[i].Bits)
-}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/cuda"
 )
 
 type doctorCmd struct {
@@ -16,25 +17,35 @@ type doctorCmd struct {
 
 // diagnosis is what the doctor found.
 type diagnosis struct {
-	Thaw          string   `json:"thaw"`
-	Libtorch      string   `json:"libtorch"`
-	LibtorchPath  string   `json:"libtorch_path"`
-	Go            string   `json:"go"`
-	CPUCapability string   `json:"cpu_capability"`
-	Cores         int      `json:"cores"`
-	Threads       int      `json:"threads"`
-	CUDA          bool     `json:"cuda"`
-	Problems      []string `json:"problems"`
+	Thaw          string     `json:"thaw"`
+	Libtorch      string     `json:"libtorch"`
+	LibtorchPath  string     `json:"libtorch_path"`
+	Go            string     `json:"go"`
+	CPUCapability string     `json:"cpu_capability"`
+	Cores         int        `json:"cores"`
+	Threads       int        `json:"threads"`
+	CUDA          *cudaFound `json:"cuda"` // null in a program without CUDA
+	Problems      []string   `json:"problems"`
+}
+
+// cudaFound is what a program with CUDA found.
+type cudaFound struct {
+	Driver  string            `json:"driver"`
+	Runtime string            `json:"runtime"`
+	CuDNN   string            `json:"cudnn"`
+	NCCL    string            `json:"nccl"`
+	Devices []cuda.Properties `json:"devices"`
 }
 
 func (c *doctorCmd) Run(s streams) error {
 	d := diagnosis{
 		Thaw: finetune.Version, Libtorch: torch.Version(), LibtorchPath: torch.LibraryPath(), Go: runtime.Version(),
 		CPUCapability: torch.CPUCapability(), Cores: runtime.NumCPU(), Threads: torch.NumThreads(),
-		CUDA: torch.CUDAAvailable(), Problems: []string{},
+		Problems: []string{},
 	}
-	if err := torch.SelfTest(torch.CPU); err != nil {
-		d.Problems = append(d.Problems, "cpu: "+err.Error())
+	d.try("cpu", torch.SelfTest(torch.CPU))
+	if cuda.Built() {
+		d.examineCUDA()
 	}
 	if c.JSON {
 		if err := json.NewEncoder(s.out).Encode(d); err != nil {
@@ -49,12 +60,40 @@ func (c *doctorCmd) Run(s streams) error {
 	return nil
 }
 
+// try takes note of a check that failed.
+func (d *diagnosis) try(what string, err error) {
+	if err != nil {
+		d.Problems = append(d.Problems, what+": "+err.Error())
+	}
+}
+
+// examineCUDA looks at versions and devices, and tries each device.
+func (d *diagnosis) examineCUDA() {
+	d.CUDA = &cudaFound{Devices: []cuda.Properties{}}
+	if v, err := cuda.FindVersions(); err != nil {
+		d.try("cuda", err)
+	} else {
+		d.CUDA.Driver, d.CUDA.Runtime, d.CUDA.CuDNN, d.CUDA.NCCL = v.Driver.String(), v.Runtime.String(), v.CuDNN.String(), v.NCCL.String()
+	}
+	devices, err := cuda.Devices()
+	d.try("cuda", err)
+	for _, p := range devices {
+		d.CUDA.Devices = append(d.CUDA.Devices, p)
+		d.try(torch.CUDA(p.Index).String(), torch.SelfTest(torch.CUDA(p.Index)))
+	}
+}
+
 func (d diagnosis) print(s streams) {
 	fmt.Fprintf(s.out, "thaw      %s (%s)\n", d.Thaw, d.Go)
 	fmt.Fprintf(s.out, "libtorch  %s, %s\n", d.Libtorch, d.LibtorchPath)
 	fmt.Fprintf(s.out, "cpu       %s kernels, %d threads on %d cores\n", d.CPUCapability, d.Threads, d.Cores)
-	if !d.CUDA {
+	if d.CUDA == nil {
 		fmt.Fprintln(s.out, "cuda      not in this program: runs are on the CPU")
+	} else {
+		fmt.Fprintf(s.out, "cuda      driver %s, runtime %s, cuDNN %s, NCCL %s\n", d.CUDA.Driver, d.CUDA.Runtime, d.CUDA.CuDNN, d.CUDA.NCCL)
+		for _, p := range d.CUDA.Devices {
+			fmt.Fprintf(s.out, "cuda:%d    %s, %.0f GB, compute capability %s\n", p.Index, p.Name, float64(p.TotalMemory)/1e9, p.ComputeCapability)
+		}
 	}
 	for _, p := range d.Problems {
 		fmt.Fprintln(s.out, "problem  ", p)

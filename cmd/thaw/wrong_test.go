@@ -29,7 +29,7 @@ func TestWrongTraining(t *testing.T) {
 		{"pattern", []string{"train: all", `train: "*.gamma"`}, nil, exitUsage, "spec.yaml:9: phases[0].train: no parameter matches \"*.gamma\"; they are named like classifier.weight\n"},
 		{"run folder that exists", []string{"model: model", "model: model\nout: old"}, func(t *testing.T) { require.NoError(t, os.Mkdir("old", 0o755)) }, exitUsage,
 			"spec.yaml:2: out: FOLDER/old exists; nothing is overwritten\n"},
-		{"device", []string{"model: model", "model: model\ndevice: cuda"}, nil, exitUsage, "spec.yaml:2: device: cuda: this program has no CUDA kernels; runs are on the CPU for now (device: cpu)\n"},
+		{"device", []string{"model: model", "model: model\ndevice: cuda"}, nil, exitUsage, "spec.yaml:2: device: cuda:0: this program has no CUDA: build it with -tags cuda after make deps-cuda\n"},
 		{"label", []string{"[bad, good]", "[bad, great]"}, nil, exitUsage, "spec.yaml:2: head.classes: FOLDER/rows.tsv:3: the label \"good\" is not a class; the classes are \"bad\", \"great\"\n"},
 		{"column", []string{"text: t", "text: txt"}, nil, exitFailed, "thaw: FOLDER/rows.tsv:1: there is no column \"txt\"; the columns are \"t\", \"l\"\n"},
 		{"empty data", nil, func(t *testing.T) { write(t, "rows.tsv", "") }, exitFailed, "thaw: FOLDER/rows.tsv: the file is empty\n"},

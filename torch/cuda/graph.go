@@ -15,8 +15,9 @@ type GraphOptions struct {
 	// WarmUp is how often the function runs before it is captured, so that what happens only the first time (handles,
 	// cuDNN's choices, gradients made) is behind it. 0 stands for 3, PyTorch's number; -1 for not at all.
 	WarmUp int
-	// SharePool, where set, is a graph whose memory the new one uses too. The graphs must not run at the same time, and
-	// the replay of one overwrites the outputs of the other.
+	// SharePool, where set, is a captured graph whose memory the new one uses too. The graphs must not run at the same
+	// time, and the replay of one overwrites the outputs of the other. After a capture that failed, the graph has memory
+	// of its own.
 	SharePool *Graph
 }
 
@@ -42,8 +43,8 @@ type Graph struct {
 func NewGraph(o GraphOptions) (*Graph, error) {
 	var pool capi.CUDAGraph
 	if o.SharePool != nil {
-		if o.SharePool.g == 0 {
-			return nil, &Error{Op: "graph", Msg: "the graph to share memory with is closed"}
+		if !o.SharePool.ready {
+			return nil, &Error{Op: "graph", Msg: "the graph to share memory with is closed, or not captured yet"}
 		}
 		pool = o.SharePool.g
 	}

@@ -51,13 +51,17 @@ struct Graph final : at::cuda::CUDAGraph {
       captured.first->capturing_ = false;
       captured.first->offset_intragraph_ = 0;
     }
-    if (capture_ended_) return; // reset gives the memory back
-    // The pool may be shared, so it is given back only where the capture got as far as taking it.
-    auto *host = at::getHostAllocator(at::kCUDA);
-    if (succeeds([&] { caching::endAllocateToPool(device, memory); }) || begun)
-      succeeds([&] { caching::releasePool(device, memory); });
-    if (succeeds([&] { host->end_allocate_to_pool(memory); }) || begun)
-      succeeds([&] { host->release_pool(memory); });
+    if (capture_ended_) { // it failed after the recording
+      reset();
+    } else {
+      // The pool may be shared, so it is given back only where the capture got as far as taking it.
+      auto *host = at::getHostAllocator(at::kCUDA);
+      if (succeeds([&] { caching::endAllocateToPool(device, memory); }) || begun)
+        succeeds([&] { caching::releasePool(device, memory); });
+      if (succeeds([&] { host->end_allocate_to_pool(memory); }) || begun)
+        succeeds([&] { host->release_pool(memory); });
+    }
+    memory = at::cuda::graph_pool_handle(); // the allocator takes no pool again that it has given up
   }
 
   template <typename F> static bool succeeds(F &&f) {

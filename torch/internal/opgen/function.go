@@ -16,7 +16,7 @@ var kinds = map[string]kind{
 	"int": {"int", "int"}, "int?": {"int", "int"}, "int[]": {"[]int", "ints"}, "int[]?": {"[]int", "optInts"},
 	"float": {"float64", "float"}, "float?": {"float64", "float"},
 	"float[]": {"[]float64", "floats"}, "float[]?": {"[]float64", "optFloats"},
-	"bool": {"bool", "bool"}, "bool?": {"bool", "bool"}, "bool[]": {"[]bool", "bools"},
+	"bool": {"bool", "bool"}, "bool?": {"bool", "bool"},
 	"Scalar": {"Scalar", "scalar"}, "Scalar?": {"Scalar", "optScalar"}, "Scalar[]": {"[]float64", "scalars"},
 	"str": {"string", "string"}, "str?": {"string", "string"},
 	"Device": {"Device", "device"}, "Device?": {"Device", "device"},
@@ -92,8 +92,7 @@ func (f *function) kindOf(a argument) (kind, bool) {
 }
 
 var results = map[string]kind{
-	"Tensor": {"Tensor", "result"}, "Tensor[]": {"[]Tensor", "results"}, "int": {"int", "intResult"},
-	"bool": {"bool", "boolResult"}, "float": {"float64", "floatResult"}, "Scalar": {"float64", "floatResult"},
+	"Tensor": {"Tensor", "result"}, "Tensor[]": {"[]Tensor", "results"}, "bool": {"bool", "boolResult"},
 }
 
 func (f *function) write(w *bytes.Buffer) {
