@@ -3,6 +3,8 @@ package tokenizer
 import (
 	"slices"
 	"unicode/utf8"
+
+	"github.com/thaw-ml/thaw/internal/utf8text"
 )
 
 // scanner walks a text once: it normalizes, splits into words and looks these up as it goes. It
@@ -60,7 +62,7 @@ func (s *scanner) scan(text string, from, to int) bool {
 	for i := from; i < to; {
 		b := text[i]
 		if b >= utf8.RuneSelf {
-			r, size := decode(text[:to], i)
+			r, size := utf8text.Decode(text[:to], i)
 			s.normalize(rules.of(r), r, [2]int{i, i + size})
 			i += size
 		} else if rule := rules.ascii[b]; rule.kind() == kindWord && !s.collect {

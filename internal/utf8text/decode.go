@@ -1,11 +1,12 @@
-package tokenizer
+// Package utf8text reads text that may not be UTF-8 as Python does with errors="replace".
+package utf8text
 
 import "unicode/utf8"
 
-// decode reads the character at s[i:]. Bytes that are not UTF-8 read as U+FFFD, one for each
+// Decode reads the character at s[i:]. Bytes that are not UTF-8 read as U+FFFD, one for each
 // maximal subpart of a character (The Unicode Standard, section 3.9, table 3-11), which is what
 // Python's bytes.decode("utf-8", "replace") does; Go by itself would give one for each byte.
-func decode(s string, i int) (r rune, size int) {
+func Decode(s string, i int) (r rune, size int) {
 	r, size = utf8.DecodeRuneInString(s[i:])
 	if r != utf8.RuneError || size != 1 {
 		return r, size
