@@ -50,11 +50,8 @@ func (s *scope) end() {
 		if !h.scoped {
 			continue
 		}
-		if p := h.native.Swap(0); p != 0 {
+		if p := h.take(); p != 0 {
 			s.native = append(s.native, p)
-			if h.leaf.Load() != 0 {
-				h.holdAccumulator(0)
-			}
 		}
 	}
 	capi.Free(s.native)

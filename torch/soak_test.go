@@ -29,8 +29,25 @@ func resident(t *testing.T) int {
 	return pages * os.Getpagesize()
 }
 
-// soak trains one toy network on each goroutine; all wait for each other after soakWarm steps and at the end.
+// soak trains toy networks and fails when resident memory grows every time. A leak does; malloc's arenas, and the race
+// detector's records of what Go allocates (2 MB after 10,000 steps, still 2 MB after 160,000), grow once.
 func soak(t *testing.T, goroutines int) {
+	const tries = 4
+	grown := make([]int, 0, tries)
+	for len(grown) < tries {
+		grown = append(grown, train(t, goroutines))
+		if grown[len(grown)-1] < soakGrowth {
+			return
+		}
+	}
+	assert.Fail(t, "a leak", "resident memory grew by %d bytes from step %d to %d", grown, soakWarm, soakSteps)
+}
+
+// train trains one toy network on each goroutine; all wait for each other after soakWarm steps and at the end. It gives
+// the bytes that resident memory grew by in between.
+func train(t *testing.T, goroutines int) int {
+	// Go's heap reaches its size, and the race detector's shadow of it, within the first steps and not at its first 4 MB.
+	defer debug.SetGCPercent(debug.SetGCPercent(10))
 	before := live()
 	var warm, done, measured sync.WaitGroup
 	warm.Add(goroutines)
@@ -55,9 +72,9 @@ func soak(t *testing.T, goroutines int) {
 	done.Wait()
 	grown := resident(t) - start
 	assert.Equal(t, before, live())
-	assert.Less(t, grown, soakGrowth, "resident memory grew by %d bytes from step %d to %d", grown, soakWarm, soakSteps)
 	t.Logf("%d goroutines: resident memory %.1f MB after %d steps, %+d bytes after %d more", goroutines,
 		float64(start)/(1<<20), soakWarm, grown, soakSteps-soakWarm)
+	return grown
 }
 
 func TestSoak(t *testing.T) {

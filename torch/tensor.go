@@ -25,17 +25,19 @@ type Tensor struct{ h *handle }
 
 // handle owns one reference to a native tensor, for as long as native is not 0.
 type handle struct {
-	native atomic.Uintptr
-	leaf   atomic.Uintptr // of a leaf that is trained: its capi.Accumulator
-	scoped bool           // a scope frees it
+	native capi.Handle
+	leaf   capi.Accumulator // of a leaf that is trained
+	scoped bool             // a scope frees it
+	closed atomic.Bool      // of a handle outside scopes, for watch, which may run on another goroutine
 }
+
+func (h *handle) ptr() capi.Handle { return h.native }
 
 // holdAccumulator keeps the node that collects the gradient for as long as the handle lives.
 func (h *handle) holdAccumulator(a capi.Accumulator) {
-	capi.Accumulator(h.leaf.Swap(uintptr(a))).Free()
+	h.leaf.Free()
+	h.leaf = a
 }
-
-func (h *handle) ptr() capi.Handle { return h.native.Load() }
 
 var liveTensors, collectedTensors atomic.Int64
 
@@ -49,7 +51,7 @@ var young struct {
 // watch makes sure that the collector frees h if nobody closes it.
 func watch(h *handle) {
 	i := young.next.Add(1) % uint32(len(young.slots))
-	if old := young.slots[i].Swap(h); old != nil && old.ptr() != 0 {
+	if old := young.slots[i].Swap(h); old != nil && !old.closed.Load() {
 		runtime.SetFinalizer(old, collect)
 	}
 }
@@ -60,8 +62,7 @@ func adopt(ptr capi.Handle, scope int32) Tensor {
 		return Tensor{}
 	}
 	liveTensors.Add(1)
-	h := &handle{}
-	h.native.Store(ptr)
+	h := &handle{native: ptr}
 	if scope != 0 {
 		h.scoped = true
 		s := scopeAt(scope)
@@ -80,16 +81,29 @@ func collect(h *handle) {
 
 // free gives the native tensor up, once; it reports whether there was one.
 func (h *handle) free() bool {
-	p := h.native.Swap(0)
+	p := h.take()
 	if p == 0 {
 		return false
 	}
 	capi.Free([]capi.Handle{p})
-	if h.leaf.Load() != 0 {
-		h.holdAccumulator(0)
-	}
 	liveTensors.Add(-1)
 	return true
+}
+
+// take gives the native tensor, which the caller now owns, and all else up.
+func (h *handle) take() capi.Handle {
+	p := h.native
+	if p == 0 {
+		return 0
+	}
+	h.native = 0
+	if h.leaf != 0 {
+		h.holdAccumulator(0)
+	}
+	if !h.scoped {
+		h.closed.Store(true)
+	}
+	return p
 }
 
 // Close frees the tensor; the memory goes when nothing else shares it (a view, the autograd graph). Using a closed
