@@ -78,11 +78,8 @@ func Run[B Samples](ctx context.Context, spec Spec, model Model[B], train, test 
 	if train.Len() == 0 {
 		return nil, errors.New("there is nothing to train on: the training data has no rows")
 	}
-	// Every phase is planned before the first runs, so that a wrong name in the last one costs nothing.
-	for i, phase := range spec.Phases {
-		if _, err := newPlan(phase, model.Stages()); err != nil {
-			return nil, spec.Errorf(fmt.Sprintf("phases[%d].train", i), "%v", err)
-		}
+	if err := spec.CheckPhases(model.Stages()); err != nil {
+		return nil, err
 	}
 	r := &run[B]{spec: spec, model: model, train: train, test: test, report: report}
 	if r.folder, err = createFolder(&r.spec); err != nil {
@@ -114,6 +111,17 @@ func Run[B Samples](ctx context.Context, spec Spec, model Model[B], train, test 
 		return nil, err
 	}
 	return r.finish(began)
+}
+
+// CheckPhases makes sure that every phase trains something that a model of these stages has, so that a wrong name in the
+// last one costs nothing. The parameters need no values.
+func (s *Spec) CheckPhases(stages []Stage) error {
+	for i, phase := range s.Phases {
+		if _, err := newPlan(phase, stages); err != nil {
+			return s.Errorf(fmt.Sprintf("phases[%d].train", i), "%v", err)
+		}
+	}
+	return nil
 }
 
 // phase trains one phase: frozen stages once, then epochs of steps on the others.

@@ -1,6 +1,7 @@
 package text
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/text/corpus"
 	"github.com/thaw-ml/thaw/text/tokenizer"
+	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/nn"
 )
 
@@ -39,10 +41,8 @@ func Prepare(spec *finetune.Spec) (*Task, error) {
 	if spec.Data.MaxLength > config.MaxPositionEmbeddings {
 		return nil, spec.Errorf("data.max_length", "%d is more than the %d positions of the model", spec.Data.MaxLength, config.MaxPositionEmbeddings)
 	}
-	for i, phase := range spec.Phases {
-		if _, _, err := phase.Train.Resolve(config.stageNames()); err != nil {
-			return nil, spec.Errorf(fmt.Sprintf("phases[%d].train", i), "%v", err)
-		}
+	if err := checkPhases(spec, config); err != nil {
+		return nil, err
 	}
 	train, test, err := openData(spec)
 	if err != nil {
@@ -118,13 +118,18 @@ func checkClasses(spec *finetune.Spec, train, test *corpus.Table) error {
 	return nil
 }
 
-// stageNames are a classifier's stages, known before the weights are read.
-func (c Config) stageNames() []string {
-	names := []string{"embeddings"}
-	for i := range c.NumHiddenLayers {
-		names = append(names, fmt.Sprintf("layer.%d", i))
-	}
-	return append(names, "head")
+// checkPhases compares what the phases train with the model that the configuration describes, before its weights are
+// read.
+func checkPhases(spec *finetune.Spec, config Config) (err error) {
+	head := Head{spec.Head.Classes, Pooling(spec.Head.Pooling), spec.Head.Dropout}
+	sketch := &Classifier{Config: config.withClasses(head.Classes, head), Classes: head.Classes}
+	defer sketch.Close()
+	failure := torch.Try(func() {
+		if err = sketch.allocate(); err == nil {
+			err = spec.CheckPhases(sketch.Stages())
+		}
+	})
+	return errors.Join(err, failure)
 }
 
 func median(d *Dataset) int {
