@@ -41,26 +41,26 @@ func fillCache[B Samples](ctx context.Context, model Model[B], data Dataset[B], 
 
 // add runs a batch and keeps what is no padding.
 func (c *cache[B]) add(model Model[B], b B, prefix, total int) {
-	if !c.rows.Defined() {
-		c.allocate(model, b, prefix, total)
-	}
 	torch.Scoped(func() {
+		var x torch.Tensor
+		torch.Inference(func() { x = model.Forward(b, torch.Tensor{}, 0, prefix) })
+		if !c.rows.Defined() {
+			c.allocate(total, flat(b, x).Shape()[1:])
+		}
 		torch.Inference(func() {
-			x := model.Forward(b, torch.Tensor{}, 0, prefix)
 			from, to := c.places(b, x)
 			c.rows.IndexCopy_(0, to, flat(b, x).IndexSelect(0, from))
 		})
 	})
 }
 
-// allocate makes the rows once the shape of the prefix's output is known. They are made outside inference mode, so that
-// autograd may save them.
-func (c *cache[B]) allocate(model Model[B], b B, prefix, total int) {
-	shape := rowShape(model, b, prefix)
+// allocate makes the rows once the shape of one is known. They are made outside inference mode, so that autograd may
+// save them.
+func (c *cache[B]) allocate(total int, shape []int) {
 	torch.Unscoped(func() {
 		c.rows = torch.Empty(torch.Float32, torch.CPU, append([]int{total}, shape...)...)
 	})
-	torch.Scoped(func() { c.rows.Select(0, 0).Zero_() })
+	c.rows.Select(0, 0).Zero_()
 }
 
 // rowShape is the shape of a kept row.

@@ -72,10 +72,10 @@ func TestRunReportsAModelsPanic(t *testing.T) {
 		trained     bool
 	}{
 		"planning":                     {stage: 1, call: 1},
-		"finding the cache's shape":    {stage: 1, call: 2, task: "prefix"},
-		"the first rows of the prefix": {stage: 0, call: 3, task: "prefix"},
+		"a later stage of the prefix":  {stage: 1, call: 2, task: "prefix"},
+		"the first rows of the prefix": {stage: 0, call: 2, task: "prefix"},
 		"later rows of the prefix":     {stage: 2, call: 5, task: "prefix"},
-		"the test rows of the prefix":  {stage: 0, call: 8, task: "prefix"},
+		"the test rows of the prefix":  {stage: 0, call: 6, task: "prefix"},
 		"before the training":          {stage: 4, call: 1, task: "before"},
 		"the first step":               {stage: 3, call: 2, task: "epoch 1"},
 		"a later step":                 {stage: 4, call: 4, task: "epoch 1"},
