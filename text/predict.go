@@ -72,8 +72,7 @@ func OpenRun(run, file string) (*Classifier, *Dataset, error) {
 	}
 	var table *corpus.Table
 	if file != "" {
-		columns := spec.Data.Columns
-		table, err = corpus.Open(file, corpus.Columns{Text: columns.Text, Pair: columns.Pair, Label: columns.Label})
+		table, err = corpus.Open(file, corpus.Columns(spec.Data.Columns))
 	} else {
 		_, table, err = openData(&spec)
 	}

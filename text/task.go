@@ -76,17 +76,21 @@ func Prepare(spec *finetune.Spec) (*Task, error) {
 		}
 	}
 	t.MedianTokens = median(t.Train)
-	head := Head{spec.Head.Classes, Pooling(spec.Head.Pooling), spec.Head.Dropout}
-	if t.Model, err = LoadClassifier(spec.Model, spec.Weights, head, spec.Seed); err != nil {
+	if t.Model, err = LoadClassifier(spec.Model, spec.Weights, headOf(spec), spec.Seed); err != nil {
 		return nil, err
 	}
 	t.Model.Config.MaxLength = spec.Data.MaxLength
 	return t, nil
 }
 
+// headOf is the head that a spec asks for.
+func headOf(spec *finetune.Spec) Head {
+	return Head{spec.Head.Classes, Pooling(spec.Head.Pooling), spec.Head.Dropout}
+}
+
 // openData reads the training and the test rows.
 func openData(spec *finetune.Spec) (train, test *corpus.Table, err error) {
-	columns := corpus.Columns{Text: spec.Data.Columns.Text, Pair: spec.Data.Columns.Pair, Label: spec.Data.Columns.Label}
+	columns := corpus.Columns(spec.Data.Columns)
 	all, err := corpus.Open(spec.Data.Train, columns)
 	if err != nil {
 		return nil, nil, err
@@ -121,7 +125,7 @@ func checkClasses(spec *finetune.Spec, train, test *corpus.Table) error {
 // checkPhases compares what the phases train with the model that the configuration describes, before its weights are
 // read.
 func checkPhases(spec *finetune.Spec, config Config) (err error) {
-	head := Head{spec.Head.Classes, Pooling(spec.Head.Pooling), spec.Head.Dropout}
+	head := headOf(spec)
 	sketch := &Classifier{Config: config.withClasses(head.Classes, head), Classes: head.Classes}
 	defer sketch.Close()
 	failure := torch.Try(func() {

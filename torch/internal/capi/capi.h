@@ -122,7 +122,6 @@ int32_t thaw_grad_mode(void);
 void thaw_grad_mode_set(int32_t on);
 char *thaw_inference_enter(thaw_guard *g);
 void thaw_inference_exit(thaw_guard g);
-int32_t thaw_inference_mode(void);
 // Autocast for a device type; the state before goes to prev (3 values) and back with thaw_autocast_exit.
 char *thaw_autocast_enter(int32_t device_type, int32_t dtype, int32_t on, int64_t *prev);
 void thaw_autocast_exit(int32_t device_type, const int64_t *prev);

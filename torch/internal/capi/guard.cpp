@@ -16,8 +16,6 @@ extern "C" char *thaw_inference_enter(thaw_guard *g) {
 
 extern "C" void thaw_inference_exit(thaw_guard g) { delete reinterpret_cast<c10::InferenceMode *>(g); }
 
-extern "C" int32_t thaw_inference_mode(void) { return c10::InferenceMode::is_enabled(); }
-
 extern "C" char *thaw_autocast_enter(int32_t device_type, int32_t dtype, int32_t on, int64_t *prev) {
   return guarded([&] {
     auto device = static_cast<c10::DeviceType>(device_type);

@@ -13,9 +13,6 @@ func GradMode() bool { return C.thaw_grad_mode() != 0 }
 // SetGradMode sets it.
 func SetGradMode(on bool) { C.thaw_grad_mode_set(flag(on)) }
 
-// InferenceMode reports whether the calling thread is in inference mode.
-func InferenceMode() bool { return C.thaw_inference_mode() != 0 }
-
 // EnterInference puts the calling thread into inference mode until the returned function runs on it.
 func EnterInference() (exit func(), err *Error) {
 	var g C.thaw_guard
