@@ -40,6 +40,16 @@ func Inference(f func()) {
 	f()
 }
 
+// SingleThreaded runs f with operators on the CPU keeping to the calling thread. Goroutines that do small work beside one
+// another, as those that prepare data, run so: libtorch would start a pool of workers for each of their threads.
+func SingleThreaded(f func()) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	before := capi.SwapThreadLimit(1)
+	defer capi.SwapThreadLimit(before)
+	f()
+}
+
 // Autocast runs f with the operators that gain by it computing in dtype (BFloat16 or Float16), on every device.
 func Autocast(dtype DType, f func()) { autocast(dtype, true, f) }
 

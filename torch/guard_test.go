@@ -1,6 +1,7 @@
 package torch_test
 
 import (
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -111,4 +112,18 @@ func TestGuardsEndByPanic(t *testing.T) {
 		assert.PanicsWithValue(t, "other", func() { torch.NoGrad(func() { panic("other") }) })
 		assert.True(t, torch.GradEnabled())
 	})
+}
+
+func TestSingleThreadedIsOfOneThread(t *testing.T) {
+	before := torch.NumThreads()
+	torch.SingleThreaded(func() {
+		assert.Equal(t, 1, torch.NumThreads())
+		other := make(chan int)
+		go func() {
+			runtime.LockOSThread() // another thread, to the end of the goroutine
+			other <- torch.NumThreads()
+		}()
+		assert.Equal(t, before, <-other)
+	})
+	assert.Equal(t, before, torch.NumThreads())
 }

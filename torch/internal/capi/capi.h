@@ -118,6 +118,8 @@ char *thaw_linear(thaw_tensor x, thaw_tensor weight, thaw_tensor bias, int32_t g
 
 // ---- guard: state of the calling thread ----
 
+// The number of threads that operators of the calling thread may use; it gives the number before.
+int32_t thaw_swap_thread_limit(int32_t n);
 int32_t thaw_grad_mode(void);
 void thaw_grad_mode_set(int32_t on);
 char *thaw_inference_enter(thaw_guard *g);

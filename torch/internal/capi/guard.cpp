@@ -1,3 +1,4 @@
+#include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
 #include <c10/core/GradMode.h>
 #include <c10/core/InferenceMode.h>
@@ -5,6 +6,15 @@
 #include "internal.h"
 
 using namespace thaw;
+
+// libgomp keeps this number for each thread; at::set_num_threads would change MKL's for all of them.
+extern "C" void omp_set_num_threads(int);
+
+extern "C" int32_t thaw_swap_thread_limit(int32_t n) {
+  int32_t before = at::get_num_threads(); // its first call on a thread sets the number
+  omp_set_num_threads(n);
+  return before;
+}
 
 extern "C" int32_t thaw_grad_mode(void) { return c10::GradMode::is_enabled(); }
 

@@ -13,6 +13,9 @@ func GradMode() bool { return C.thaw_grad_mode() != 0 }
 // SetGradMode sets it.
 func SetGradMode(on bool) { C.thaw_grad_mode_set(flag(on)) }
 
+// SwapThreadLimit sets how many threads the operators of the calling thread may use, and gives the number before.
+func SwapThreadLimit(n int) int { return int(C.thaw_swap_thread_limit(C.int32_t(n))) }
+
 // EnterInference puts the calling thread into inference mode until the returned function runs on it.
 func EnterInference() (exit func(), err *Error) {
 	var g C.thaw_guard
