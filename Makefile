@@ -14,7 +14,7 @@ PEERS       := $(THAW_CACHE)/peers
 DEMO        := runs/reviews-$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-cuda build reviews demo test lint gen race fuzz bench peers clean
+.PHONY: help deps deps-cuda build reviews fashion demo test lint gen race fuzz bench peers clean
 
 help: ## lists these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ build: deps ## builds the program: bin/thaw
 reviews: ## brings the demo's model and data, once per machine (90 MB)
 	@third_party/fetch.sh --set reviews
 	@examples/reviews/prepare.sh
+
+fashion: ## brings Fashion-MNIST, once per machine (31 MB; with apt-get, from Debian)
+	@third_party/fetch.sh --set fashion-mnist
 
 demo: build reviews ## fine-tunes a real BERT on 9,544 movie reviews and tries it on a few sentences (CPU, minutes)
 	@bin/thaw train examples/reviews/reviews.yaml out=$(DEMO)
@@ -75,4 +78,4 @@ peers: ## brings the Python stack that benchmarks and goldens compare with into 
 	}
 
 clean: ## removes what was built here; what was brought stays in the cache
-	rm -rf bin third_party/libtorch examples/reviews/data examples/reviews/reviews.tsv
+	rm -rf bin third_party/libtorch examples/reviews/data examples/reviews/reviews.tsv examples/fashion/data

@@ -8,14 +8,15 @@ import (
 )
 
 // cache keeps the output of the frozen prefix for every sample of a data set. Rows of padding are not kept.
-type cache[B Samples] struct {
+type cache[B Samples[B]] struct {
 	// rows is [total+1, ...]: for padded data one row a token, else one a sample; row 0 is zeros and stands for padding.
 	rows   torch.Tensor
 	starts []int // of each sample, in rows
 }
 
-// fillCache runs the stages [0, prefix) once on every sample, in inference mode.
-func fillCache[B Samples](ctx context.Context, model Model[B], data Dataset[B], prefix int, groups [][]int, done func(samples int)) (*cache[B], error) {
+// fillCache runs the frozen stages once on every sample of a data set, in inference mode, and keeps what they give on the
+// device on.
+func (r *run[B]) fillCache(ctx context.Context, plan *Plan, data Dataset[B], asked []Request, on torch.Device, done func(samples int)) (*cache[B], error) {
 	c := &cache[B]{starts: make([]int, data.Len())}
 	full := false
 	defer func() {
@@ -28,51 +29,53 @@ func fillCache[B Samples](ctx context.Context, model Model[B], data Dataset[B], 
 		c.starts[i] = total
 		total += data.Length(i)
 	}
-	for b, err := range batches(ctx, data, groups) {
+	for b, err := range batches(ctx, data, asked) {
 		if err != nil {
 			return nil, fmt.Errorf("running the frozen stages: %w", err)
 		}
-		c.add(model, b, prefix, total)
+		torch.Scoped(func() {
+			x := r.frozen(plan, r.upload(b))
+			if !c.rows.Defined() {
+				c.allocate(total, flat(b, x), on)
+			}
+			torch.Inference(func() {
+				from, to := c.places(b, x)
+				c.rows.IndexCopy_(0, to.ToDevice(on), flat(b, x).IndexSelect(0, from.ToDevice(x.Device())).ToDevice(on))
+			})
+		})
 		done(b.Size())
 	}
 	full = true
 	return c, nil
 }
 
-// add runs a batch and keeps what is no padding.
-func (c *cache[B]) add(model Model[B], b B, prefix, total int) {
-	torch.Scoped(func() {
-		var x torch.Tensor
-		torch.Inference(func() { x = model.Forward(b, torch.Tensor{}, 0, prefix) })
-		if !c.rows.Defined() {
-			c.allocate(total, flat(b, x).Shape()[1:])
-		}
-		torch.Inference(func() {
-			from, to := c.places(b, x)
-			c.rows.IndexCopy_(0, to, flat(b, x).IndexSelect(0, from))
-		})
+// frozen gives the output of the frozen stages for a batch, for nothing but to be kept.
+func (r *run[B]) frozen(plan *Plan, b B) (x torch.Tensor) {
+	torch.Inference(func() {
+		r.withPrecision(func() { x = r.model.Forward(b, torch.Tensor{}, 0, plan.Prefix) })
 	})
+	return x
 }
 
-// allocate makes the rows once the shape of one is known. They are made outside inference mode, so that autograd may
-// save them.
-func (c *cache[B]) allocate(total int, shape []int) {
+// allocate makes the rows once one is known. They are made outside inference mode, so that autograd may save them.
+func (c *cache[B]) allocate(total int, like torch.Tensor, on torch.Device) {
 	torch.Unscoped(func() {
-		c.rows = torch.Empty(torch.Float32, torch.CPU, append([]int{total}, shape...)...)
+		c.rows = torch.Empty(like.DType(), on, append([]int{total}, like.Shape()[1:]...)...)
 	})
 	c.rows.Select(0, 0).Zero_()
 }
 
-// rowShape is the shape of a kept row.
-func rowShape[B Samples](model Model[B], b B, prefix int) (shape []int) {
+// rowBytes is the size of a kept row.
+func (r *run[B]) rowBytes(plan *Plan, b B) (bytes int64) {
 	torch.Scoped(func() {
-		torch.Inference(func() { shape = flat(b, model.Forward(b, torch.Tensor{}, 0, prefix)).Shape()[1:] })
+		row := flat(b, r.frozen(plan, r.upload(b))).Select(0, 0)
+		bytes = int64(row.NBytes())
 	})
-	return shape
+	return bytes
 }
 
 // flat views a stage's output with one row a token, or a sample where nothing is padded.
-func flat(b Samples, x torch.Tensor) torch.Tensor {
+func flat[B Samples[B]](b B, x torch.Tensor) torch.Tensor {
 	if b.Lengths() == nil {
 		return x
 	}
@@ -100,10 +103,12 @@ func (c *cache[B]) places(b B, x torch.Tensor) (from, to torch.Tensor) {
 
 // batch gives the prefix's output for a batch, padded with zeros.
 func (c *cache[B]) batch(b B) torch.Tensor {
-	lengths, width := b.Lengths(), 1
-	for _, n := range lengths {
-		width = max(width, n)
-	}
+	return c.padded(b, c.rows.IndexSelect(0, c.order(b)))
+}
+
+// order lists, for every row of a batch's padded output, the kept row that goes there.
+func (c *cache[B]) order(b B) torch.Tensor {
+	lengths, width := b.Lengths(), b.Width()
 	rows := make([]int, b.Size()*width) // 0 is the row of zeros
 	for k, sample := range b.Indices() {
 		n := 1
@@ -114,11 +119,31 @@ func (c *cache[B]) batch(b B) torch.Tensor {
 			rows[k*width+j] = c.starts[sample] + j
 		}
 	}
-	x := c.rows.IndexSelect(0, torch.FromSlice(rows))
-	if lengths == nil {
+	return torch.FromSlice(rows)
+}
+
+// padded views flat rows as a batch's.
+func (c *cache[B]) padded(b B, x torch.Tensor) torch.Tensor {
+	if b.Lengths() == nil {
 		return x
 	}
-	return x.View(append([]int{b.Size(), width}, x.Shape()[1:]...)...)
+	return x.View(append([]int{b.Size(), b.Width()}, x.Shape()[1:]...)...)
+}
+
+// input is what must go to a device for a batch: the order, where the rows lie there, and else the rows.
+func (c *cache[B]) input(b B, device torch.Device) torch.Tensor {
+	if c.rows.Device() == device {
+		return c.order(b)
+	}
+	return c.rows.IndexSelect(0, c.order(b))
+}
+
+// output gives the prefix's output for a batch whose input is on the device.
+func (c *cache[B]) output(b B, input torch.Tensor) torch.Tensor {
+	if c.rows.Device() == input.Device() {
+		input = c.rows.IndexSelect(0, input)
+	}
+	return c.padded(b, input)
 }
 
 // Close frees the rows.

@@ -12,12 +12,15 @@ import (
 	"github.com/thaw-ml/thaw/torch/torchtest"
 )
 
+// onHost is as much of a run on the CPU as a cache needs.
+func onHost(model *net) *run[*rows] { return &run[*rows]{model: model, machine: host{}} }
+
 // filled is a cache of a data set behind the first stages of a model, made in batches of 4.
 func filled(t *testing.T, model *net, data *samples, prefix int) (c *cache[*rows], groups [][]int) {
 	t.Helper()
 	groups = newSampler(data, 4, 0).sorted()
 	done := 0
-	c, err := fillCache[*rows](t.Context(), model, data, prefix, groups, func(n int) { done += n })
+	c, err := onHost(model).fillCache(t.Context(), &Plan{Prefix: prefix}, data, requests(groups, 0), torch.CPU, func(n int) { done += n })
 	require.NoError(t, err)
 	assert.Equal(t, data.Len(), done)
 	return c, groups
@@ -43,7 +46,7 @@ func TestCacheHoldsThePrefixesOutput(t *testing.T) {
 // requireSameRows checks a batch from the cache against the model, bit for bit.
 func requireSameRows(t *testing.T, model *net, data *samples, c *cache[*rows], group []int, prefix int) {
 	t.Helper()
-	b, err := data.Batch(group)
+	b, err := data.Batch(Request{Indices: group})
 	require.NoError(t, err)
 	torchtest.Scoped(t, func() {
 		var want torch.Tensor
@@ -70,12 +73,12 @@ func TestCacheGivesAnyGrouping(t *testing.T) {
 		c, _ := filled(t, model, data, 2)
 		defer c.Close()
 		group := []int{8, 0, 5, 5, 11} // any order, and a row twice
-		b, err := data.Batch(group)
+		b, err := data.Batch(Request{Indices: group})
 		require.NoError(t, err)
 		torchtest.Scoped(t, func() {
 			together := c.batch(b)
 			for k, i := range group {
-				one, err := data.Batch([]int{i})
+				one, err := data.Batch(Request{Indices: []int{i}})
 				require.NoError(t, err)
 				assert.True(t, c.batch(one).Select(0, 0).Equal(together.Select(0, k).Narrow(0, 0, data.Length(i))), "row %d", k)
 			}
@@ -88,7 +91,7 @@ func TestCacheRowsTakePartInAutograd(t *testing.T) {
 	torchtest.Scoped(t, func() {
 		c, groups := filled(t, model, data, 2)
 		defer c.Close()
-		b, err := data.Batch(groups[2])
+		b, err := data.Batch(Request{Indices: groups[2]})
 		require.NoError(t, err)
 		torchtest.Scoped(t, func() {
 			w := model.Layers[2].Linear.Weight.RequiresGrad_(true)
@@ -182,7 +185,7 @@ func TestCacheOfAFailure(t *testing.T) {
 		}
 		return nil
 	}
-	_, err := fillCache[*rows](t.Context(), model, data, 2, groups, func(int) {})
+	_, err := onHost(model).fillCache(t.Context(), &Plan{Prefix: 2}, data, requests(groups, 0), torch.CPU, func(int) {})
 	require.ErrorIs(t, err, broken)
 	assert.EqualError(t, err, "running the frozen stages: row 9 is broken")
 	after := torch.Stats()

@@ -1,9 +1,14 @@
 package finetune
 
 import (
+	"os"
 	"testing"
 
 	"github.com/thaw-ml/thaw/torch/torchtest"
 )
 
-func TestMain(m *testing.M) { torchtest.Main(m) }
+func TestMain(m *testing.M) {
+	// cuBLAS looks once, when its first handle is made; see cuda.Settings.
+	os.Setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+	torchtest.Main(m)
+}

@@ -14,35 +14,58 @@ type Stage struct {
 }
 
 // Model is a network that can be fine-tuned on batches of type B. The last stage is its head.
-type Model[B Samples] interface {
+type Model[B Samples[B]] interface {
 	// Stages lists the cut points in the order they run. Together they hold every parameter.
 	Stages() []Stage
 	// Forward runs the stages from (included) to to (not included) on x, the output of the stage before; x is undefined
 	// for the first stage, which reads the batch. A stage's output has the samples along its first dimension.
+	//
+	// On a GPU it may be recorded once for each shape of a batch and replayed after: it must not ask the device for values
+	// (Item, ToSlice), and what differs from batch to batch must come from the batch's tensors.
 	Forward(b B, x torch.Tensor, from, to int) torch.Tensor
-	// Loss makes a tensor without dimensions of the head's output. smoothing is the share of the target that is spread
-	// over all classes.
+	// Loss makes a tensor without dimensions of the head's output: the mean over the samples. smoothing is the share of the
+	// target that is spread over all classes.
 	Loss(b B, output torch.Tensor, smoothing float64) torch.Tensor
 	// SaveConfig writes what belongs beside the weights to read them again.
 	SaveConfig(folder string) error
 }
 
-// Samples is what a model takes at once.
-type Samples interface {
+// Samples is what a model takes at once; B is the type itself.
+type Samples[B any] interface {
 	Size() int      // samples
 	Indices() []int // their positions in the data set
-	// Lengths tells, for samples that are padded to the longest of the batch, how much along the second dimension of a
-	// stage's output is the sample's own. nil: nothing is padded.
+	// Lengths tells, for samples that are padded, how much along the second dimension of a stage's output is the sample's
+	// own. nil: nothing is padded. Width is what they are padded to, 1 where nothing is.
 	Lengths() []int
+	Width() int
 	Labels() []int // classes
+	// Tensors makes what the model reads of the batch, on the CPU; undefined ones stand for what this batch has not. With
+	// gives a batch whose model reads those tensors, of the same shapes and perhaps on another device, instead.
+	Tensors() []torch.Tensor
+	With(tensors []torch.Tensor) B
 }
 
 // Dataset is a list of samples that batches are made of.
-type Dataset[B Samples] interface {
+type Dataset[B Samples[B]] interface {
 	Len() int
 	// Length of a sample along the dimension that is padded; 1 where none is.
 	Length(i int) int
 	// Batch makes a batch of samples. It may be called from another goroutine than the model, one call at a time.
-	Batch(indices []int) (B, error)
+	Batch(r Request) (B, error)
 	Classes() []string
+	// Varies reports whether a sample differs from epoch to epoch, by random crops say. What the frozen stages make of such
+	// samples is not kept.
+	Varies() bool
+}
+
+// Request asks a data set for a batch.
+type Request struct {
+	Indices []int // positions of the samples
+	// Length, where it is not 0, is what to pad to: at least the longest sample's. Such batches are made for a GPU, where
+	// those of one length must read tensors of the same shapes, whatever the samples.
+	Length int
+	// From is the first stage that will run on the batch: what only stages before it read may be left out.
+	From int
+	// Epoch counts the passes over the training samples from 1. 0 stands for evaluation: nothing is random then.
+	Epoch int
 }

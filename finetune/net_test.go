@@ -75,7 +75,7 @@ func (n *net) Stages() []Stage {
 
 func (n *net) Forward(b *rows, x torch.Tensor, from, to int) torch.Tensor {
 	if from == 0 {
-		x = torch.FromSlice(b.vectors, b.shape()...)
+		x = b.tensor(0)
 	}
 	for stage := from; stage < to; stage++ {
 		if n.before != nil {
@@ -86,7 +86,7 @@ func (n *net) Forward(b *rows, x torch.Tensor, from, to int) torch.Tensor {
 			continue
 		}
 		if b.lengths != nil {
-			x = b.meanWeights().BMM(x).View(b.Size(), width)
+			x = b.tensor(1).BMM(x).View(b.Size(), width)
 		}
 		x = n.Head.Forward(x)
 	}
@@ -94,7 +94,7 @@ func (n *net) Forward(b *rows, x torch.Tensor, from, to int) torch.Tensor {
 }
 
 func (n *net) Loss(b *rows, logits torch.Tensor, smoothing float64) torch.Tensor {
-	l := nn.CrossEntropy(logits, torch.FromSlice(b.labels), smoothing)
+	l := nn.CrossEntropy(logits, b.tensor(2), smoothing)
 	if n.change != nil {
 		l = n.change(l)
 	}
@@ -122,12 +122,36 @@ type rows struct {
 	index, lengths, labels []int
 	vectors                []float32 // [N, T, width], or [N, width] where nothing is padded
 	longest                int
+	given                  []torch.Tensor
 }
 
 func (b *rows) Size() int      { return len(b.index) }
 func (b *rows) Indices() []int { return b.index }
 func (b *rows) Lengths() []int { return b.lengths }
+func (b *rows) Width() int     { return b.longest }
 func (b *rows) Labels() []int  { return b.labels }
+
+// Tensors are the vectors, the weights of the mean and the labels.
+func (b *rows) Tensors() []torch.Tensor {
+	var weights torch.Tensor
+	if b.lengths != nil {
+		weights = b.meanWeights()
+	}
+	return []torch.Tensor{torch.FromSlice(b.vectors, b.shape()...), weights, torch.FromSlice(b.labels)}
+}
+
+func (b *rows) With(tensors []torch.Tensor) *rows {
+	other := *b
+	other.given = tensors
+	return &other
+}
+
+func (b *rows) tensor(i int) torch.Tensor {
+	if b.given != nil {
+		return b.given[i]
+	}
+	return b.Tensors()[i]
+}
 
 func (b *rows) shape() []int {
 	if b.lengths == nil {
@@ -153,6 +177,7 @@ type samples struct {
 	labels  []int
 	classes []string
 	padded  bool
+	varies  bool
 	before  func(indices []int) error // called before a batch is made
 }
 
@@ -193,7 +218,10 @@ func (s *samples) Len() int          { return len(s.vectors) }
 func (s *samples) Length(i int) int  { return len(s.vectors[i]) / width }
 func (s *samples) Classes() []string { return s.classes }
 
-func (s *samples) Batch(indices []int) (*rows, error) {
+func (s *samples) Varies() bool { return s.varies }
+
+func (s *samples) Batch(r Request) (*rows, error) {
+	indices := r.Indices
 	if s.before != nil {
 		if err := s.before(indices); err != nil {
 			return nil, err
@@ -202,7 +230,7 @@ func (s *samples) Batch(indices []int) (*rows, error) {
 	if len(indices) == 0 {
 		return nil, errors.New("an empty batch was asked for")
 	}
-	b := &rows{index: indices, longest: 1}
+	b := &rows{index: indices, longest: max(1, r.Length)}
 	for _, i := range indices {
 		b.longest = max(b.longest, s.Length(i))
 		b.labels = append(b.labels, s.labels[i])

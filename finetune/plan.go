@@ -16,12 +16,13 @@ type Plan struct {
 	Stages []StagePlan
 	// Prefix is the number of leading stages in which nothing is trained: they run without autograd.
 	Prefix int
-	// Cached says that the prefix runs once a sample and its output is kept, CacheBytes of it.
-	Cached     bool
-	CacheBytes int64
-	Steps      int // of the whole phase
-	Batches    int // an epoch
-	Rows       int // of the training data
+	// Cached says that the prefix runs once a sample and its output is kept, CacheBytes of it, on CacheDevice.
+	Cached      bool
+	CacheBytes  int64
+	CacheDevice torch.Device
+	Steps       int // of the whole phase
+	Batches     int // an epoch
+	Rows        int // of the training data
 }
 
 // StagePlan is what becomes of a stage.
@@ -190,7 +191,7 @@ func (p *Plan) String() string {
 		fmt.Fprintf(&b, "%-24s ", name)
 		switch {
 		case !s.Trained && j <= p.Prefix && p.Cached:
-			fmt.Fprintf(&b, "frozen   %6s   run once, kept: %s in memory", count(params), byteSize(p.CacheBytes))
+			fmt.Fprintf(&b, "frozen   %6s   run once, kept: %s in %s", count(params), byteSize(p.CacheBytes), memoryOf(p.CacheDevice))
 		case !s.Trained:
 			fmt.Fprintf(&b, "frozen   %6s", count(params))
 		case moving < params:
@@ -203,6 +204,14 @@ func (p *Plan) String() string {
 	}
 	fmt.Fprintf(&b, "%d steps in %d epochs of %d batches", p.Steps, p.Phase.Epochs, p.Batches)
 	return b.String()
+}
+
+// memoryOf names a device's memory for people.
+func memoryOf(d torch.Device) string {
+	if d.Type == torch.CPUType {
+		return "memory"
+	}
+	return "the memory of " + d.String()
 }
 
 // count writes a number of parameters: 3.6M.

@@ -7,34 +7,41 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/thaw-ml/thaw/torch"
 )
 
-// planCache decides whether the frozen stages' output is kept, and says how large that will be.
+// planCache decides whether the frozen stages' output is kept, and where, and says how large that will be.
 func (r *run[B]) planCache(plan *Plan) error {
 	if plan.Prefix == 0 || r.spec.Cache == "off" {
 		return nil
 	}
-	shortest := r.trainSet.sorted()[0][:1]
-	b, err := r.train.Batch(shortest)
+	if r.train.Varies() {
+		return nil // a sample is another in each epoch
+	}
+	b, err := r.train.Batch(Request{Indices: r.trainSet.sorted()[0][:1]})
 	if err != nil {
 		return err
 	}
-	row := int64(4)
-	for _, n := range rowShape(r.model, b, plan.Prefix) {
-		row *= int64(n)
-	}
+	row := r.rowBytes(plan, b)
 	for _, s := range []sampler{r.trainSet, r.testSet} {
 		for _, n := range s.lengths {
 			plan.CacheBytes += int64(n) * row
 		}
 	}
 	// What is left must do for the trained stages' activations: half of the memory is a careful share.
-	if free := availableMemory(); free > 0 && plan.CacheBytes > free/2 {
-		r.report.Note("warning", fmt.Sprintf("the frozen stages' output is %s and %s of memory are free: it is not kept, the stages run at every step",
-			byteSize(plan.CacheBytes), byteSize(free)))
-		return nil
+	device := r.machine.device()
+	for _, place := range []struct {
+		device torch.Device
+		free   int64
+	}{{device, r.machine.free()}, {torch.CPU, availableMemory()}} {
+		if place.free <= 0 || plan.CacheBytes <= place.free/2 {
+			plan.Cached, plan.CacheDevice = true, place.device
+			return nil
+		}
 	}
-	plan.Cached = true
+	r.report.Note("warning", fmt.Sprintf("the frozen stages' output is %s and %s of memory are free: it is not kept, the stages run at every step",
+		byteSize(plan.CacheBytes), byteSize(availableMemory())))
 	return nil
 }
 
@@ -51,22 +58,25 @@ func (r *run[B]) fillCaches(ctx context.Context, plan *Plan) (train, test *cache
 		samples += n
 		r.report.Advance(samples, 0)
 	}
-	if train, err = fillCache(ctx, r.model, r.train, plan.Prefix, longFirst(r.trainSet.sorted()), done); err != nil {
+	fill := func(data Dataset[B], s sampler) (*cache[B], error) {
+		return r.fillCache(ctx, plan, data, requests(longFirst(s.sorted()), 0), plan.CacheDevice, done)
+	}
+	if train, err = fill(r.train, r.trainSet); err != nil {
 		return nil, nil, err
 	}
-	filled, full := train, false
-	defer func() {
-		if !full { // the test rows met an error, or a panic of the model's
-			filled.Close()
-		}
-	}()
 	if r.test.Len() > 0 {
-		if test, err = fillCache(ctx, r.model, r.test, plan.Prefix, longFirst(r.testSet.sorted()), done); err != nil {
+		filled, kept := train, false
+		defer func() {
+			if !kept { // the test rows met an error, or a panic of the model's
+				filled.Close()
+			}
+		}()
+		if test, err = fill(r.test, r.testSet); err != nil {
 			return nil, nil, err
 		}
+		kept = true
 	}
 	r.report.End(nil)
-	full = true
 	return train, test, nil
 }
 

@@ -15,17 +15,19 @@ import (
 
 // Result is what a run came to.
 type Result struct {
-	Folder     string    `json:"folder"`
-	Before     Metrics   `json:"before"` // with the new head, untrained
-	Best       Metrics   `json:"best"`
-	BestEpoch  int       `json:"best_epoch"` // counted from 1 over all phases
-	Last       Metrics   `json:"last"`
-	Epochs     []Epoch   `json:"epochs"`
-	Seconds    Seconds   `json:"seconds"`
-	Throughput float64   `json:"samples_per_second"` // of the training steps
-	PeakBytes  int64     `json:"peak_memory_bytes"`  // resident, of the whole process
-	Seed       uint64    `json:"seed"`
-	Versions   *Versions `json:"versions"`
+	Folder     string  `json:"folder"`
+	Before     Metrics `json:"before"` // with the new head, untrained
+	Best       Metrics `json:"best"`
+	BestEpoch  int     `json:"best_epoch"` // counted from 1 over all phases
+	Last       Metrics `json:"last"`
+	Epochs     []Epoch `json:"epochs"`
+	Seconds    Seconds `json:"seconds"`
+	Throughput float64 `json:"samples_per_second"` // of the training steps
+	PeakBytes  int64   `json:"peak_memory_bytes"`  // resident, of the whole process
+	// PeakDeviceBytes is what tensors took on the GPU at most; 0 for runs on the CPU.
+	PeakDeviceBytes int64     `json:"peak_device_memory_bytes,omitempty"`
+	Seed            uint64    `json:"seed"`
+	Versions        *Versions `json:"versions"`
 }
 
 // Epoch is a pass over the training rows.
@@ -46,11 +48,12 @@ type Seconds struct {
 }
 
 // run is the state of a Run.
-type run[B Samples] struct {
+type run[B Samples[B]] struct {
 	spec     Spec
 	model    Model[B]
 	train    Dataset[B]
 	test     Dataset[B]
+	machine  machine
 	report   Reporter
 	folder   *folder
 	result   Result
@@ -61,8 +64,7 @@ type run[B Samples] struct {
 // Run fine-tunes model on train as spec says, evaluates it on test after every epoch, and leaves a run folder. test may
 // be empty; then the last epoch counts as the best. A nil report watches in silence. The model is changed in place: at
 // the end it holds the last weights.
-func Run[B Samples](ctx context.Context, spec Spec, model Model[B], train, test Dataset[B], report Reporter) (_ *Result, err error) {
-	began := time.Now()
+func Run[B Samples[B]](ctx context.Context, spec Spec, model Model[B], train, test Dataset[B], report Reporter) (_ *Result, err error) {
 	// One thread for the whole run: libtorch keeps a pool of workers, and malloc an arena, for every thread that calls it.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -81,7 +83,17 @@ func Run[B Samples](ctx context.Context, spec Spec, model Model[B], train, test 
 	if err := spec.CheckPhases(model.Stages()); err != nil {
 		return nil, err
 	}
-	r := &run[B]{spec: spec, model: model, train: train, test: test, report: report}
+	m, err := newMachine(&spec)
+	if err != nil {
+		return nil, err
+	}
+	return runOn(ctx, m, spec, model, train, test, report)
+}
+
+// runOn is Run of a spec that is resolved and was checked.
+func runOn[B Samples[B]](ctx context.Context, m machine, spec Spec, model Model[B], train, test Dataset[B], report Reporter) (_ *Result, err error) {
+	began := time.Now()
+	r := newRun(spec, model, train, test, m, report)
 	if r.folder, err = createFolder(&r.spec); err != nil {
 		return nil, err
 	}
@@ -90,27 +102,49 @@ func Run[B Samples](ctx context.Context, spec Spec, model Model[B], train, test 
 			r.folder.abandon(err)
 		}
 	}()
+	if err := model.SaveConfig(r.folder.weights()); err != nil {
+		return nil, fmt.Errorf("writing the model's config: %w", err)
+	}
+	failure := torch.Try(func() {
+		err = m.within(func() error {
+			r.move(m.device())
+			defer r.move(torch.CPU)
+			for i := range spec.Phases {
+				if err := r.phase(ctx, i); err != nil {
+					return err
+				}
+			}
+			r.result.PeakDeviceBytes = m.peak()
+			return nil
+		})
+	})
+	if err = errors.Join(err, failure); err != nil {
+		return nil, err
+	}
+	return r.finish(began)
+}
+
+// newRun is a run of a spec that is resolved, with everything but a folder.
+func newRun[B Samples[B]](spec Spec, model Model[B], train, test Dataset[B], m machine, report Reporter) *run[B] {
+	r := &run[B]{spec: spec, model: model, train: train, test: test, machine: m, report: report}
 	if spec.Threads > 0 {
 		torch.SetNumThreads(spec.Threads)
 	}
 	torch.ManualSeed(spec.Seed)
 	stopTraining(model)
 	r.trainSet = newSampler(train, spec.Batch.Size, spec.Batch.Tokens)
+	if m != (host{}) {
+		r.trainSet.buckets = chooseBuckets(r.trainSet.lengths)
+	}
 	r.testSet = newSampler(test, spec.Batch.EvalSize, 0)
-	if err := model.SaveConfig(r.folder.weights()); err != nil {
-		return nil, fmt.Errorf("writing the model's config: %w", err)
+	return r
+}
+
+// move takes all parameters and buffers to a device.
+func (r *run[B]) move(device torch.Device) {
+	for _, n := range r.state() {
+		n.Tensor.MoveTo(device)
 	}
-	failure := torch.Try(func() {
-		for i := range spec.Phases {
-			if err = r.phase(ctx, i); err != nil {
-				return
-			}
-		}
-	})
-	if err = errors.Join(err, failure); err != nil {
-		return nil, err
-	}
-	return r.finish(began)
 }
 
 // CheckPhases makes sure that every phase trains something that a model of these stages has, so that a wrong name in the
@@ -127,71 +161,61 @@ func (s *Spec) CheckPhases(stages []Stage) error {
 // phase trains one phase: frozen stages once, then epochs of steps on the others.
 func (r *run[B]) phase(ctx context.Context, number int) error {
 	phase := r.spec.Phases[number]
-	plan, err := newPlan(phase, r.model.Stages())
+	plan, err := r.plan(phase)
 	if err != nil {
-		return err
-	}
-	plan.Rows = r.train.Len()
-	plan.Batches = len(r.trainSet.sorted())
-	plan.Steps = plan.Batches * phase.Epochs
-	if err := r.planCache(plan); err != nil {
 		return err
 	}
 	r.report.Planned(number, plan)
 	if err := r.folder.writePlan(number, plan); err != nil {
 		return err
 	}
-	plan.apply()
-	defer plan.release()
-	promise := takeContract(plan)
-
-	trainCache, testCache, err := r.fillCaches(ctx, plan)
+	t, err := r.begin(ctx, plan)
 	if err != nil {
 		return err
 	}
-	defer trainCache.Close()
-	defer testCache.Close()
-
+	defer t.Close()
 	if number == 0 && r.test.Len() > 0 {
-		if r.result.Before, err = r.evaluate(ctx, "before", plan, testCache); err != nil {
+		if r.result.Before, err = r.evaluate(ctx, "before", plan, t.testCache); err != nil {
 			return err
 		}
-	}
-	optimizer := newOptimizer(r.spec.Optimizer, plan)
-	defer optimizer.Close()
-	schedule, err := optim.NewSchedule(phase.Schedule, *phase.WarmUp, plan.Steps)
-	if err != nil {
-		return err
-	}
-	t := &trainer[B]{run: r, plan: plan, cache: trainCache, promise: promise, optimizer: optimizer, schedule: schedule, params: plan.trained()}
-	for _, g := range optimizer.Groups() {
-		t.top = append(t.top, g.LR)
 	}
 	for range phase.Epochs {
-		if err := r.epoch(ctx, number, t, testCache); err != nil {
+		if err := r.epoch(ctx, number, t); err != nil {
 			return err
 		}
 	}
-	if err := promise.check(); err != nil {
+	if err := t.promise.check(); err != nil {
 		return err
 	}
 	r.report.Note("check", "frozen tensors unchanged · every trained tensor moved")
 	return nil
 }
 
+// plan says what a phase will do.
+func (r *run[B]) plan(phase Phase) (*Plan, error) {
+	plan, err := newPlan(phase, r.model.Stages())
+	if err != nil {
+		return nil, err
+	}
+	plan.Rows = r.train.Len()
+	plan.Batches = len(r.trainSet.training(r.spec.Seed, 1))
+	plan.Steps = plan.Batches * phase.Epochs
+	return plan, r.planCache(plan)
+}
+
 // epoch trains on every row once, evaluates, and saves the weights.
-func (r *run[B]) epoch(ctx context.Context, phase int, t *trainer[B], testCache *cache[B]) error {
+func (r *run[B]) epoch(ctx context.Context, phase int, t *trainer[B]) error {
 	number := len(r.result.Epochs) + 1
 	began := time.Now()
 	r.report.Begin(fmt.Sprintf("epoch %d", number), r.train.Len())
-	loss, err := t.epoch(ctx, r.trainSet.shuffled(r.spec.Seed, number))
+	loss, err := t.epoch(ctx, t.requests(number))
 	if err != nil {
 		return fmt.Errorf("epoch %d: %w", number, err)
 	}
 	e := Epoch{Phase: phase + 1, Epoch: number, TrainLoss: loss, Seconds: time.Since(began).Seconds()}
 	r.result.Seconds.Train += e.Seconds
 	if r.test.Len() > 0 {
-		if e.Test, err = r.evaluate(ctx, "", t.plan, testCache); err != nil {
+		if e.Test, err = r.evaluate(ctx, "", t.plan, t.testCache); err != nil {
 			return err
 		}
 		r.report.End(&e.Test)
@@ -235,33 +259,11 @@ func (r *run[B]) state() []torch.Named {
 	return out
 }
 
-func newOptimizer(o Optimizer, plan *Plan) optim.Optimizer {
-	groups := plan.groups(*o.WeightDecay)
+func newOptimizer(o Optimizer, groups []*optim.Group, rates torch.Tensor) optim.Optimizer {
 	if o.Name == "sgd" {
-		return optim.NewSGD(optim.SGDOptions{Momentum: *o.Momentum, Nesterov: o.Nesterov}, groups...)
+		return optim.NewSGD(optim.SGDOptions{Momentum: *o.Momentum, Nesterov: o.Nesterov, Rates: rates}, groups...)
 	}
-	return optim.NewAdamW(optim.AdamWOptions{Beta1: o.Betas[0], Beta2: o.Betas[1], Eps: o.Eps}, groups...)
-}
-
-// ChooseDevice makes "auto" a device and a precision; a device that this program cannot use is an error.
-func (s *Spec) ChooseDevice() error {
-	if s.Device == "auto" {
-		s.Device = "cpu"
-	}
-	device, err := torch.ParseDevice(s.Device)
-	if err == nil {
-		err = device.Check()
-	}
-	if err == nil && device != torch.CPU {
-		err = errors.New("runs on a GPU are not there yet; write device: cpu")
-	}
-	if err != nil {
-		return s.Errorf("device", "%w", err)
-	}
-	if s.Precision == "auto" {
-		s.Precision = "float32"
-	}
-	return nil
+	return optim.NewAdamW(optim.AdamWOptions{Beta1: o.Betas[0], Beta2: o.Betas[1], Eps: o.Eps, Rates: rates}, groups...)
 }
 
 // withPrecision runs f with autocast where the spec asks for it.

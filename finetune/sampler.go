@@ -1,22 +1,19 @@
 package finetune
 
 import (
-	"context"
-	"iter"
 	"math/rand/v2"
 	"slices"
-
-	"github.com/thaw-ml/thaw/torch"
 )
 
 // sampler cuts a data set into batches.
 type sampler struct {
 	lengths []int
-	size    int // samples of a batch at most
-	tokens  int // samples times the longest of a batch at most; 0 for no limit
+	size    int   // samples of a batch at most
+	tokens  int   // samples times the longest of a batch at most; 0 for no limit
+	buckets []int // the lengths that training batches are padded to, rising; nil to pad as each batch needs
 }
 
-func newSampler[B Samples](data Dataset[B], size, tokens int) sampler {
+func newSampler[B Samples[B]](data Dataset[B], size, tokens int) sampler {
 	s := sampler{lengths: make([]int, data.Len()), size: size, tokens: tokens}
 	for i := range s.lengths {
 		s.lengths[i] = data.Length(i)
@@ -68,57 +65,106 @@ func (s sampler) cut(order []int) [][]int {
 	return batches
 }
 
-// ahead is the number of batches made before they are asked for.
-const ahead = 4
+// training gives the batches of an epoch, counted from 1.
+func (s sampler) training(seed uint64, epoch int) []Request {
+	if s.buckets == nil {
+		return requests(s.shuffled(seed, epoch), epoch)
+	}
+	rng := rand.New(rand.NewPCG(seed, uint64(epoch)))
+	batches := s.fill(rng.Perm(len(s.lengths)))
+	for i := range batches {
+		batches[i].Epoch = epoch
+	}
+	rng.Shuffle(len(batches), func(i, j int) { batches[i], batches[j] = batches[j], batches[i] })
+	return batches
+}
 
-// batches makes the groups into batches, on a goroutine of its own that runs ahead of the step.
-func batches[B Samples](ctx context.Context, data Dataset[B], groups [][]int) iter.Seq2[B, error] {
-	type made struct {
-		batch B
-		err   error
-	}
-	return func(yield func(B, error) bool) {
-		ctx, stop := context.WithCancel(ctx)
-		ready := make(chan made, ahead)
-		defer func() {
-			stop()
-			for range ready { // the data set is at rest when this returns
-			}
-		}()
-		go func() {
-			defer close(ready)
-			for _, g := range groups {
-				var b B
-				var err error
-				if failure := torch.Try(func() { b, err = data.Batch(g) }); failure != nil {
-					err = failure
-				}
-				select {
-				case ready <- made{b, err}:
-				case <-ctx.Done():
-					return
-				}
-				if err != nil {
-					return
-				}
-			}
-		}()
-		for m := range ready {
-			if ctx.Err() != nil {
-				break
-			}
-			if !yield(m.batch, m.err) || m.err != nil {
-				return
+// fill puts the samples, in order, into full batches of the buckets' lengths; what does not fill a batch goes on to the
+// next longer bucket, so that at most one batch, of the longest, has fewer samples than fit.
+func (s sampler) fill(order []int) []Request {
+	var batches []Request
+	var waiting []int
+	from := 0
+	for _, length := range s.buckets {
+		for _, i := range order {
+			if n := s.lengths[i]; from < n && n <= length {
+				waiting = append(waiting, i)
 			}
 		}
-		if err := context.Cause(ctx); err != nil {
-			var none B
-			yield(none, err)
+		from = length
+		for rows := s.rows(length); len(waiting) >= rows; waiting = waiting[rows:] {
+			batches = append(batches, Request{Indices: waiting[:rows:rows], Length: length})
 		}
 	}
+	if len(waiting) > 0 {
+		batches = append(batches, Request{Indices: waiting, Length: s.buckets[len(s.buckets)-1]})
+	}
+	return batches
+}
+
+// rows is the number of samples in a full batch of a length.
+func (s sampler) rows(length int) int {
+	if s.tokens == 0 {
+		return s.size
+	}
+	return min(s.size, max(1, s.tokens/length))
+}
+
+// mostBuckets keeps the number of graphs small: each takes as long to record as a few steps.
+const mostBuckets = 8
+
+// chooseBuckets gives the lengths, multiples of 8 (what tensor cores and masks like), at most mostBuckets of them, that
+// make for the least padding. Where all samples have one length there is nothing to pad, and it is nil.
+func chooseBuckets(lengths []int) []int {
+	if len(lengths) == 0 || slices.Min(lengths) == slices.Max(lengths) {
+		return nil
+	}
+	const step = 8
+	up := func(n int) int { return (n + step - 1) / step }
+	count := make([]int, up(slices.Max(lengths))+1) // of samples up to i*step long
+	for _, n := range lengths {
+		count[up(n)]++
+	}
+	for i := 1; i < len(count); i++ {
+		count[i] += count[i-1]
+	}
+	// cost[k][i] is the padded length of all samples up to i steps in k+1 buckets, the last ending at i; cut[k][i] is where
+	// the one before ends.
+	last := len(count) - 1
+	cost, cut := [mostBuckets][]int{}, [mostBuckets][]int{}
+	best := 0
+	for k := range mostBuckets {
+		cost[k], cut[k] = make([]int, last+1), make([]int, last+1)
+		for i := 1; i <= last; i++ {
+			cost[k][i] = count[i] * i
+			for j := 1; k > 0 && j < i; j++ {
+				if c := cost[k-1][j] + (count[i]-count[j])*i; c < cost[k][i] {
+					cost[k][i], cut[k][i] = c, j
+				}
+			}
+		}
+		if cost[k][last] < cost[best][last] {
+			best = k
+		}
+	}
+	var buckets []int
+	for k, i := best, last; i > 0; k, i = k-1, cut[k][i] {
+		buckets = append(buckets, i*step)
+	}
+	slices.Reverse(buckets)
+	return buckets
+}
+
+// requests asks for groups of samples, padded as each needs.
+func requests(groups [][]int, epoch int) []Request {
+	out := make([]Request, len(groups))
+	for i, g := range groups {
+		out[i] = Request{Indices: g, Epoch: epoch}
+	}
+	return out
 }
 
 // SortedBatches cuts a data set into batches of samples of like length, short ones first.
-func SortedBatches[B Samples](data Dataset[B], size int) [][]int {
-	return newSampler(data, size, 0).sorted()
+func SortedBatches[B Samples[B]](data Dataset[B], size int) []Request {
+	return requests(newSampler(data, size, 0).sorted(), 0)
 }

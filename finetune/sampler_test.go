@@ -86,14 +86,14 @@ func TestShuffledDiffersBySeedAndEpoch(t *testing.T) {
 
 func TestSortedBatches(t *testing.T) {
 	data := newSamples(1, 20, mixed)
-	assert.Equal(t, newSampler(data, 6, 0).sorted(), SortedBatches(data, 6))
+	assert.Equal(t, requests(newSampler(data, 6, 0).sorted(), 0), SortedBatches(data, 6))
 }
 
 func TestBatchesKeepTheOrder(t *testing.T) {
 	data := newSamples(1, 50, mixed)
 	groups := newSampler(data, 3, 0).shuffled(1, 1)
 	var got [][]int
-	for b, err := range batches(t.Context(), data, groups) {
+	for b, err := range batches(t.Context(), data, requests(groups, 0)) {
 		require.NoError(t, err)
 		got = append(got, b.Indices())
 	}
@@ -111,7 +111,7 @@ func TestBatchesPassOnAnError(t *testing.T) {
 	}
 	var good int
 	var failed []error
-	for _, err := range batches(t.Context(), data, [][]int{{0, 1}, {2, 3}, {4, 5}, {6, 7}}) {
+	for _, err := range batches(t.Context(), data, requests([][]int{{0, 1}, {2, 3}, {4, 5}, {6, 7}}, 0)) {
 		if err != nil {
 			failed = append(failed, err)
 			continue
@@ -126,7 +126,7 @@ func TestBatchesPassOnATensorError(t *testing.T) {
 	data := newSamples(1, 4, nil)
 	data.before = func([]int) error { panic(&torch.Error{Op: "decode", Msg: "no picture"}) }
 	var failed []error
-	for _, err := range batches(t.Context(), data, [][]int{{0, 1}, {2, 3}}) {
+	for _, err := range batches(t.Context(), data, requests([][]int{{0, 1}, {2, 3}}, 0)) {
 		failed = append(failed, err)
 	}
 	require.Len(t, failed, 1)
@@ -144,7 +144,7 @@ func TestBatchesEndWithTheirLoop(t *testing.T) {
 		return nil
 	}
 	groups := newSampler(data, 2, 0).sorted()
-	for range batches(t.Context(), data, groups) {
+	for range batches(t.Context(), data, requests(groups, 0)) {
 		break
 	}
 	assert.Zero(t, working.Load(), "the data set is at rest after the loop")
@@ -153,7 +153,7 @@ func TestBatchesEndWithTheirLoop(t *testing.T) {
 	}
 	func() { // a loop that is left by a panic
 		defer func() { _ = recover() }()
-		for range batches(t.Context(), data, groups) {
+		for range batches(t.Context(), data, requests(groups, 0)) {
 			panic("out")
 		}
 	}()
@@ -174,7 +174,7 @@ func TestBatchesStopWhenCancelled(t *testing.T) {
 	enough := errors.New("enough")
 	good := 0
 	var last error
-	for _, err := range batches(ctx, data, groups) {
+	for _, err := range batches(ctx, data, requests(groups, 0)) {
 		if last = err; err == nil {
 			good++
 		}
@@ -185,7 +185,7 @@ func TestBatchesStopWhenCancelled(t *testing.T) {
 	assert.Equal(t, 3, good)
 	assert.Equal(t, enough, last)
 
-	for _, err := range batches(ctx, data, groups) {
+	for _, err := range batches(ctx, data, requests(groups, 0)) {
 		assert.Equal(t, enough, err, "a context that was over before")
 	}
 }

@@ -40,7 +40,13 @@ type Spec struct {
 	// Cache says what becomes of the output of the frozen stages: "auto", the default, keeps it where
 	// that is possible, "off" computes it anew in every epoch.
 	Cache string `yaml:"cache"`
-	Seed  uint64 `yaml:"seed"` // of the split, the new head, the order of the rows and dropout
+	// Graph says how steps run on a GPU: "auto", the default, records those that come often as CUDA
+	// graphs and replays them, "off" runs every step operator by operator, as the CPU does.
+	Graph string `yaml:"graph"`
+	// Deterministic makes a run on a GPU the same from run to run, at some cost of speed; runs on the
+	// CPU are, on one machine with one number of threads.
+	Deterministic bool   `yaml:"deterministic,omitempty"`
+	Seed          uint64 `yaml:"seed"` // of the split, the new head, the order of the rows and dropout
 	// Out is the run folder to make. Empty: the caller of Run chooses one.
 	Out string `yaml:"out,omitempty"`
 

@@ -38,6 +38,7 @@ func (s *Spec) resolve(f *faults) {
 	f.device("device", &s.Device)
 	f.check(s.Threads >= 0, "threads", "must be 0 (all) or above, found %d", s.Threads)
 	f.choice("cache", &s.Cache, "auto", "off")
+	f.choice("graph", &s.Graph, "auto", "off")
 
 	for key, path := range s.paths() {
 		f.text(key, *path)

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"runtime"
-	"time"
 
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/nn"
@@ -13,24 +11,86 @@ import (
 )
 
 // trainer makes the steps of a phase.
-type trainer[B Samples] struct {
+type trainer[B Samples[B]] struct {
 	*run[B]
 	plan      *Plan
 	cache     *cache[B] // nil: the frozen stages run at every step
+	testCache *cache[B]
 	promise   *contract
 	optimizer optim.Optimizer
 	schedule  optim.Schedule
 	params    []torch.Tensor
 	top       []float64 // the groups' highest learning rates
 	step      int
+	checked   bool         // every trained parameter has a gradient
+	ahead     *conveyor[B] // makes the steps; nil on the CPU
 }
 
-// epoch makes a step of every group of rows and gives the mean loss of the rows.
-func (t *trainer[B]) epoch(ctx context.Context, groups [][]int) (float64, error) {
+// begin makes ready for the steps of a phase: what is trained records gradients, and the frozen stages have run.
+func (r *run[B]) begin(ctx context.Context, plan *Plan) (_ *trainer[B], err error) {
+	t := &trainer[B]{run: r, plan: plan, params: plan.trained()}
+	ready := false
+	defer func() {
+		if !ready { // an error, or a panic of the model's
+			t.Close()
+		}
+	}()
+	plan.apply()
+	t.promise = takeContract(plan)
+	if t.cache, t.testCache, err = r.fillCaches(ctx, plan); err != nil {
+		return nil, err
+	}
+	phase := plan.Phase
+	if t.schedule, err = optim.NewSchedule(phase.Schedule, *phase.WarmUp, plan.Steps); err != nil {
+		return nil, err
+	}
+	groups := plan.groups(*r.spec.Optimizer.WeightDecay)
+	for _, g := range groups {
+		t.top = append(t.top, g.LR)
+	}
+	var rates torch.Tensor
+	if r.machine != (host{}) {
+		t.ahead = newConveyor(t, len(groups), phase.Epochs)
+		rates = t.ahead.knobs
+	}
+	t.optimizer = newOptimizer(r.spec.Optimizer, groups, rates)
+	ready = true
+	return t, nil
+}
+
+// Close frees what the phase made beside the model, and leaves that at rest.
+func (t *trainer[B]) Close() {
+	if t.ahead != nil {
+		t.ahead.Close()
+	}
+	if t.optimizer != nil {
+		t.optimizer.Close()
+	}
+	t.cache.Close()
+	t.testCache.Close()
+	t.plan.release()
+}
+
+// requests are the batches of an epoch.
+func (t *trainer[B]) requests(epoch int) []Request {
+	asked := t.trainSet.training(t.spec.Seed, epoch)
+	if t.cache != nil {
+		for i := range asked {
+			asked[i].From = t.plan.Prefix
+		}
+	}
+	return asked
+}
+
+// epoch makes a step of every batch that is asked for and gives the mean loss of the rows.
+func (t *trainer[B]) epoch(ctx context.Context, asked []Request) (float64, error) {
 	t.startTraining()
 	defer stopTraining(t.model)
+	if t.ahead != nil {
+		return t.ahead.epoch(ctx, asked)
+	}
 	sum, rows := 0.0, 0
-	for b, err := range batches(ctx, t.train, groups) {
+	for b, err := range batches(ctx, t.train, asked) {
 		if err != nil {
 			return 0, err
 		}
@@ -45,14 +105,14 @@ func (t *trainer[B]) epoch(ctx context.Context, groups [][]int) (float64, error)
 	return sum / float64(rows), nil
 }
 
-// trainStep moves the parameters once and gives the loss before.
+// trainStep moves the parameters once, on the CPU, and gives the loss before.
 func (t *trainer[B]) trainStep(b B) (loss float64, err error) {
 	factor := t.schedule(t.step)
 	for i, g := range t.optimizer.Groups() {
 		g.LR = t.top[i] * factor
 	}
 	torch.Scoped(func() {
-		x := input(t.model, t.plan, t.cache, b)
+		x := t.input(t.plan, t.cache, b)
 		var l torch.Tensor
 		t.withPrecision(func() {
 			l = t.model.Loss(b, t.model.Forward(b, x, t.plan.Prefix, len(t.plan.Stages)), t.spec.LabelSmoothing)
@@ -62,20 +122,27 @@ func (t *trainer[B]) trainStep(b B) (loss float64, err error) {
 			return
 		}
 		l.Backward()
-		if t.step == 0 {
-			if err = t.promise.checkGradients(); err != nil {
-				return
-			}
-			t.report.Note("check", fmt.Sprintf("frozen hashes taken · %d of %d tensors have gradients", len(t.params), len(t.params)))
-		}
-		if most := *t.spec.ClipNorm; most > 0 {
-			optim.ClipGradNorm(t.params, most)
-		}
-		t.optimizer.Step()
-		t.optimizer.ZeroGrad()
+		err = t.improve()
 	})
 	t.step++
 	return loss, err
+}
+
+// improve moves the parameters by their gradients, and drops those.
+func (t *trainer[B]) improve() error {
+	if t.step == 0 && !t.checked {
+		if err := t.promise.checkGradients(); err != nil {
+			return err
+		}
+		t.report.Note("check", fmt.Sprintf("frozen hashes taken · %d of %d tensors have gradients", len(t.params), len(t.params)))
+		t.checked = true
+	}
+	if most := *t.spec.ClipNorm; most > 0 {
+		optim.ClipGradNorm(t.params, most)
+	}
+	t.optimizer.Step()
+	t.optimizer.ZeroGrad()
+	return nil
 }
 
 // startTraining switches on dropout and batch norms of the stages in which something is trained. A frozen stage stays as
@@ -87,87 +154,43 @@ func (t *trainer[B]) startTraining() {
 }
 
 // stopTraining makes the whole model ready for evaluation.
-func stopTraining[B Samples](model Model[B]) {
+func stopTraining[B Samples[B]](model Model[B]) {
 	for _, s := range model.Stages() {
 		nn.SetTraining(s.Module, false)
 	}
 }
 
 // input gives the output of the frozen stages for a batch: kept, or computed now. It is undefined where none is frozen.
-func input[B Samples](model Model[B], plan *Plan, c *cache[B], b B) (x torch.Tensor) {
+func (r *run[B]) input(plan *Plan, c *cache[B], b B) (x torch.Tensor) {
 	switch {
 	case plan.Prefix == 0:
 	case c != nil:
 		x = c.batch(b)
 	default:
-		torch.NoGrad(func() { x = model.Forward(b, torch.Tensor{}, 0, plan.Prefix) })
+		x = r.prefix(plan, b)
 	}
 	return x
 }
 
-// evaluate measures the model on the test rows. task names it for the report; "" reports nothing.
-func (r *run[B]) evaluate(ctx context.Context, task string, plan *Plan, c *cache[B]) (Metrics, error) {
-	began := time.Now()
-	defer func() { r.result.Seconds.Evaluate += time.Since(began).Seconds() }()
-	if task != "" {
-		r.report.Begin(task, r.test.Len())
-	}
-	counts, loss, rows := newConfusion(len(r.test.Classes())), 0.0, 0
-	for b, err := range batches(ctx, r.test, r.testSet.sorted()) {
-		if err != nil {
-			return Metrics{}, fmt.Errorf("evaluating: %w", err)
-		}
-		scores := len(counts)
-		torch.Scoped(func() {
-			torch.NoGrad(func() {
-				x := input(r.model, plan, c, b)
-				var l torch.Tensor
-				r.withPrecision(func() {
-					x = r.model.Forward(b, x, plan.Prefix, len(plan.Stages))
-					l = r.model.Loss(b, x, 0)
-				})
-				if scores = x.Size(1); scores != len(counts) {
-					return
-				}
-				loss += l.Item() * float64(b.Size())
-				for i, class := range torch.ToSlice[int64](x.Argmax(1)) {
-					counts[b.Labels()[i]][class]++
-				}
-			})
-		})
-		if scores != len(counts) {
-			return Metrics{}, fmt.Errorf("evaluating: the head gives %d scores a row, the data has %d classes", scores, len(counts))
-		}
-		rows += b.Size()
-		if task != "" {
-			r.report.Advance(rows, 0)
-		}
-	}
-	if math.IsNaN(loss) || math.IsInf(loss, 0) {
-		return Metrics{}, fmt.Errorf("evaluating: %w", errNotFinite)
-	}
-	m := counts.metrics(loss)
-	if task != "" {
-		r.report.End(&m)
-	}
-	return m, nil
+// prefix runs the frozen stages on a batch.
+func (r *run[B]) prefix(plan *Plan, b B) (x torch.Tensor) {
+	torch.NoGrad(func() {
+		r.withPrecision(func() { x = r.model.Forward(b, torch.Tensor{}, 0, plan.Prefix) })
+	})
+	return x
 }
 
-// Evaluate measures a model on a data set, without a run.
-func Evaluate[B Samples](ctx context.Context, model Model[B], data Dataset[B], batchSize int, report Reporter) (Metrics, error) {
-	runtime.LockOSThread() // as Run
-	defer runtime.UnlockOSThread()
-	if report == nil {
-		report = silent{}
+// upload gives a batch whose tensors lie on the run's device, in the caller's scope.
+func (r *run[B]) upload(b B) B {
+	device := r.machine.device()
+	if device.Type == torch.CPUType {
+		return b
 	}
-	r := &run[B]{model: model, test: data, report: report, testSet: newSampler(data, batchSize, 0)}
-	stopTraining(model)
-	plan := &Plan{Stages: make([]StagePlan, len(model.Stages()))}
-	var m Metrics
-	var err error
-	failure := torch.Try(func() { m, err = r.evaluate(ctx, "evaluate", plan, nil) })
-	if failure != nil {
-		err = failure
+	tensors := b.Tensors()
+	for i, t := range tensors {
+		if t.Defined() {
+			tensors[i] = t.ToDevice(device)
+		}
 	}
-	return m, err
+	return b.With(tensors)
 }

@@ -6,14 +6,17 @@ import (
 	"github.com/thaw-ml/thaw/torch"
 )
 
-// Batch is a number of tokenised texts, padded to the longest.
+// Batch is a number of tokenised texts, padded.
 type Batch struct {
 	Index  []int   // the samples' positions in their data set
 	Length []int   // of each sample, in tokens
 	Class  []int   // of each sample; empty where labels are not known
 	IDs    []int64 // [N, T], padded
 	Types  []int64 // [N, T], or nil where all are segment 0
-	T      int     // the longest sample's tokens
+	T      int     // the longest sample's tokens, or more where the batch was asked for so
+	Masked bool    // there is a mask although nothing may be padded
+
+	given []torch.Tensor // what the model reads in place of the above, see With
 }
 
 // Size is the number of texts.
@@ -25,13 +28,38 @@ func (b *Batch) Indices() []int { return b.Index }
 // Lengths are the texts' tokens: rows of a stage's output beyond them are padding.
 func (b *Batch) Lengths() []int { return b.Length }
 
+// Width is T.
+func (b *Batch) Width() int { return b.T }
+
 // Labels are the texts' classes.
 func (b *Batch) Labels() []int { return b.Class }
 
-func (b *Batch) ids() torch.Tensor { return torch.FromSlice(b.IDs, b.Size(), b.T) }
+// Tensors are ids, segments, attention mask, weights of the mean and labels, as the methods below.
+func (b *Batch) Tensors() []torch.Tensor {
+	return []torch.Tensor{b.ids(), b.types(), b.attentionMask(), b.meanWeights(), b.labels()}
+}
 
+// With gives the batch with its tensors elsewhere.
+func (b *Batch) With(tensors []torch.Tensor) *Batch {
+	other := *b
+	other.given = tensors
+	return &other
+}
+
+// ids is [N, T], int64.
+func (b *Batch) ids() torch.Tensor {
+	if b.given != nil {
+		return b.given[0]
+	}
+	return torch.FromSlice(b.IDs, b.Size(), b.T)
+}
+
+// types is [N, T], int64, or undefined.
 func (b *Batch) types() torch.Tensor {
-	if b.Types == nil {
+	switch {
+	case b.given != nil:
+		return b.given[1]
+	case b.Types == nil:
 		return torch.Tensor{}
 	}
 	return torch.FromSlice(b.Types, b.Size(), b.T)
@@ -49,7 +77,10 @@ func (b *Batch) padded() bool {
 
 // attentionMask is what is added to the attention scores, [N, 1, 1, T]; undefined where nothing is padded.
 func (b *Batch) attentionMask() torch.Tensor {
-	if !b.padded() {
+	switch {
+	case b.given != nil:
+		return b.given[2]
+	case !b.Masked && !b.padded():
 		return torch.Tensor{}
 	}
 	mask := make([]float32, b.Size()*b.T)
@@ -63,6 +94,9 @@ func (b *Batch) attentionMask() torch.Tensor {
 
 // meanWeights is 1/length for tokens and 0 for padding, [N, 1, T]: a batched product with it is the mean over tokens.
 func (b *Batch) meanWeights() torch.Tensor {
+	if b.given != nil {
+		return b.given[3]
+	}
 	w := make([]float32, b.Size()*b.T)
 	for i, n := range b.Length {
 		for j := range n {
@@ -72,4 +106,10 @@ func (b *Batch) meanWeights() torch.Tensor {
 	return torch.FromSlice(w, b.Size(), 1, b.T)
 }
 
-func (b *Batch) labels() torch.Tensor { return torch.FromSlice(b.Class) }
+// labels is [N], int64.
+func (b *Batch) labels() torch.Tensor {
+	if b.given != nil {
+		return b.given[4]
+	}
+	return torch.FromSlice(b.Class)
+}

@@ -139,11 +139,20 @@ func (a *BertSelfAttention) Forward(x, mask torch.Tensor) torch.Tensor {
 	return a.attend(q, k, v, mask).Transpose(1, 2).Reshape(n, t, h)
 }
 
-// attend is softmax(q k^T / sqrt(d) + mask) v. libtorch's fused CPU kernel cannot drop, so with dropout the steps stand
-// here one by one, the mask in place.
+// attend is softmax(q k^T / sqrt(d) + mask) v, by libtorch's fused kernels where they can: the CPU's cannot drop, and the
+// GPU's that take a mask have no deterministic backward pass. Otherwise the steps stand here one by one, the mask in place.
 func (a *BertSelfAttention) attend(q, k, v, mask torch.Tensor) torch.Tensor {
-	if !a.Dropout.Training() {
-		return torch.ScaledDotProductAttention(q, k, v, mask, 0, false)
+	drop, fused := 0.0, false
+	if a.Dropout.Training() {
+		drop = a.Dropout.P
+	}
+	if q.Device().Type == torch.CPUType {
+		fused = drop == 0
+	} else {
+		fused = !q.RequiresGrad() || !torch.Deterministic()
+	}
+	if fused {
+		return torch.ScaledDotProductAttention(q, k, v, mask, drop, false)
 	}
 	scores := q.MulScalar(1 / math.Sqrt(float64(q.Size(-1)))).MatMul(k.Transpose(2, 3)) // [N, heads, T, T]
 	if mask.Defined() {

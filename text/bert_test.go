@@ -14,7 +14,11 @@ import (
 	"github.com/thaw-ml/thaw/torch/torchtest"
 )
 
-func TestMain(m *testing.M) { torchtest.Main(m) }
+func TestMain(m *testing.M) {
+	// cuBLAS looks once, when its first handle is made; see cuda.Settings.
+	os.Setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+	torchtest.Main(m)
+}
 
 // The goldens are testdata/bert.py's.
 

@@ -3,6 +3,7 @@ package text
 import (
 	"fmt"
 
+	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/text/corpus"
 	"github.com/thaw-ml/thaw/text/tokenizer"
 )
@@ -59,9 +60,13 @@ func (d *Dataset) Length(i int) int { return len(d.ids[i]) }
 // Classes are the labels by class number.
 func (d *Dataset) Classes() []string { return d.classes }
 
-// Batch pads texts to the longest of them.
-func (d *Dataset) Batch(indices []int) (*Batch, error) {
-	b := &Batch{Index: indices}
+// Varies is false: a text is the same in every epoch.
+func (d *Dataset) Varies() bool { return false }
+
+// Batch pads texts to the longest of them, or to what is asked for.
+func (d *Dataset) Batch(r finetune.Request) (*Batch, error) {
+	indices := r.Indices
+	b := &Batch{Index: indices, T: r.Length, Masked: r.Length > 0}
 	for _, i := range indices {
 		b.Length = append(b.Length, len(d.ids[i]))
 		b.T = max(b.T, len(d.ids[i]))

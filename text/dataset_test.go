@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/text"
 	"github.com/thaw-ml/thaw/text/corpus"
 	"github.com/thaw-ml/thaw/text/tokenizer"
@@ -50,7 +51,7 @@ func TestDataset(t *testing.T) {
 		}},
 		{Index: []int{1, 1}, Length: []int{3, 3}, Class: []int{0, 0}, T: 3, IDs: []int64{cls, a, sep, cls, a, sep}},
 	} {
-		got, err := d.Batch(want.Index)
+		got, err := d.Batch(finetune.Request{Indices: want.Index})
 		require.NoError(t, err)
 		assert.Equal(t, want, got)
 		assert.Equal(t, len(want.Index), got.Size())
@@ -65,7 +66,7 @@ func TestDatasetOfPairs(t *testing.T) {
 		corpus.Columns{Text: "s", Pair: "p", Label: "l"})
 	d, err := text.NewDataset(rows, tinyTokenizer(t), []string{"0", "1"}, 9, pad)
 	require.NoError(t, err)
-	got, err := d.Batch([]int{0, 1, 2})
+	got, err := d.Batch(finetune.Request{Indices: []int{0, 1, 2}})
 	require.NoError(t, err)
 	assert.Equal(t, &text.Batch{Index: []int{0, 1, 2}, Length: []int{6, 9, 3}, Class: []int{1, 0, 0}, T: 9,
 		IDs: []int64{
@@ -86,7 +87,7 @@ func TestMaxLength(t *testing.T) {
 	rows := table(t, "x.tsv", "t\na b c\na b\na\n"+strings.Repeat("b", 1_000_000)+"\n"+strings.Repeat("b ", 500_000)+"\n", corpus.Columns{Text: "t"})
 	d, err := text.NewDataset(rows, tinyTokenizer(t), nil, 4, pad)
 	require.NoError(t, err)
-	got, err := d.Batch([]int{0, 1, 2, 3, 4})
+	got, err := d.Batch(finetune.Request{Indices: []int{0, 1, 2, 3, 4}})
 	require.NoError(t, err)
 	assert.Equal(t, []int{4, 4, 3, 3, 4}, got.Length, "a word of a million characters is one unknown token")
 	assert.Equal(t, []int64{cls, a, b, sep, cls, a, b, sep, cls, a, sep, pad, cls, unk, sep, pad, cls, b, b, sep}, got.IDs)

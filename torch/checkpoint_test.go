@@ -3,6 +3,7 @@ package torch_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -92,12 +93,85 @@ func TestCheckpointErrors(t *testing.T) {
 		x.Close()
 		assert.ErrorContains(t, c.CopyTo("scalar", x), checkpointGolden+`: tensor "scalar": `)
 	})
-	for _, name := range []string{"model.bin", "model.pth", "model.pt"} {
-		_, err := torch.OpenCheckpoint(name)
-		assert.EqualError(t, err, name+": pickled checkpoints are not read yet: save it as safetensors (safetensors.torch.save_file in Python)")
-	}
 	_, err := torch.OpenCheckpoint("testdata/absent.safetensors")
 	assert.ErrorIs(t, err, os.ErrNotExist)
+}
+
+// TestCheckpointReadsPyTorchsFiles compares files of torch.save with a safetensors file of the same tensors.
+func TestCheckpointReadsPyTorchsFiles(t *testing.T) {
+	for _, name := range []string{"checkpoint.pth", "checkpoint_legacy.pth", "checkpoint_training.pth"} {
+		torchtest.Scoped(t, func() {
+			c, err := torch.OpenCheckpoint("testdata/" + name)
+			require.NoError(t, err)
+			defer c.Close()
+			want := checkpointTensors()
+			assert.Nil(t, c.Metadata())
+			require.Len(t, c.Names(), len(want)+1)
+			for _, w := range want {
+				shape, ok := c.Shape(w.Name)
+				require.True(t, ok, w.Name)
+				assert.Equal(t, w.Tensor.Shape(), shape, w.Name)
+				dtype, err := c.DType(w.Name)
+				require.NoError(t, err)
+				assert.Equal(t, w.Tensor.DType(), dtype, w.Name)
+				x, err := c.Tensor(w.Name)
+				require.NoError(t, err)
+				assert.Equal(t, w.Tensor.Bytes(), x.Bytes(), w.Name)
+				y := w.Tensor.ZerosLike()
+				require.NoError(t, c.CopyTo(w.Name, y))
+				assert.Equal(t, w.Tensor.Bytes(), y.Bytes(), w.Name)
+			}
+			path := "testdata/" + name
+			assert.EqualError(t, c.CopyTo("scalar", torch.Zeros(torch.Float32, torch.CPU, 5)), path+`: tensor "scalar": copy_: its shape is [], not [5]`)
+			_, err = c.Tensor("absent")
+			assert.EqualError(t, err, path+`: no tensor is named "absent"`)
+			_, err = c.DType("complex")
+			assert.ErrorContains(t, err, path+`: tensor "complex": elements of type complex64 are not supported; there are [bool `)
+		})
+	}
+}
+
+// TestCheckpointByContent opens files under the names of the other format.
+func TestCheckpointByContent(t *testing.T) {
+	dir := t.TempDir()
+	copied := func(from, name string) string {
+		data, err := os.ReadFile("testdata/" + from)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), data, 0o600))
+		return filepath.Join(dir, name)
+	}
+	for _, path := range []string{copied("checkpoint.safetensors", "a.pth"), copied("checkpoint.pth", "a.safetensors"),
+		copied("checkpoint_legacy.pth", "a.tar"), copied("checkpoint_legacy.pth", "a.bin")} {
+		c, err := torch.OpenCheckpoint(path)
+		require.NoError(t, err)
+		_, ok := c.Shape("scalar")
+		assert.True(t, ok)
+		require.NoError(t, c.Close())
+	}
+	// A header of 640 bytes begins a safetensors file like a pickle of protocol 2.
+	header := `{"__metadata__":{"pad":"` + strings.Repeat(" ", 640-27) + `"}}`
+	path := filepath.Join(dir, "640")
+	require.NoError(t, os.WriteFile(path, []byte("\x80\x02\x00\x00\x00\x00\x00\x00"+header), 0o600))
+	c, err := torch.OpenCheckpoint(path)
+	require.NoError(t, err)
+	assert.Len(t, c.Metadata()["pad"], 613)
+	require.NoError(t, c.Close())
+
+	for name, want := range map[string]string{"empty.pt": "the file is empty", "page.bin": "this is an HTML page", "page.safetensors": "this is an HTML page"} {
+		path := filepath.Join(dir, name)
+		content := "<!DOCTYPE html>"
+		if name == "empty.pt" {
+			content = ""
+		}
+		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
+		_, err := torch.OpenCheckpoint(path)
+		assert.ErrorContains(t, err, path)
+		assert.ErrorContains(t, err, want)
+	}
+	_, err = torch.OpenCheckpoint(filepath.Join(dir, "absent.pth"))
+	assert.ErrorIs(t, err, os.ErrNotExist)
+	_, err = torch.OpenCheckpoint(dir)
+	assert.EqualError(t, err, "open "+dir+": not a regular file")
 }
 
 func TestSaveCheckpointLeavesWhatWasThere(t *testing.T) {

@@ -28,6 +28,9 @@ type cli struct {
 	Eval     evalCmd     `cmd:"" help:"Measure a run's best model on labelled texts."`
 	Predict  predictCmd  `cmd:"" help:"Classify texts with a run's best model."`
 	Tokenize tokenizeCmd `cmd:"" help:"Turn lines of text into token ids, one JSON array a line."`
+	Download downloadCmd `cmd:"" help:"Bring a pre-trained model here and print its path."`
+	Models   modelsCmd   `cmd:"" help:"List the pre-trained models that are known by name."`
+	Bench    benchCmd    `cmd:"" help:"Measure training steps of known models on random samples."`
 	Doctor   doctorCmd   `cmd:"" help:"Tell what this program runs on, and whether it works."`
 	Version  versionCmd  `cmd:"" help:"Print the versions."`
 }

@@ -32,6 +32,9 @@ func (c *trainCmd) Run(ctx context.Context, s streams) error {
 		name := strings.TrimSuffix(filepath.Base(c.Spec), filepath.Ext(c.Spec))
 		spec.Out = finetune.NextFolder("runs", name)
 	}
+	if err := spec.ChooseDevice(); err != nil {
+		return err
+	}
 	view := terminal.New(s.out, spec)
 	view.Greet()
 	task, err := text.Prepare(&spec)

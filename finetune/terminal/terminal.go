@@ -16,6 +16,7 @@ import (
 
 	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/cuda"
 )
 
 // View is a finetune.Reporter that writes for people.
@@ -45,7 +46,15 @@ func (v *View) Greet() {
 	if threads == 0 {
 		threads = torch.NumThreads()
 	}
-	fmt.Fprintf(v.out, "thaw %s · libtorch %s · cpu (%d threads)\n\n", finetune.Version, torch.Version(), threads)
+	on := fmt.Sprintf("cpu (%d threads)", threads)
+	if d, err := torch.ParseDevice(v.spec.Device); err == nil && d.Type == torch.CUDAType {
+		on = d.String()
+		if devices, err := cuda.Devices(); err == nil && d.Index < len(devices) {
+			on += fmt.Sprintf(" (%s, %.0f GB)", devices[d.Index].Name, float64(devices[d.Index].TotalMemory)/1e9)
+		}
+		on += " · " + v.spec.Precision
+	}
+	fmt.Fprintf(v.out, "thaw %s · libtorch %s · %s\n\n", finetune.Version, torch.Version(), on)
 }
 
 // Note prints a line about a subject.
@@ -151,8 +160,12 @@ func (v *View) Finish(r *finetune.Result) {
 	if r.Best.Rows > 0 {
 		v.Note("best", fmt.Sprintf("accuracy %.4f  f1 %.4f  at epoch %d (before: %.4f)", r.Best.Accuracy, r.Best.MacroF1, r.BestEpoch, r.Before.Accuracy))
 	}
-	v.Note("time", fmt.Sprintf("frozen stages %s · training %s · evaluation %s · peak memory %.2f GB",
-		duration(r.Seconds.Prefix), duration(r.Seconds.Train), duration(r.Seconds.Evaluate), float64(r.PeakBytes)/1e9))
+	memory := fmt.Sprintf("peak memory %.2f GB", float64(r.PeakBytes)/1e9)
+	if r.PeakDeviceBytes > 0 {
+		memory += fmt.Sprintf(", on the GPU %.2f GB", float64(r.PeakDeviceBytes)/1e9)
+	}
+	v.Note("time", fmt.Sprintf("frozen stages %s · training %s · evaluation %s · %s",
+		duration(r.Seconds.Prefix), duration(r.Seconds.Train), duration(r.Seconds.Evaluate), memory))
 	v.Note("run", r.Folder)
 }
 

@@ -50,7 +50,11 @@ type numbers struct {
 func (n numbers) Size() int      { return len(n.index) }
 func (n numbers) Indices() []int { return n.index }
 func (n numbers) Lengths() []int { return nil }
+func (n numbers) Width() int     { return 1 }
 func (n numbers) Labels() []int  { return n.labels }
+
+func (n numbers) Tensors() []torch.Tensor             { return nil }
+func (n numbers) With(tensors []torch.Tensor) numbers { return n }
 
 // upTo is the data set of the numbers from -n to n-1.
 type upTo int
@@ -59,7 +63,10 @@ func (n upTo) Len() int          { return 2 * int(n) }
 func (n upTo) Length(int) int    { return 1 }
 func (n upTo) Classes() []string { return []string{"negative", "positive"} }
 
-func (n upTo) Batch(indices []int) (b numbers, err error) {
+func (n upTo) Varies() bool { return false }
+
+func (n upTo) Batch(r finetune.Request) (b numbers, err error) {
+	indices := r.Indices
 	b.index = indices
 	for _, i := range indices {
 		class := 0

@@ -58,8 +58,10 @@ func NewGraph(o GraphOptions) (*Graph, error) {
 	return &Graph{g: g, options: o}, nil
 }
 
-// Capture runs f for the warm-up and once more for the recording, on a side stream that starts behind the current one and
-// that the current one waits for. Tensors that f makes are freed at the end of each run, except what the last returned:
+// Capture runs f for the warm-up and once more for the recording: on the current stream, or, where that is the default one,
+// which cannot be recorded, on a side stream that starts behind it and that it waits for. A function that trains should
+// run on one stream of its own ([WithStream]) from the start: autograd adds up a gradient on the stream where its
+// parameter first took part. Tensors that f makes are freed at the end of each run, except what the last returned:
 // the graph's outputs, which live until Close. The warm-up's runs are real: parameters and generators move. The recorded
 // run does nothing on the device before the first Replay.
 //
@@ -74,11 +76,14 @@ func (g *Graph) Capture(f func() []torch.Tensor) error {
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	side, err := NewStream(StreamOptions{Device: g.options.Device})
+	current, err := CurrentStream(g.options.Device)
 	if err != nil {
 		return err
 	}
-	current, err := CurrentStream(side.Device())
+	if !current.isDefault() {
+		return g.record(current, f)
+	}
+	side, err := NewStream(StreamOptions{Device: g.options.Device})
 	if err != nil {
 		return err
 	}
@@ -92,14 +97,14 @@ func (g *Graph) Capture(f func() []torch.Tensor) error {
 	return errors.Join(failure, current.WaitFor(side))
 }
 
-// record is Capture's inside, on the side stream.
-func (g *Graph) record(side Stream, f func() []torch.Tensor) error {
+// record is Capture's inside, on the current stream.
+func (g *Graph) record(current Stream, f func() []torch.Tensor) error {
 	for range g.options.WarmUp {
 		if err := torch.Try(func() { torch.Scoped(func() { f() }) }); err != nil {
 			return &Error{Op: "graph warm-up", Msg: plain(err.Error())}
 		}
 	}
-	if err := side.Synchronize(); err != nil {
+	if err := current.Synchronize(); err != nil {
 		return err
 	}
 	if err := g.g.Begin(); err != nil {

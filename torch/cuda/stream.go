@@ -51,6 +51,9 @@ func WithStream(s Stream, f func()) (err error) {
 // Device is the index of the stream's device.
 func (s Stream) Device() int { return int(s.s.Device) }
 
+// isDefault reports whether s is the default stream of its device.
+func (s Stream) isDefault() bool { return s.s.ID == 0 }
+
 // Synchronize waits until all that s was given is done.
 func (s Stream) Synchronize() error { return wrap("stream", s.s.Synchronize()) }
 

@@ -32,3 +32,43 @@ func XavierUniform(g *torch.Generator, out, in int) torch.Tensor {
 	bound := math.Sqrt(6 / float64(in+out))
 	return Uniform(-bound, bound, g, out, in)
 }
+
+// draw fills an existing parameter with what fill draws into a row-major tensor of its shape: random numbers then land on
+// the same elements whatever the memory format, and autograd does not see it.
+func draw(p torch.Tensor, fill func(torch.Tensor)) {
+	torch.NoGrad(func() {
+		if p.IsContiguous() {
+			fill(p)
+			return
+		}
+		torch.Scoped(func() {
+			rows := p.Contiguous()
+			fill(rows)
+			p.Copy_(rows)
+		})
+	})
+}
+
+// KaimingNormal_ fills a convolution's weight [out, in/groups, kh, kw] from N(0, 2/fan_out) with fan_out = out*kh*kw (He
+// et al. 2015, for ReLU, keeping the variance of gradients): kaiming_normal_(w, mode="fan_out", nonlinearity="relu").
+func KaimingNormal_(w torch.Tensor, g *torch.Generator) {
+	fanOut := w.Size(0) * fanIn(w) / w.Size(1)
+	std := math.Sqrt2 / math.Sqrt(float64(fanOut))
+	draw(w, func(w torch.Tensor) { w.Normal_(0, std, g) })
+}
+
+// KaimingUniform_ fills a weight [out, in, ...] from ±sqrt(6/fan_in) (He et al. 2015, for ReLU, keeping the variance of
+// activations): kaiming_uniform_(w, nonlinearity="relu").
+func KaimingUniform_(w torch.Tensor, g *torch.Generator) {
+	bound := math.Sqrt(6 / float64(fanIn(w)))
+	draw(w, func(w torch.Tensor) { w.Uniform_(-bound, bound, g) })
+}
+
+// fanIn is how many elements of a weight [out, in, ...] make one output element.
+func fanIn(w torch.Tensor) int {
+	n := 1
+	for _, d := range w.Shape()[1:] {
+		n *= d
+	}
+	return n
+}

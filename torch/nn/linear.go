@@ -14,12 +14,21 @@ type Linear struct {
 
 // NewLinear makes a layer whose parameters are uniform in ±1/sqrt(in), PyTorch's default. The parameters live until Close.
 func NewLinear(in, out int, bias bool, g *torch.Generator) *Linear {
-	bound := 1 / math.Sqrt(float64(in))
-	l := &Linear{Weight: Uniform(-bound, bound, g, out, in)}
+	l := &Linear{Weight: Empty(out, in)}
 	if bias {
-		l.Bias = Uniform(-bound, bound, g, out)
+		l.Bias = Empty(out)
 	}
+	l.Init(g)
 	return l
+}
+
+// Init draws the parameters anew, from ±1/sqrt(in).
+func (l *Linear) Init(g *torch.Generator) {
+	bound := 1 / math.Sqrt(float64(fanIn(l.Weight)))
+	draw(l.Weight, func(w torch.Tensor) { w.Uniform_(-bound, bound, g) })
+	if l.Bias.Defined() {
+		draw(l.Bias, func(b torch.Tensor) { b.Uniform_(-bound, bound, g) })
+	}
 }
 
 // EmptyLinear makes a layer with memory but no values, to be loaded.

@@ -66,6 +66,17 @@ func SetTraining(m any, on bool) {
 	})
 }
 
+// Modules gives the modules of type T, a pointer such as *BatchNorm or an interface, by key in field order. A module
+// comes before those within it.
+func Modules[T any](m any) iter.Seq2[string, T] {
+	return func(yield func(string, T) bool) {
+		walk(reflect.ValueOf(m), "", false, func(key string, v reflect.Value, _ bool) bool {
+			module, ok := v.Interface().(T)
+			return !ok || yield(key, module)
+		})
+	}
+}
+
 var tensorType = reflect.TypeFor[torch.Tensor]()
 
 func tensors(m any, buffers bool) iter.Seq2[string, torch.Tensor] {

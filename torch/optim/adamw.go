@@ -7,6 +7,7 @@ type AdamWOptions struct {
 	Beta1, Beta2 float64 // 0, 0 means 0.9, 0.999
 	Eps          float64 // 0 means 1e-8
 	AMSGrad      bool
+	Rates        torch.Tensor // learning rates by group, for steps that are recorded; undefined: the groups' LR
 }
 
 // AdamW is Adam with decoupled weight decay (Loshchilov and Hutter 2019), on libtorch's fused kernel.
@@ -28,7 +29,13 @@ func NewAdamW(o AdamWOptions, g ...*Group) *AdamW {
 	}
 	a := &AdamW{groups: g, o: o}
 	for _, group := range g {
-		a.state = append(a.state, make([]adamState, len(group.Params)))
+		state := make([]adamState, len(group.Params))
+		for i := range state {
+			if o.Rates.Defined() {
+				state[i] = a.newState(group.Params[i])
+			}
+		}
+		a.state = append(a.state, state)
 	}
 	return a
 }
@@ -38,13 +45,13 @@ func (a *AdamW) Step() {
 	torch.Scoped(func() {
 		torch.NoGrad(func() {
 			for i, g := range a.groups {
-				a.stepGroup(g, a.state[i])
+				a.stepGroup(i, g, a.state[i])
 			}
 		})
 	})
 }
 
-func (a *AdamW) stepGroup(g *Group, state []adamState) {
+func (a *AdamW) stepGroup(number int, g *Group, state []adamState) {
 	at, params, grads := g.withGrad()
 	if len(at) == 0 {
 		return
@@ -63,6 +70,11 @@ func (a *AdamW) stepGroup(g *Group, state []adamState) {
 		}
 	}
 	torch.ForeachAddScalar_(steps, 1)
+	if a.o.Rates.Defined() {
+		torch.FusedAdamWTensorLR_(params, grads, avgs, avgSqs, maxSqs, steps, a.o.Rates.Select(0, number), a.o.Beta1, a.o.Beta2,
+			g.WeightDecay, a.o.Eps, a.o.AMSGrad, false)
+		return
+	}
 	torch.FusedAdamW_(params, grads, avgs, avgSqs, maxSqs, steps, g.LR, a.o.Beta1, a.o.Beta2, g.WeightDecay, a.o.Eps,
 		a.o.AMSGrad, false)
 }
@@ -77,6 +89,21 @@ func (a *AdamW) newState(p torch.Tensor) adamState {
 		s.maxExpAvgSq = persistent(p.ZerosLike)
 	}
 	return s
+}
+
+// State are the step counts and averages of each parameter.
+func (a *AdamW) State() []torch.Tensor {
+	var out []torch.Tensor
+	for _, group := range a.state {
+		for _, s := range group {
+			for _, t := range []torch.Tensor{s.step, s.expAvg, s.expAvgSq, s.maxExpAvgSq} {
+				if t.Defined() {
+					out = append(out, t)
+				}
+			}
+		}
+	}
+	return out
 }
 
 // Close frees the optimiser's state.

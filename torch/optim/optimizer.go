@@ -11,6 +11,9 @@ type Optimizer interface {
 	ZeroGrad()
 	// Groups are the parameter groups, whose learning rates a schedule may change between steps.
 	Groups() []*Group
+	// State are the optimiser's own tensors: what the coming steps depend on beside parameters and gradients. They are made
+	// when a parameter first has a gradient, or, where the rates are a tensor, at once.
+	State() []torch.Tensor
 	// Close frees the optimiser's own tensors.
 	Close()
 }
@@ -22,6 +25,9 @@ type Group struct {
 	LR          float64 // at this step
 	WeightDecay float64
 }
+
+// For steps that a graph records, the learning rates are a tensor (the options' Rates): [groups], float32, on the
+// parameters' device, read at every step in place of the groups' LR, which the recording would fix.
 
 // groups is the part that all optimisers share.
 type groups []*Group

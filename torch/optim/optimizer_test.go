@@ -25,13 +25,18 @@ func TestThirtySteps(t *testing.T) {
 	for k, run := range g.Runs {
 		for dtype, tolerance := range tolerances {
 			t.Run(fmt.Sprint(run.Optimizer, " ", run.Name, " ", dtype), func(t *testing.T) {
-				torchtest.Scoped(t, func() { thirtySteps(t, g, k, dtype, tolerance) })
+				torchtest.Scoped(t, func() { thirtySteps(t, g, k, dtype, tolerance, false) })
 			})
+			if dtype == torch.Float32 && run.Options.Dampening == 0 {
+				t.Run(fmt.Sprint(run.Optimizer, " ", run.Name, " with rates in a tensor"), func(t *testing.T) {
+					torchtest.Scoped(t, func() { thirtySteps(t, g, k, dtype, tolerance, true) })
+				})
+			}
 		}
 	}
 }
 
-func thirtySteps(t *testing.T, g golden, k int, dtype torch.DType, tolerance float64) {
+func thirtySteps(t *testing.T, g golden, k int, dtype torch.DType, tolerance float64, inTensor bool) {
 	run := g.Runs[k]
 	params := make([]torch.Tensor, len(g.Start))
 	for i, s := range g.Start {
@@ -46,11 +51,15 @@ func thirtySteps(t *testing.T, g golden, k int, dtype torch.DType, tolerance flo
 		groups = append(groups, group)
 	}
 	o := run.Options
+	var rates torch.Tensor
+	if inTensor {
+		rates = torch.Zeros(torch.Float32, torch.CPU, len(groups))
+	}
 	var optimizer optim.Optimizer
 	if run.Optimizer == "SGD" {
-		optimizer = optim.NewSGD(optim.SGDOptions{Momentum: o.Momentum, Dampening: o.Dampening, Nesterov: o.Nesterov}, groups...)
+		optimizer = optim.NewSGD(optim.SGDOptions{Momentum: o.Momentum, Dampening: o.Dampening, Nesterov: o.Nesterov, Rates: rates}, groups...)
 	} else {
-		optimizer = optim.NewAdamW(optim.AdamWOptions{Beta1: o.Betas[0], Beta2: o.Betas[1], Eps: o.Eps, AMSGrad: o.AMSGrad}, groups...)
+		optimizer = optim.NewAdamW(optim.AdamWOptions{Beta1: o.Betas[0], Beta2: o.Betas[1], Eps: o.Eps, AMSGrad: o.AMSGrad, Rates: rates}, groups...)
 	}
 	defer optimizer.Close()
 	after := run.After.Tensor(t)
@@ -63,6 +72,10 @@ func thirtySteps(t *testing.T, g golden, k int, dtype torch.DType, tolerance flo
 		}
 		for i, group := range optimizer.Groups() {
 			group.LR = run.Groups[i].LR * run.Schedule[step]
+			if inTensor {
+				rates.Select(0, i).Fill_(group.LR)
+				group.LR = math.NaN() // is not read
+			}
 		}
 		optimizer.Step()
 		optimizer.ZeroGrad()

@@ -1,4 +1,6 @@
-"""Writes checkpoint.safetensors: what the reference writes for tensors of every dtype, for torch/checkpoint_test.go.
+"""Writes checkpoint.safetensors: what the reference writes for tensors of every dtype, for torch/checkpoint_test.go; and
+checkpoint.pth, checkpoint_legacy.pth and checkpoint_training.pth: the same by torch.save, not contiguous where it was
+not, with one tensor of a dtype that Thaw lacks.
 
 Run on Python 3.11 with torch 2.11.0 and safetensors 0.8.0: python checkpoint.py
 """
@@ -14,4 +16,13 @@ tensors |= {"scalar": torch.tensor(-1.5), "empty": torch.empty(0, 3), "é": torc
             "transposed": torch.arange(6, dtype=torch.float32).reshape(2, 3).t().contiguous()}
 save_file(tensors, PATH, {"format": "pt"})
 PATH.chmod(0o644)
+
+tensors["transposed"] = tensors["transposed"].t().contiguous().t()
+assert not tensors["transposed"].is_contiguous()
+tensors["complex"] = torch.zeros(2, dtype=torch.complex64)
+parallel = {"module." + k: v for k, v in tensors.items()}
+for name, obj, new in (("", tensors, True), ("_legacy", tensors, False), ("_training", {"epoch": 3, "model": parallel}, True)):
+    path = PATH.with_name(f"checkpoint{name}.pth")
+    torch.save(obj, path, _use_new_zipfile_serialization=new)
+    path.chmod(0o644)
 print(len(tensors), "tensors")

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/internal/atomicfile"
+	"github.com/thaw-ml/thaw/internal/benchmark"
+	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/cuda"
+)
+
+type benchCmd struct {
+	Cases     string  `arg:"" optional:"" help:"Which cases, as a regular expression; all without one." placeholder:"REGEXP"`
+	Device    string  `help:"cpu, cuda or cuda:N; by default the first GPU where there is one." default:"auto"`
+	Precision string  `help:"float32 or bfloat16; by default bfloat16 on a GPU that has it." enum:"auto,float32,bfloat16" default:"auto"`
+	Mode      string  `help:"eager, graph or cached; by default all that make sense." enum:"all,eager,graph,cached" default:"all"`
+	Seconds   float64 `help:"Of a round, about." default:"1"`
+	Rounds    int     `help:"Of which the median counts." default:"5"`
+	List      bool    `help:"Print the cases and stop."`
+	JSON      string  `name:"json" help:"Write all that was measured to a file too." placeholder:"FILE" type:"path"`
+}
+
+func (*benchCmd) Help() string {
+	return `Training steps on random weights and random samples: forward, loss, backward, optimiser. The modes are eager (operator by operator), graph (steps are recorded and replayed, on a GPU) and cached (graph, and the frozen layers ran once for each sample before, as in training).`
+}
+
+// benchResult is a case in a mode.
+type benchResult struct {
+	Case  string         `json:"case"`
+	Batch int            `json:"batch"`
+	Mode  benchmark.Mode `json:"mode"`
+	*finetune.Speed
+	Error string `json:"error,omitempty"`
+}
+
+// benchReport is all that was measured.
+type benchReport struct {
+	Date      time.Time     `json:"date"`
+	Thaw      string        `json:"thaw"`
+	Libtorch  string        `json:"libtorch"`
+	Device    string        `json:"device"`
+	GPU       string        `json:"gpu,omitempty"`
+	Driver    string        `json:"driver,omitempty"`
+	CuDNN     string        `json:"cudnn,omitempty"`
+	Precision string        `json:"precision"`
+	Threads   int           `json:"threads"`
+	Results   []benchResult `json:"results"`
+}
+
+func (c *benchCmd) Run(ctx context.Context, s streams) error {
+	wanted, err := regexp.Compile(c.Cases)
+	if err != nil {
+		return usageError{"bench: " + err.Error()}
+	}
+	if !(c.Seconds > 0) || c.Rounds < 1 {
+		return usageError{"bench: --seconds must be above 0, and --rounds 1 or more"}
+	}
+	cases := slices.DeleteFunc(benchmark.Cases(), func(b benchmark.Case) bool { return !wanted.MatchString(b.Name) })
+	if len(cases) == 0 {
+		return usageError{fmt.Sprintf("bench: no case matches %q; thaw bench --list tells what there is", c.Cases)}
+	}
+	if c.List {
+		for _, b := range cases {
+			fmt.Fprintln(s.out, b.Name)
+		}
+		return nil
+	}
+	spec := finetune.Spec{Device: c.Device, Precision: c.Precision, Seed: 1}
+	if err := spec.ChooseDevice(); err != nil {
+		return err
+	}
+	report := newBenchReport(spec)
+	fmt.Fprintf(s.out, "thaw %s · libtorch %s · %s %s · %s\n", report.Thaw, report.Libtorch, report.Device, report.GPU, report.Precision)
+	var failures []error
+	for _, b := range cases {
+		for _, mode := range b.Modes(report.GPU != "") {
+			if c.Mode != "all" && string(mode) != c.Mode {
+				continue
+			}
+			speed, err := b.Measure(ctx, spec, mode, finetune.Effort{Round: time.Duration(c.Seconds * float64(time.Second)), Rounds: c.Rounds})
+			result := benchResult{Case: b.Name, Batch: b.Batch, Mode: mode, Speed: speed}
+			switch {
+			case ctx.Err() != nil:
+				return ctx.Err()
+			case err != nil:
+				failures = append(failures, fmt.Errorf("%s, %s: %w", b.Name, mode, err))
+				result.Error = err.Error()
+				fmt.Fprintf(s.out, "%-28s %-7s failed: %v\n", b.Name, mode, err)
+			default:
+				fmt.Fprintf(s.out, "%-28s %-7s %10.1f samples/s %8.2f GB\n", b.Name, mode, speed.SamplesPerSecond, float64(speed.PeakBytes)/1e9)
+			}
+			report.Results = append(report.Results, result)
+		}
+	}
+	if c.JSON != "" {
+		data, err := json.MarshalIndent(report, "", "  ")
+		if err == nil {
+			err = atomicfile.Write(c.JSON, func(w io.Writer) error {
+				_, err := w.Write(append(data, '\n'))
+				return err
+			})
+		}
+		failures = append(failures, err)
+	}
+	return errors.Join(failures...)
+}
+
+func newBenchReport(spec finetune.Spec) benchReport {
+	r := benchReport{
+		Date: time.Now().UTC().Truncate(time.Second), Thaw: finetune.Version, Libtorch: torch.Version(), Device: spec.Device,
+		Precision: spec.Precision, Threads: torch.NumThreads(),
+	}
+	device, err := torch.ParseDevice(spec.Device)
+	devices, failure := cuda.Devices()
+	if err == nil && failure == nil && device.Type == torch.CUDAType && device.Index < len(devices) {
+		r.GPU = devices[device.Index].Name
+	}
+	if v, err := cuda.FindVersions(); err == nil && r.GPU != "" {
+		r.Driver, r.CuDNN = v.Driver.String(), v.CuDNN.String()
+	}
+	return r
+}

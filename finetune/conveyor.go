@@ -1,0 +1,220 @@
+package finetune
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/thaw-ml/thaw/torch"
+)
+
+// conveyor makes the steps of a phase on a device that works beside the CPU. Nothing in it waits for a step: batches are
+// copied while the step before runs, learning rates and the loss stay on the device, and steps that come often are
+// recorded once and replayed.
+type conveyor[B Samples[B]] struct {
+	*trainer[B]
+	meter    *meter
+	knobs    torch.Tensor // float32: the groups' learning rates, and last the number of rows of the batch
+	slots    map[string]*slot
+	expect   map[[2]int]int // batches of the phase by rows and length
+	replayed []string       // shapes of the batches whose steps are replayed, as rows x length
+	told     int            // how many of them were told of
+}
+
+// slot is where batches of the same shapes lie on the device.
+type slot struct {
+	inputs    []torch.Tensor // what a step reads; undefined where such batches have nothing
+	arrivals  []torch.Tensor // where the next batch arrives; the last is for the knobs
+	recording recording      // nil for steps that run operator by operator
+	refused   bool           // it could not be recorded, or not be trusted
+}
+
+func newConveyor[B Samples[B]](t *trainer[B], groups, epochs int) *conveyor[B] {
+	c := &conveyor[B]{trainer: t, slots: map[string]*slot{}, expect: map[[2]int]int{}}
+	c.knobs = persistent(func() torch.Tensor { return torch.Zeros(torch.Float32, t.machine.device(), groups+1) })
+	c.meter = newMeter(t.machine)
+	for _, r := range t.requests(1) {
+		c.expect[[2]int{len(r.Indices), r.Length}] += epochs
+	}
+	return c
+}
+
+// epoch makes a step of every batch that is asked for and gives the mean loss of the rows.
+func (c *conveyor[B]) epoch(ctx context.Context, asked []Request) (float64, error) {
+	c.meter.reset()
+	rows := 0
+	for l, err := range load(ctx, c.train, asked, c.pack) {
+		if err != nil {
+			return 0, err
+		}
+		loss, err := c.stepWith(l)
+		l.Close()
+		if err != nil {
+			return 0, fmt.Errorf("step %d: %w", c.step, err)
+		}
+		rows += l.batch.Size()
+		c.report.Advance(rows, loss)
+	}
+	loss, err := c.meter.total()
+	if told := c.told; len(c.replayed) > told {
+		c.report.Note("graphs", fmt.Sprintf("steps of %s are replayed; each did what it does operator by operator", strings.Join(c.replayed[told:], ", ")))
+		c.told = len(c.replayed)
+	}
+	c.report.Advance(rows, loss)
+	if err == nil && (math.IsNaN(loss) || math.IsInf(loss, 0)) {
+		err = errNotFinite
+	}
+	return loss, err
+}
+
+// pack makes what a step reads of a batch. It runs on the loader's goroutine.
+func (c *conveyor[B]) pack(b B) (packed []torch.Tensor) {
+	torch.Scoped(func() {
+		torch.SingleThreaded(func() {
+			tensors := b.Tensors()
+			if c.cache != nil {
+				tensors = append(tensors, c.cache.input(b, c.machine.device()))
+			}
+			packed = c.machine.pin(tensors)
+		})
+		torch.Keep(packed...)
+	})
+	return packed
+}
+
+// stepWith gives a step to the device. It returns the newest mean loss of the epoch that is known.
+func (c *conveyor[B]) stepWith(l loaded[B]) (loss float64, err error) {
+	if err := c.machine.pace(); err != nil {
+		return 0, err
+	}
+	factor := c.schedule(c.step)
+	knobs := make([]float32, 0, len(c.top)+1)
+	for i, g := range c.optimizer.Groups() {
+		g.LR = c.top[i] * factor
+		knobs = append(knobs, float32(g.LR))
+	}
+	knobs = append(knobs, float32(l.batch.Size()))
+	p := c.slotOf(l.inputs)
+	if err := c.deliver(p, l.inputs, knobs); err != nil {
+		return 0, err
+	}
+	step := func() error { return c.compute(l.batch, p) }
+	switch {
+	case p.recording != nil:
+		err = p.recording.replay()
+	case !p.refused && c.worthRecording(l.batch):
+		err = c.record(p, l.batch, step)
+	default:
+		torch.Scoped(func() { err = step() })
+	}
+	if err != nil {
+		return 0, err
+	}
+	c.step++
+	loss, err = c.meter.stepped(l.batch.Size())
+	if err == nil && (math.IsNaN(loss) || math.IsInf(loss, 0)) {
+		err = errNotFinite
+	}
+	return loss, err
+}
+
+// worthRecording reports whether batches of this shape come so often that a recording pays: it takes as long as three
+// steps or so.
+func (c *conveyor[B]) worthRecording(b B) bool {
+	length := 0
+	if b.Lengths() != nil && c.trainSet.buckets != nil {
+		length = b.Width()
+	}
+	return c.spec.Graph != "off" && c.expect[[2]int{b.Size(), length}] >= 4
+}
+
+// compute is a whole step. All that differs from step to step it reads from the place.
+func (c *conveyor[B]) compute(b B, p *slot) error {
+	own := len(p.inputs)
+	var x torch.Tensor
+	if c.cache != nil {
+		own--
+		x = c.cache.output(b, p.inputs[own])
+	}
+	b = b.With(p.inputs[:own])
+	if c.cache == nil && c.plan.Prefix > 0 {
+		x = c.prefix(c.plan, b)
+	}
+	var loss torch.Tensor
+	c.withPrecision(func() {
+		loss = c.model.Loss(b, c.model.Forward(b, x, c.plan.Prefix, len(c.plan.Stages)), c.spec.LabelSmoothing)
+	})
+	loss.Backward()
+	if err := c.improve(); err != nil {
+		return err
+	}
+	c.meter.add(loss, c.knobs.Select(0, -1))
+	return nil
+}
+
+// slotOf finds or makes the place of batches with these shapes.
+func (c *conveyor[B]) slotOf(inputs []torch.Tensor) *slot {
+	var key strings.Builder
+	for _, t := range inputs {
+		if t.Defined() {
+			fmt.Fprint(&key, t.DType(), t.Shape())
+		}
+		key.WriteByte(';')
+	}
+	p := c.slots[key.String()]
+	if p == nil {
+		p = &slot{}
+		torch.Unscoped(func() {
+			for _, t := range inputs {
+				p.inputs, p.arrivals = append(p.inputs, c.room(t)), append(p.arrivals, c.room(t))
+			}
+			p.arrivals = append(p.arrivals, c.knobs.EmptyLike())
+		})
+		c.slots[key.String()] = p
+	}
+	return p
+}
+
+// room is memory on the device for a tensor; undefined for one that is.
+func (c *conveyor[B]) room(t torch.Tensor) torch.Tensor {
+	if !t.Defined() {
+		return t
+	}
+	return torch.Empty(t.DType(), c.machine.device(), t.Shape()...)
+}
+
+// deliver copies a batch to its place, beside the step that may still run.
+func (c *conveyor[B]) deliver(p *slot, inputs []torch.Tensor, knobs []float32) (err error) {
+	torch.Scoped(func() {
+		from := append(append([]torch.Tensor{}, inputs...), c.machine.pin([]torch.Tensor{torch.FromSlice(knobs)})[0])
+		to := append(append([]torch.Tensor{}, p.inputs...), c.knobs)
+		if err = c.machine.copyAhead(func() { copyAll(p.arrivals, from) }); err != nil {
+			return
+		}
+		copyAll(to, p.arrivals)
+		err = c.machine.taken()
+	})
+	return err
+}
+
+func copyAll(to, from []torch.Tensor) {
+	for i, t := range from {
+		if t.Defined() {
+			to[i].CopyAsync_(t)
+		}
+	}
+}
+
+// Close frees what lies on the device.
+func (c *conveyor[B]) Close() {
+	for _, p := range c.slots {
+		if p.recording != nil {
+			p.recording.close()
+		}
+		closeTensors(p.inputs)
+		closeTensors(p.arrivals)
+	}
+	c.meter.Close()
+	c.knobs.Close()
+}

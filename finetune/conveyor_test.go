@@ -1,0 +1,274 @@
+package finetune
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/thaw-ml/thaw/torch"
+)
+
+// replayer is the CPU in the part of a GPU: batches go over its conveyor, and what it records it replays by running it
+// again. It checks the order of what it is told.
+type replayer struct {
+	host
+	refuse           error  // of capture
+	after            func() // called after each replay
+	captured, played int    // recordings, and replays of them
+	copied           bool   // something was copied ahead and not yet taken
+	t                testing.TB
+}
+
+func (r *replayer) copyAhead(f func()) error {
+	assert.False(r.t, r.copied, "what was copied ahead was not taken")
+	r.copied = true
+	f()
+	return nil
+}
+
+func (r *replayer) taken() error {
+	assert.True(r.t, r.copied)
+	r.copied = false
+	return nil
+}
+
+func (r *replayer) capture(f func()) (recording, error) {
+	if r.refuse != nil {
+		return nil, r.refuse
+	}
+	r.captured++
+	return replayed{r, f}, nil
+}
+
+type replayed struct {
+	*replayer
+	f func()
+}
+
+func (p replayed) replay() error {
+	p.played++
+	torch.Scoped(p.f)
+	if p.after != nil {
+		p.after()
+	}
+	return nil
+}
+
+func (replayed) close() {}
+
+// outcome is what is compared between runs.
+type outcome struct {
+	before, last Metrics
+	weights      map[string][]byte
+	notes        string
+	machine      *replayer
+}
+
+// runAs runs a spec on a machine; nil stands for the CPU itself.
+func runAs(t *testing.T, m *replayer, spec Spec, train, test *samples) outcome {
+	t.Helper()
+	model := newNet(t)
+	before := torch.Stats()
+	var report record
+	var on machine = host{}
+	if m != nil {
+		m.t, on = t, m
+	}
+	spec, err := spec.Resolved()
+	require.NoError(t, err)
+	result, err := runOn(t.Context(), on, spec, model, train, test, &report)
+	require.NoError(t, err)
+	after := torch.Stats()
+	require.Equal(t, before.Tensors+before.Collected, after.Tensors+after.Collected, "live tensors after the run")
+	return outcome{result.Before, result.Last, model.bytes(), strings.Join(report.lines, "\n"), m}
+}
+
+// Steps that are replayed do what they do operator by operator, bit for bit: with and without a cache of the frozen
+// stages, dropout, moving buffers and clipping, and whatever the optimiser.
+func TestReplayedStepsAreTheSteps(t *testing.T) {
+	for _, name := range []string{"adamw", "sgd"} {
+		for _, selection := range []Selection{All(), HeadOnly(), Top(2), {"stage.1"}} {
+			for _, cache := range []string{"auto", "off"} {
+				for _, lengths := range []func(int) int{mixed, distinct, nil} {
+					t.Run(fmt.Sprint(name, selection, cache, lengths != nil), func(t *testing.T) {
+						run := func(graph string) outcome {
+							spec := quick(t, Phase{Train: selection, Epochs: 4, LR: 1e-2})
+							spec.Graph, spec.Cache, spec.Deterministic, spec.Optimizer.Name = graph, cache, true, name
+							return runAs(t, &replayer{}, spec, newSamples(1, 45, lengths), newSamples(2, 18, lengths))
+						}
+						eager, replayed := run("off"), run("auto")
+						assert.Zero(t, eager.machine.captured)
+						assert.NotZero(t, replayed.machine.captured)
+						assert.Greater(t, replayed.machine.played, 10)
+						assert.Equal(t, eager.last, replayed.last)
+						assert.Equal(t, eager.weights, replayed.weights)
+						assert.NotContains(t, replayed.notes, "warning")
+					})
+				}
+			}
+		}
+	}
+}
+
+// The conveyor's steps are those of the CPU but for learning rates in float32.
+func TestConveyorTrainsAsTheCPU(t *testing.T) {
+	for _, selection := range []Selection{All(), Top(1)} {
+		spec := quick(t, Phase{Train: selection, Epochs: 4, LR: 1e-2, LayerDecay: 0.9})
+		plain := runAs(t, nil, spec, newSamples(1, 60, nil), newSamples(2, 30, nil))
+		spec.Out += "-2"
+		conveyed := runAs(t, &replayer{}, spec, newSamples(1, 60, nil), newSamples(2, 30, nil))
+		assert.Equal(t, plain.before, conveyed.before)
+		assert.InEpsilon(t, plain.last.Loss, conveyed.last.Loss, 1e-5)
+		assert.Equal(t, plain.last.Confusion, conveyed.last.Confusion)
+	}
+}
+
+// With buckets it learns what it learns without.
+func TestConveyorLearns(t *testing.T) {
+	spec := quick(t, Phase{Train: Top(2), Epochs: 6, LR: 1e-2, HeadLR: 1e-2})
+	o := runAs(t, &replayer{}, spec, newSamples(1, 160, mixed), newSamples(2, 60, mixed))
+	assert.Greater(t, o.last.Accuracy, 0.85)
+}
+
+func TestStepsThatCannotBeRecordedRunAsTheyAre(t *testing.T) {
+	spec := func() Spec { return quick(t, Phase{Train: All(), Epochs: 3, LR: 1e-2}) }
+	train, test := newSamples(1, 45, mixed), newSamples(2, 18, mixed)
+	off := spec()
+	off.Graph = "off"
+	want := runAs(t, &replayer{}, off, train, test)
+
+	refused := runAs(t, &replayer{refuse: errors.New("graph capture: it asks for values")}, spec(), train, test)
+	assert.Equal(t, want.weights, refused.weights)
+	assert.Contains(t, refused.notes, "warning steps of 8 x 8 run operator by operator, which is slower: graph capture: it asks for values")
+	assert.Equal(t, 1, strings.Count(refused.notes, "warning"), "once for each shape: %s", refused.notes)
+	assert.Zero(t, refused.machine.played)
+
+	m := &replayer{}
+	broken := runAs(t, m, spec(), train, test)
+	assert.Equal(t, want.weights, broken.weights, "and what can be is")
+	require.NotZero(t, m.played)
+}
+
+// A recording that does something else than the step is found out and not used.
+func TestRecordingsThatDifferAreRefused(t *testing.T) {
+	train, test := newSamples(1, 45, mixed), newSamples(2, 18, mixed)
+	for name, deterministic := range map[string]bool{"by little": true, "by much": false} {
+		t.Run(name, func(t *testing.T) {
+			off := quick(t, Phase{Train: All(), Epochs: 2, LR: 1e-2})
+			off.Graph = "off"
+			want := runAs(t, &replayer{}, off, train, test)
+
+			spec := quick(t, Phase{Train: All(), Epochs: 2, LR: 1e-2})
+			spec.Deterministic = deterministic
+			model := newNet(t)
+			m := &replayer{t: t}
+			m.after = func() {
+				torch.Scoped(func() {
+					torch.NoGrad(func() {
+						if deterministic {
+							w := model.Head.Weight.Select(0, 0)
+							w.Copy_(w.MulScalar(1 + 1e-6))
+						} else {
+							model.Head.Weight.MulScalar_(1.1)
+						}
+					})
+				})
+			}
+			spec, err := spec.Resolved()
+			require.NoError(t, err)
+			var report record
+			_, err = runOn(t.Context(), m, spec, model, train, test, &report)
+			require.NoError(t, err)
+			notes := strings.Join(report.lines, "\n")
+			assert.Contains(t, notes, "the recorded step differs from them")
+			assert.Equal(t, m.captured, m.played, "each recording is tried once")
+			assert.Equal(t, want.weights, model.bytes())
+		})
+	}
+}
+
+// A loss that is no number ends the run, although no step waits for it.
+func TestConveyorStopsAtNaN(t *testing.T) {
+	for _, graph := range []string{"auto", "off"} {
+		spec := quick(t, Phase{Train: All(), Epochs: 2, LR: 1e-2})
+		spec.Graph = graph
+		spec, err := spec.Resolved()
+		require.NoError(t, err)
+		model := newNet(t)
+		model.change = func(l torch.Tensor) torch.Tensor { return l.Log().SubScalar(1e30).Log() }
+		_, err = runOn(t.Context(), &replayer{t: t}, spec, model, newSamples(1, 45, mixed), newSamples(2, 0, mixed), silent{})
+		assert.ErrorIs(t, err, errNotFinite)
+		assert.ErrorContains(t, err, "epoch 1: step ")
+	}
+}
+
+func TestBuckets(t *testing.T) {
+	assert.Nil(t, chooseBuckets(nil))
+	assert.Nil(t, chooseBuckets([]int{5, 5, 5}), "nothing to pad")
+	assert.Equal(t, []int{8}, chooseBuckets([]int{1, 8, 3}))
+	assert.Equal(t, []int{8, 24}, chooseBuckets([]int{8, 7, 17, 1}))
+	lengths := make([]int, 0, 1000)
+	for i := range 1000 {
+		lengths = append(lengths, 1+i*i%128)
+	}
+	buckets := chooseBuckets(lengths)
+	assert.Len(t, buckets, mostBuckets)
+	assert.Equal(t, 128, buckets[len(buckets)-1])
+	padded := func(buckets []int) (sum int) {
+		for _, n := range lengths {
+			for _, b := range buckets {
+				if n <= b {
+					sum += b
+					break
+				}
+			}
+		}
+		return sum
+	}
+	// No other choice of as many multiples of 8 pads less.
+	for mask := range 1 << 15 {
+		var other []int
+		for i := range 15 {
+			if mask>>i&1 == 1 {
+				other = append(other, 8*(i+1))
+			}
+		}
+		if other = append(other, 128); len(other) == mostBuckets {
+			require.GreaterOrEqual(t, padded(other), padded(buckets), "%v", other)
+		}
+	}
+}
+
+func TestBucketsHoldEveryRowOnceAndAreFull(t *testing.T) {
+	for seed := range uint64(50) {
+		lengths := make([]int, 200)
+		for i := range lengths {
+			lengths[i] = 1 + int(seed+1)*i*i%97
+		}
+		s := sampler{lengths: lengths, size: 16, tokens: 512, buckets: chooseBuckets(lengths)}
+		asked := s.training(seed, 3)
+		require.Equal(t, asked, s.training(seed, 3))
+		require.Len(t, s.training(seed, 4), len(asked), "the number of steps is the same in every epoch")
+		seen := make([]int, len(lengths))
+		short := 0
+		for _, r := range asked {
+			require.Equal(t, 3, r.Epoch)
+			require.LessOrEqual(t, len(r.Indices)*r.Length, 512)
+			if len(r.Indices) < s.rows(r.Length) {
+				short++
+			}
+			for _, i := range r.Indices {
+				seen[i]++
+				require.LessOrEqual(t, lengths[i], r.Length)
+			}
+		}
+		require.LessOrEqual(t, short, 1)
+		for i, n := range seen {
+			require.Equal(t, 1, n, "row %d", i)
+		}
+	}
+}

@@ -1,0 +1,120 @@
+package finetune
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"runtime"
+	"time"
+
+	"github.com/thaw-ml/thaw/torch"
+)
+
+// evaluate measures the model on the test rows. task names it for the report; "" reports nothing.
+func (r *run[B]) evaluate(ctx context.Context, task string, plan *Plan, c *cache[B]) (Metrics, error) {
+	began := time.Now()
+	defer func() { r.result.Seconds.Evaluate += time.Since(began).Seconds() }()
+	if task != "" {
+		r.report.Begin(task, r.test.Len())
+	}
+	asked := requests(r.testSet.sorted(), 0)
+	if c != nil {
+		for i := range asked {
+			asked[i].From = plan.Prefix
+		}
+	}
+	classes := len(r.test.Classes())
+	var seen verdicts
+	defer seen.Close()
+	rows := 0
+	for b, err := range batches(ctx, r.test, asked) {
+		if err != nil {
+			return Metrics{}, fmt.Errorf("evaluating: %w", err)
+		}
+		scores := classes
+		torch.Scoped(func() {
+			torch.NoGrad(func() {
+				b := r.upload(b)
+				x := r.input(plan, c, b)
+				var l torch.Tensor
+				r.withPrecision(func() {
+					x = r.model.Forward(b, x, plan.Prefix, len(plan.Stages))
+					l = r.model.Loss(b, x, 0)
+				})
+				if scores = x.Size(1); scores == classes {
+					seen.add(b.Labels(), x, l)
+				}
+			})
+		})
+		if scores != classes {
+			return Metrics{}, fmt.Errorf("evaluating: the head gives %d scores a row, the data has %d classes", scores, classes)
+		}
+		rows += b.Size()
+		if task != "" {
+			r.report.Advance(rows, 0)
+		}
+	}
+	counts, loss := seen.count(classes)
+	if math.IsNaN(loss) || math.IsInf(loss, 0) {
+		return Metrics{}, fmt.Errorf("evaluating: %w", errNotFinite)
+	}
+	m := counts.metrics(loss)
+	if task != "" {
+		r.report.End(&m)
+	}
+	return m, nil
+}
+
+// verdicts collects what the model says, on its device, so that no batch waits for the one before.
+type verdicts struct {
+	labels    []int
+	predicted []torch.Tensor // [N] int64, of each batch
+	losses    []torch.Tensor // float64, times the batch's rows
+}
+
+func (v *verdicts) add(labels []int, output, loss torch.Tensor) {
+	v.labels = append(v.labels, labels...)
+	v.predicted = append(v.predicted, torch.Keep(output.Argmax(1)))
+	v.losses = append(v.losses, torch.Keep(loss.To(torch.Float64).MulScalar(float64(len(labels)))))
+}
+
+// count gives the confusion matrix and the sum of the rows' losses.
+func (v *verdicts) count(classes int) (counts confusion, loss float64) {
+	counts = newConfusion(classes)
+	if len(v.labels) == 0 {
+		return counts, 0
+	}
+	torch.Scoped(func() {
+		for i, class := range torch.ToSlice[int64](torch.Cat(v.predicted, 0)) {
+			counts[v.labels[i]][class]++
+		}
+		for _, l := range torch.ToSlice[float64](torch.Stack(v.losses, 0)) {
+			loss += l
+		}
+	})
+	return counts, loss
+}
+
+func (v *verdicts) Close() {
+	closeTensors(v.predicted)
+	closeTensors(v.losses)
+}
+
+// Evaluate measures a model on a data set, without a run, on the CPU.
+func Evaluate[B Samples[B]](ctx context.Context, model Model[B], data Dataset[B], batchSize int, report Reporter) (Metrics, error) {
+	runtime.LockOSThread() // as Run
+	defer runtime.UnlockOSThread()
+	if report == nil {
+		report = silent{}
+	}
+	r := &run[B]{model: model, test: data, report: report, testSet: newSampler(data, batchSize, 0), machine: host{}}
+	stopTraining(model)
+	plan := &Plan{Stages: make([]StagePlan, len(model.Stages()))}
+	var m Metrics
+	var err error
+	failure := torch.Try(func() { m, err = r.evaluate(ctx, "evaluate", plan, nil) })
+	if failure != nil {
+		err = failure
+	}
+	return m, err
+}

@@ -1,0 +1,211 @@
+package finetune
+
+import (
+	"errors"
+
+	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/cuda"
+)
+
+// behind is how many steps a GPU may be behind the CPU: enough that it never waits, few enough that batches do not pile
+// up and what is told of the run is true.
+const behind = 4
+
+// gpu is a CUDA device. All computing goes to one stream that is not the default one, on which graphs are recorded too:
+// autograd accumulates a gradient on the stream where its parameter was first used.
+type gpu struct {
+	index         int
+	compute, copy cuda.Stream
+	settings      cuda.Settings // to be set in within
+	before        cuda.Settings
+	arrived       *cuda.Event // the copies ahead are done
+	took          *cuda.Event // what was copied is read
+	marks         [behind]*cuda.Event
+	next          int         // of marks
+	pool          *cuda.Graph // whose memory the next graph uses too: only one runs at a time
+}
+
+func newGPU(device torch.Device, settings cuda.Settings) (*gpu, error) {
+	if err := device.Check(); err != nil {
+		return nil, err
+	}
+	before, err := cuda.CurrentSettings()
+	if err != nil {
+		return nil, err
+	}
+	return &gpu{index: device.Index, settings: settings, before: before}, nil
+}
+
+func (g *gpu) device() torch.Device { return torch.CUDA(g.index) }
+
+// start makes streams and events.
+func (g *gpu) start() (err error) {
+	if g.compute, err = cuda.NewStream(cuda.StreamOptions{Device: g.index, HighPriority: true}); err != nil {
+		return err
+	}
+	if g.copy, err = cuda.NewStream(cuda.StreamOptions{Device: g.index}); err != nil {
+		return err
+	}
+	for _, e := range g.events() {
+		if *e, err = cuda.NewEvent(cuda.EventOptions{Device: g.index}); err != nil {
+			return err
+		}
+	}
+	return cuda.ResetPeak(g.index)
+}
+
+func (g *gpu) events() []**cuda.Event {
+	all := []**cuda.Event{&g.arrived, &g.took}
+	for i := range g.marks {
+		all = append(all, &g.marks[i])
+	}
+	return all
+}
+
+func (g *gpu) within(f func() error) (err error) {
+	defer func() {
+		for _, e := range g.events() {
+			(*e).Close()
+			*e = nil
+		}
+	}()
+	outer := cuda.WithDevice(g.index, func() {
+		if err = g.start(); err != nil {
+			return
+		}
+		if err = g.settings.Apply(); err != nil {
+			return
+		}
+		defer func() { err = errors.Join(err, g.before.Apply()) }()
+		var failure error
+		inner := cuda.WithStream(g.compute, func() { failure = f() })
+		err = errors.Join(failure, inner)
+	})
+	return errors.Join(outer, err)
+}
+
+func (g *gpu) pin(tensors []torch.Tensor) []torch.Tensor {
+	out := make([]torch.Tensor, len(tensors))
+	err := cuda.WithDevice(g.index, func() {
+		for i, t := range tensors {
+			if t.Defined() {
+				out[i] = t.PinMemory()
+			}
+		}
+	})
+	if err != nil {
+		panic(&torch.Error{Op: "pin_memory", Msg: err.Error()})
+	}
+	return out
+}
+
+func (g *gpu) copyAhead(f func()) error {
+	if err := g.took.Block(g.copy); err != nil {
+		return err
+	}
+	if err := cuda.WithStream(g.copy, f); err != nil {
+		return err
+	}
+	if err := g.arrived.Record(g.copy); err != nil {
+		return err
+	}
+	return g.arrived.Block(g.compute)
+}
+
+func (g *gpu) taken() error { return g.took.Record(g.compute) }
+
+func (g *gpu) pace() error {
+	mark := g.marks[g.next]
+	g.next = (g.next + 1) % behind
+	if err := mark.Synchronize(); err != nil { // of behind calls ago; one that was never recorded is done
+		return err
+	}
+	return mark.Record(g.compute)
+}
+
+func (g *gpu) read(t torch.Tensor) (_ reading, err error) {
+	r := &arriving{}
+	defer func() {
+		if err != nil {
+			r.close()
+		}
+	}()
+	if r.event, err = cuda.NewEvent(cuda.EventOptions{Device: g.index}); err != nil {
+		return nil, err
+	}
+	torch.Scoped(func() {
+		r.host = torch.Keep(torch.Zeros(torch.Float64, torch.CPU).PinMemory())
+		r.host.CopyAsync_(t)
+	})
+	return r, r.event.Record(g.compute)
+}
+
+// arriving is a value that a copy brings.
+type arriving struct {
+	host  torch.Tensor
+	event *cuda.Event
+}
+
+func (r *arriving) done() bool {
+	done, err := r.event.Done()
+	return done || err != nil // wait tells the error
+}
+
+func (r *arriving) wait() (float64, error) {
+	if err := r.event.Synchronize(); err != nil {
+		return 0, err
+	}
+	return r.host.Item(), nil
+}
+
+func (r *arriving) close() {
+	r.host.Close()
+	r.event.Close()
+}
+
+func (g *gpu) capture(f func()) (recording, error) {
+	graph, err := cuda.NewGraph(cuda.GraphOptions{Device: g.index, WarmUp: -1, SharePool: g.pool})
+	if err != nil {
+		return nil, err
+	}
+	if err := graph.Capture(func() []torch.Tensor { f(); return nil }); err != nil {
+		graph.Close()
+		return nil, err
+	}
+	g.pool = graph
+	return captured{graph, g}, nil
+}
+
+// captured is a recording on a GPU.
+type captured struct {
+	graph *cuda.Graph
+	gpu   *gpu
+}
+
+func (c captured) replay() error { return c.graph.Replay() }
+
+func (c captured) close() {
+	if c.gpu.pool == c.graph {
+		c.gpu.pool = nil
+	}
+	c.graph.Close()
+}
+
+func (g *gpu) generator() (*torch.Generator, error) { return g.device().Generator() }
+func (g *gpu) synchronize() error                   { return cuda.Synchronize(g.index) }
+
+func (g *gpu) free() int64 {
+	m, err := cuda.Memory(g.index)
+	if err != nil {
+		return 0
+	}
+	return m.Free + m.Reserved - m.Allocated
+}
+
+func (g *gpu) peak() int64 {
+	m, err := cuda.Memory(g.index)
+	if err != nil {
+		return 0
+	}
+	return m.AllocatedPeak
+}

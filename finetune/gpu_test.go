@@ -1,0 +1,176 @@
+package finetune
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/cuda"
+)
+
+// These tests need a GPU; elsewhere each skips with a line that says why.
+
+func needGPU(t testing.TB) {
+	t.Helper()
+	if err := cuda.Check(); err != nil {
+		t.Skipf("needs a GPU: %v", err)
+	}
+}
+
+// onDevice runs a spec on a device, with dropout at rate drop, and gives the result, the weights and what was told.
+func onDevice(t *testing.T, device string, drop float64, spec Spec, train, test *samples) (*Result, map[string][]byte, string) {
+	t.Helper()
+	model := newNet(t)
+	for _, l := range model.Layers {
+		l.Dropout.P = drop
+	}
+	spec.Device, spec.Out = device, t.TempDir()+"/run"
+	var report record
+	result, err := start(t, spec, model, train, test, &report)
+	require.NoError(t, err)
+	for _, n := range model.Layers {
+		require.Equal(t, torch.CPU, n.Linear.Weight.Device(), "the model is back")
+	}
+	return result, model.bytes(), strings.Join(report.lines, "\n")
+}
+
+// In float32 and without dropout, a run on the GPU comes to what one on the CPU comes to. Both sum in other orders, and
+// Adam's first steps make a unit of any gradient: over some 80 steps the losses drift apart by less than a thousandth.
+func TestGPUTrainsAsTheCPU(t *testing.T) {
+	needGPU(t)
+	for _, name := range []string{"adamw", "sgd"} {
+		for _, selection := range []Selection{All(), HeadOnly(), {"stage.1"}} {
+			for _, cache := range []string{"auto", "off"} {
+				t.Run(fmt.Sprint(name, selection, cache), func(t *testing.T) {
+					spec := quick(t, Phase{Train: selection, Epochs: 4, LR: 1e-3})
+					spec.Cache, spec.Optimizer.Name = cache, name
+					train, test := newSamples(1, 160, nil), newSamples(2, 60, nil)
+					want, _, _ := onDevice(t, "cpu", 0, spec, train, test)
+					got, _, notes := onDevice(t, "cuda:0", 0, spec, train, test)
+					assert.InEpsilon(t, want.Before.Loss, got.Before.Loss, 1e-5)
+					for i, e := range want.Epochs {
+						assert.InEpsilon(t, e.TrainLoss, got.Epochs[i].TrainLoss, 1e-3, "epoch %d", i+1)
+						assert.InEpsilon(t, e.Test.Loss, got.Epochs[i].Test.Loss, 1e-3, "epoch %d", i+1)
+					}
+					assert.Contains(t, notes, "graphs steps of 8 x 1 are replayed")
+					assert.NotContains(t, notes, "warning")
+				})
+			}
+		}
+	}
+}
+
+// With deterministic kernels a run by graphs equals one operator by operator bit for bit, dropout included.
+func TestGPUGraphsAreTheSteps(t *testing.T) {
+	needGPU(t)
+	for _, precision := range []string{"float32", "bfloat16"} {
+		for _, selection := range []Selection{All(), Top(2)} {
+			for _, lengths := range []func(int) int{mixed, nil} {
+				t.Run(fmt.Sprint(precision, selection, lengths != nil), func(t *testing.T) {
+					run := func(graph string) (*Result, map[string][]byte, string) {
+						spec := quick(t, Phase{Train: selection, Epochs: 4, LR: 1e-3})
+						spec.Graph, spec.Deterministic, spec.Precision = graph, true, precision
+						return onDevice(t, "cuda:0", 0.1, spec, newSamples(1, 160, lengths), newSamples(2, 60, lengths))
+					}
+					want, eager, _ := run("off")
+					got, replayed, notes := run("auto")
+					assert.Equal(t, eager, replayed)
+					assert.Equal(t, want.Last, got.Last)
+					assert.Contains(t, notes, "graphs steps of")
+					assert.NotContains(t, notes, "warning")
+				})
+			}
+		}
+	}
+}
+
+func TestGPULearns(t *testing.T) {
+	needGPU(t)
+	spec := quick(t, Phase{Train: Top(2), Epochs: 6, LR: 1e-2, HeadLR: 1e-2})
+	spec.Precision = "auto"
+	result, _, _ := onDevice(t, "auto", 0.1, spec, newSamples(1, 160, mixed), newSamples(2, 60, mixed))
+	assert.Greater(t, result.Best.Accuracy, 0.85)
+	assert.Positive(t, result.PeakDeviceBytes)
+}
+
+// A thousand steps, replayed or not, take no more memory of the device than a hundred; a run gives all of it back.
+func TestGPUMemoryIsFlat(t *testing.T) {
+	needGPU(t)
+	for _, graph := range []string{"auto", "off"} {
+		t.Run(graph, func(t *testing.T) {
+			require.NoError(t, cuda.EmptyCache())
+			start, err := cuda.Memory(0)
+			require.NoError(t, err)
+			spec := quick(t, Phase{Train: All(), Epochs: 56, LR: 1e-4})
+			spec.Graph = graph
+			spec, err = spec.Resolved()
+			require.NoError(t, err)
+			spec.Device = "cuda:0"
+			m, err := newMachine(&spec)
+			require.NoError(t, err)
+			var early, late cuda.MemoryStats
+			steps := 0
+			report := &record{}
+			report.advance = func(task string, _ int) {
+				if !strings.HasPrefix(task, "epoch") {
+					return
+				}
+				steps++
+				if steps == 100 {
+					early, _ = cuda.Memory(0)
+				}
+				late, _ = cuda.Memory(0)
+			}
+			_, err = runOn(t.Context(), m, spec, newNet(t), newSamples(1, 160, mixed), newSamples(2, 0, mixed), report)
+			require.NoError(t, err)
+			require.Greater(t, steps, 1000)
+			assert.LessOrEqual(t, late.Reserved, early.Reserved)
+			assert.LessOrEqual(t, late.Allocated, early.Allocated+1<<20) // what is in flight differs by a batch
+			require.NoError(t, cuda.EmptyCache())
+			end, err := cuda.Memory(0)
+			require.NoError(t, err)
+			assert.Equal(t, start.Allocated, end.Allocated)
+		})
+	}
+}
+
+// Errors on the way leave nothing on the device.
+func TestGPUFailuresLeaveNothing(t *testing.T) {
+	needGPU(t)
+	before, err := cuda.Memory(0)
+	require.NoError(t, err)
+	spec := quick(t, Phase{Train: All(), Epochs: 2, LR: 1e-3})
+	spec.Device = "cuda:0"
+
+	model := newNet(t)
+	model.change = func(l torch.Tensor) torch.Tensor { return l.MulScalar(math.Inf(1)) }
+	_, err = start(t, spec, model, newSamples(1, 160, nil), newSamples(2, 60, nil), nil)
+	assert.ErrorIs(t, err, errNotFinite)
+
+	model = newNet(t)
+	model.change = func(l torch.Tensor) torch.Tensor { return l.AddScalar(l.Item()) } // which no graph can hold
+	spec.Out += "-2"
+	var report record
+	_, err = start(t, spec, model, newSamples(1, 160, nil), newSamples(2, 60, nil), &report)
+	assert.NoError(t, err)
+	assert.Contains(t, strings.Join(report.lines, "\n"), "warning steps of 8 x 1 run operator by operator, which is slower: ")
+
+	after, err := cuda.Memory(0)
+	require.NoError(t, err)
+	assert.Equal(t, before.Allocated, after.Allocated)
+}
+
+func TestMeasureOnGPU(t *testing.T) {
+	needGPU(t)
+	spec := quick(t, Phase{Train: All(), Epochs: 1, LR: 1e-3})
+	spec.Device = "cuda:0"
+	speed, err := Measure[*rows](t.Context(), spec, newNet(t), newSamples(1, 64, mixed), Effort{Round: 50e6, Rounds: 3})
+	require.NoError(t, err)
+	assert.Positive(t, speed.SamplesPerSecond)
+	assert.NotEmpty(t, speed.Replayed)
+}

@@ -1,0 +1,91 @@
+package finetune
+
+import (
+	"context"
+	"iter"
+
+	"github.com/thaw-ml/thaw/torch"
+)
+
+// ahead is the number of batches made before they are asked for.
+const ahead = 4
+
+// loaded is a batch that is ready for a step.
+type loaded[B Samples[B]] struct {
+	batch B
+	// inputs are what the step reads, in memory that a device copies from by itself; nil for steps on the CPU, where the
+	// model makes them of the batch.
+	inputs []torch.Tensor
+}
+
+func (l loaded[B]) Close() { closeTensors(l.inputs) }
+
+func closeTensors(tensors []torch.Tensor) {
+	for _, t := range tensors {
+		t.Close()
+	}
+}
+
+// load makes the batches that are asked for on a goroutine of its own, which runs ahead of the step. pack, where it is
+// not nil, adds the inputs there. The loop closes what it is given.
+func load[B Samples[B]](ctx context.Context, data Dataset[B], asked []Request, pack func(B) []torch.Tensor) iter.Seq2[loaded[B], error] {
+	type made struct {
+		loaded[B]
+		err error
+	}
+	return func(yield func(loaded[B], error) bool) {
+		ctx, stop := context.WithCancel(ctx)
+		ready := make(chan made, ahead)
+		defer func() {
+			stop()
+			for m := range ready { // the data set is at rest when this returns
+				m.Close()
+			}
+		}()
+		go func() {
+			defer close(ready)
+			for _, r := range asked {
+				var m made
+				if failure := torch.Try(func() {
+					if m.batch, m.err = data.Batch(r); m.err == nil && pack != nil {
+						m.inputs = pack(m.batch)
+					}
+				}); failure != nil {
+					m.err = failure
+				}
+				select {
+				case ready <- m:
+				case <-ctx.Done():
+					m.Close()
+					return
+				}
+				if m.err != nil {
+					return
+				}
+			}
+		}()
+		for m := range ready {
+			if ctx.Err() != nil {
+				m.Close()
+				break
+			}
+			if !yield(m.loaded, m.err) || m.err != nil {
+				return
+			}
+		}
+		if err := context.Cause(ctx); err != nil {
+			yield(loaded[B]{}, err)
+		}
+	}
+}
+
+// batches is load for what runs on the spot.
+func batches[B Samples[B]](ctx context.Context, data Dataset[B], asked []Request) iter.Seq2[B, error] {
+	return func(yield func(B, error) bool) {
+		for l, err := range load(ctx, data, asked, nil) {
+			if !yield(l.batch, err) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,92 @@
+// Package benchmark measures training steps on random weights and random samples: what thaw bench does.
+package benchmark
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/text"
+)
+
+// Case is a kind of step. Its name is that of bench/peers/gpu_steps.py, which makes the same step with PyTorch.
+type Case struct {
+	Name    string
+	Batch   int // samples of a step
+	train   finetune.Selection
+	measure func(ctx context.Context, c Case, spec finetune.Spec, effort finetune.Effort) (*finetune.Speed, error)
+}
+
+// Mode is a way to run the steps of a case.
+type Mode string
+
+// The modes.
+const (
+	Eager  Mode = "eager"  // operator by operator
+	Graph  Mode = "graph"  // recorded once and replayed, on a GPU
+	Cached Mode = "cached" // as Graph, and the frozen layers ran once for each sample before
+)
+
+// Modes are those that make sense for the case on a device.
+func (c Case) Modes(onGPU bool) []Mode {
+	modes := []Mode{Eager}
+	if onGPU {
+		modes = append(modes, Graph)
+	}
+	if !slices.Contains(c.train, "all") {
+		modes = append(modes, Cached)
+	}
+	return modes
+}
+
+// Measure runs the case. Of spec the device, the precision, the threads and the seed count, which must be resolved.
+func (c Case) Measure(ctx context.Context, spec finetune.Spec, mode Mode, effort finetune.Effort) (*finetune.Speed, error) {
+	off := 0.0
+	spec.ClipNorm = &off // the peer does not clip
+	spec.Batch.Size = c.Batch
+	spec.Graph, spec.Cache = "auto", "off"
+	switch mode {
+	case Eager:
+		spec.Graph = "off"
+	case Cached:
+		spec.Cache = "auto"
+	}
+	spec.Phases = []finetune.Phase{{Train: c.train, Epochs: 1, LR: 2e-5}}
+	return c.measure(ctx, c, spec, effort)
+}
+
+// Cases lists what there is to measure.
+func Cases() []Case {
+	var cases []Case
+	for _, part := range []struct {
+		name  string
+		train finetune.Selection
+	}{{"full", finetune.All()}, {"top4", finetune.Top(4)}, {"head", finetune.HeadOnly()}} {
+		for _, batch := range []int{16, 128} {
+			cases = append(cases, Case{fmt.Sprintf("bert-base-%s-len128-bs%d", part.name, batch), batch, part.train, bertBase(even)})
+		}
+		cases = append(cases, Case{fmt.Sprintf("bert-base-%s-real-bs32", part.name), 32, part.train, bertBase(real)})
+	}
+	return cases
+}
+
+// even gives eight batches of texts of 128 tokens, so that no batch stays in a cache of the device.
+func even(batch int) []int { return slices.Repeat([]int{128}, 8*batch) }
+
+// real gives 2,048 texts as long as real ones.
+func real(int) []int { return text.ShortTexts(2048, 1) }
+
+// bertBase measures BERT-base with two classes and AdamW.
+func bertBase(lengths func(batch int) []int) func(context.Context, Case, finetune.Spec, finetune.Effort) (*finetune.Speed, error) {
+	return func(ctx context.Context, c Case, spec finetune.Spec, effort finetune.Effort) (*finetune.Speed, error) {
+		config := text.BertBase()
+		model, err := text.NewClassifier(config, text.Head{Classes: []string{"0", "1"}, Pooling: text.CLS}, spec.Seed)
+		if err != nil {
+			return nil, err
+		}
+		defer model.Close()
+		data := text.NewSynthetic(lengths(c.Batch), config.VocabSize, spec.Seed)
+		return finetune.Measure(ctx, spec, model, data, effort)
+	}
+}

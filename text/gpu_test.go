@@ -1,0 +1,171 @@
+package text_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/text"
+	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/cuda"
+	"github.com/thaw-ml/thaw/torch/nn"
+)
+
+// notes is a Reporter that keeps what was noted, and the loss after each step.
+type notes struct {
+	lines  []string
+	losses []float64
+}
+
+func (n *notes) Planned(int, *finetune.Plan) {}
+func (n *notes) Begin(string, int)           {}
+func (n *notes) Advance(_ int, loss float64) { n.losses = append(n.losses, loss) }
+func (n *notes) End(*finetune.Metrics)       {}
+func (n *notes) Note(subject, text string)   { n.lines = append(n.lines, subject+" "+text) }
+
+// small is a BERT of four layers with heads as wide as BERT-base's, so that the same kernels run.
+func small(t testing.TB, pooling text.Pooling, dropout float64) *text.Classifier {
+	t.Helper()
+	config := text.BertBase()
+	config.HiddenSize, config.NumAttentionHeads, config.NumHiddenLayers, config.IntermediateSize = 128, 2, 4, 256
+	config.HiddenDropoutProb, config.AttentionDropoutProb = dropout, dropout
+	c, err := text.NewClassifier(config, text.Head{Classes: classes(2), Pooling: pooling}, 1)
+	require.NoError(t, err)
+	c.Tokenizer = nil
+	t.Cleanup(c.Close)
+	return c
+}
+
+// unsaved is a Classifier that has no tokenizer to save.
+type unsaved struct{ *text.Classifier }
+
+func (unsaved) SaveConfig(string) error { return nil }
+
+func needGPU(t testing.TB) {
+	t.Helper()
+	if err := cuda.Check(); err != nil {
+		t.Skipf("needs a GPU: %v", err)
+	}
+}
+
+// trainSmall trains a small BERT on random texts of real lengths.
+func trainSmall(t *testing.T, pooling text.Pooling, dropout float64, spec finetune.Spec) (*finetune.Result, map[string]uint64, string) {
+	t.Helper()
+	model := small(t, pooling, dropout)
+	spec.Seed, spec.Out = 1, t.TempDir()+"/run"
+	spec.Batch.Size = 16
+	var report notes
+	data := text.NewSynthetic(text.ShortTexts(400, 1), 1000, 1)
+	test := text.NewSynthetic(text.ShortTexts(100, 2), 1000, 2)
+	result, err := finetune.Run[*text.Batch](context.Background(), spec, unsaved{model}, data, test, &report)
+	require.NoError(t, err)
+	digests := map[string]uint64{}
+	for key, p := range nn.Params(model) {
+		digests[key] = p.Digest()
+	}
+	return result, digests, strings.Join(report.lines, "\n")
+}
+
+// Batches for the GPU, padded to a bucket and masked, give what those for the CPU give.
+func TestPaddingFurtherChangesNothing(t *testing.T) {
+	for _, pooling := range []text.Pooling{text.CLS, text.Mean} {
+		unchanged(t)
+		model := small(t, pooling, 0)
+		data := text.NewSynthetic([]int{5, 9, 9, 3}, 1000, 1)
+		torch.Scoped(func() {
+			torch.NoGrad(func() {
+				tight, err := data.Batch(finetune.Request{Indices: []int{0, 1, 3}})
+				require.NoError(t, err)
+				wide, err := data.Batch(finetune.Request{Indices: []int{0, 1, 3}, Length: 16})
+				require.NoError(t, err)
+				assert.Equal(t, 16, wide.Width())
+				a, b := model.Logits(tight), model.Logits(wide.With(wide.Tensors()))
+				assert.Less(t, a.Sub(b).Abs().Max().Item(), 1e-6)
+				assert.InDelta(t, model.Loss(tight, a, 0.1).Item(), model.Loss(wide, b, 0.1).Item(), 1e-6)
+
+				even, err := data.Batch(finetune.Request{Indices: []int{1, 2}, Length: 9})
+				require.NoError(t, err)
+				assert.True(t, even.Tensors()[2].Defined(), "a mask, so that all batches of the length are alike")
+			})
+		})
+	}
+}
+
+// Losses of a run on the GPU in float32 are the CPU's; see TestGPUTrainsAsTheCPU of package finetune. Batches differ, as
+// the GPU's are padded to buckets, so that it is what the runs come to that is compared: a fixed batch's losses are
+// compared in TestGPUStepsAreTheCPUs.
+func TestGPUStepsAreTheCPUs(t *testing.T) {
+	needGPU(t)
+	for _, pooling := range []text.Pooling{text.CLS, text.Mean} {
+		t.Run(string(pooling), func(t *testing.T) {
+			losses := map[string][]float64{}
+			for _, device := range []string{"cpu", "cuda:0"} {
+				model := small(t, pooling, 0)
+				data := text.NewSynthetic(evenly(64, 24), 1000, 1) // of one length: the batches are the same
+				spec := finetune.Spec{
+					Device: device, Precision: "float32", Seed: 1, Batch: finetune.Batch{Size: 16}, Out: t.TempDir() + "/run",
+					Phases: []finetune.Phase{{Train: finetune.All(), Epochs: 8, LR: 1e-4}},
+				}
+				result, err := finetune.Run[*text.Batch](context.Background(), spec, unsaved{model}, data, text.NewSynthetic(nil, 1000, 2), nil)
+				require.NoError(t, err)
+				for _, e := range result.Epochs {
+					losses[device] = append(losses[device], e.TrainLoss)
+				}
+			}
+			for i, want := range losses["cpu"] {
+				assert.InEpsilon(t, want, losses["cuda:0"][i], 1e-3, "epoch %d: %v", i+1, losses)
+			}
+		})
+	}
+}
+
+func evenly(n, length int) []int {
+	lengths := make([]int, n)
+	for i := range lengths {
+		lengths[i] = length
+	}
+	return lengths
+}
+
+// Replayed steps are the steps: bit for bit with deterministic kernels.
+func TestGPUGraphsAreTheSteps(t *testing.T) {
+	needGPU(t)
+	for _, precision := range []string{"float32", "bfloat16"} {
+		for _, train := range []finetune.Selection{finetune.All(), finetune.Top(2)} {
+			t.Run(fmt.Sprint(precision, train), func(t *testing.T) {
+				run := func(graph string) (*finetune.Result, map[string]uint64, string) {
+					return trainSmall(t, text.Mean, 0.1, finetune.Spec{
+						Device: "cuda:0", Precision: precision, Graph: graph, Deterministic: true,
+						Phases: []finetune.Phase{{Train: train, Epochs: 3, LR: 1e-4}},
+					})
+				}
+				want, eager, _ := run("off")
+				got, replayed, notes := run("auto")
+				assert.Equal(t, eager, replayed)
+				assert.Equal(t, want.Last, got.Last)
+				assert.Contains(t, notes, "graphs steps of")
+				assert.NotContains(t, notes, "warning")
+			})
+		}
+	}
+}
+
+// Without determinism the fused kernels run; what is recorded still passes its check against the eager step.
+func TestGPUFusedKernelsAreRecorded(t *testing.T) {
+	needGPU(t)
+	for _, precision := range []string{"float32", "bfloat16"} {
+		for _, pooling := range []text.Pooling{text.CLS, text.Mean} {
+			result, _, notes := trainSmall(t, pooling, 0.1, finetune.Spec{
+				Device: "cuda:0", Precision: precision, Phases: []finetune.Phase{{Train: finetune.All(), Epochs: 3, LR: 1e-4}},
+			})
+			assert.Contains(t, notes, "graphs steps of")
+			assert.NotContains(t, notes, "warning")
+			assert.Less(t, result.Last.Loss, 2.0)
+		}
+	}
+}

@@ -1,0 +1,206 @@
+package vision
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/nn"
+)
+
+// Layout says whose names a file's keys are.
+type Layout string
+
+// The layouts of a ResNet's checkpoint.
+const (
+	Torchvision  Layout = "torchvision"  // layer1.0.conv1.weight
+	Transformers Layout = "transformers" // resnet.encoder.stages.0.layers.0.layer.0.convolution.weight
+)
+
+// ResNetOptions say how a checkpoint becomes a network.
+type ResNetOptions struct {
+	Architecture string           // one of Architectures; "" goes by the file's keys and shapes
+	NewHead      int              // classes of a new head in place of the file's, which it need not have; 0 keeps the file's
+	Generator    *torch.Generator // draws the new head; nil is the default generator
+}
+
+// LoadResNet reads a network from a checkpoint in either layout. Loading is strict: keys that are missing, unexpected or
+// of another shape are an error that names them. A checkpoint may lack num_batches_tracked altogether, as those from
+// before PyTorch 0.4.1 do, and its keys may start with "module.", as DataParallel saves them.
+func LoadResNet(path string, o ResNetOptions) (*ResNet, nn.LoadReport, error) {
+	c, err := torch.OpenCheckpoint(path)
+	if err != nil {
+		return nil, nn.LoadReport{}, err
+	}
+	defer c.Close()
+	return ReadResNet(c, o)
+}
+
+// ReadResNet is LoadResNet for an open checkpoint.
+func ReadResNet(c *torch.Checkpoint, o ResNetOptions) (*ResNet, nn.LoadReport, error) {
+	fail := func(err error) (*ResNet, nn.LoadReport, error) { return nil, nn.LoadReport{}, err }
+	if err := checkTransformersConfig(c); err != nil {
+		return fail(err)
+	}
+	name, classes, err := DetectArchitecture(c)
+	switch {
+	case o.Architecture != "": // the loading names what differs
+		name = o.Architecture
+	case err != nil:
+		return fail(err)
+	}
+	if classes == 0 && o.NewHead == 0 {
+		return fail(fmt.Errorf("%s has no head (fc.weight): say how many classes a new one has", c.Path()))
+	}
+	if o.NewHead != 0 {
+		classes = o.NewHead
+	}
+	r, err := NewResNet(name, classes)
+	if err != nil {
+		return fail(fmt.Errorf("%s: %w", c.Path(), err))
+	}
+	report, err := r.load(c, o.NewHead != 0)
+	if err == nil && o.NewHead != 0 {
+		err = torch.Try(func() { r.InitHead(o.Generator) })
+	}
+	if err != nil {
+		r.Close()
+		return nil, report, err
+	}
+	return r, report, nil
+}
+
+// load copies the checkpoint's tensors, all but a head that will be new.
+func (r *ResNet) load(c *torch.Checkpoint, newHead bool) (nn.LoadReport, error) {
+	head := func(key string) bool { return newHead && strings.HasPrefix(key, "fc.") }
+	counter := func(key string) bool { return strings.HasSuffix(key, ".num_batches_tracked") }
+	uncounted := !slices.ContainsFunc(c.Names(), counter)
+	return nn.Load(r, c, nn.LoadOptions{
+		Rename: func(key string) (string, bool) {
+			name := canonical(key)
+			return name, !head(name)
+		},
+		Optional: func(key string) bool { return head(key) || uncounted && counter(key) },
+	})
+}
+
+// canonical gives torchvision's name for a key of either layout, and other keys as they are.
+func canonical(key string) string {
+	key = strings.TrimPrefix(key, "module.")
+	if name, ok := TorchvisionName(key); ok {
+		return name
+	}
+	return key
+}
+
+// DetectArchitecture tells from the keys and shapes of a checkpoint, in either layout, which network it holds, and how
+// many classes its head has: 0 where it has no head.
+func DetectArchitecture(c *torch.Checkpoint) (name string, classes int, err error) {
+	shapes := map[string][]int{}
+	for _, key := range c.Names() {
+		shapes[canonical(key)], _ = c.Shape(key)
+	}
+	shape := func(key string, dims int) []int {
+		switch s, ok := shapes[key]; {
+		case err != nil:
+		case !ok:
+			err = fmt.Errorf("%s is no ResNet of torchvision's or transformers': it has no %s", c.Path(), key)
+		case len(s) != dims:
+			err = fmt.Errorf("%s is no ResNet of torchvision's or transformers': %s has the shape %v, not %d dimensions", c.Path(), key, s, dims)
+		default:
+			return s
+		}
+		return make([]int, dims)
+	}
+	if _, ok := shapes["fc.weight"]; ok {
+		classes = shape("fc.weight", 2)[0]
+	}
+	shape("conv1.weight", 4)
+	found := architecture{groups: 1, width: shape("layer1.0.conv1.weight", 4)[0]}
+	if _, found.bottleneck = shapes["layer1.0.conv3.weight"]; found.bottleneck {
+		conv2 := shape("layer1.0.conv2.weight", 4) // [out, in/groups, 3, 3]
+		found.width = conv2[1]
+		found.groups = conv2[0] / max(conv2[1], 1)
+	}
+	if err != nil {
+		return "", 0, err
+	}
+	for i := range found.blocks {
+		for shapes[fmt.Sprintf("layer%d.%d.conv1.weight", i+1, found.blocks[i])] != nil {
+			found.blocks[i]++
+		}
+	}
+	for _, a := range architectures {
+		found.name = a.name
+		if found == a {
+			return a.name, classes, nil
+		}
+	}
+	kind := "basic"
+	if found.bottleneck {
+		kind = "bottleneck"
+	}
+	return "", 0, fmt.Errorf("%s: no architecture has layers of %v %s blocks with %d groups of %d channels; there are %s",
+		c.Path(), found.blocks, kind, found.groups, found.width, strings.Join(Architectures(), ", "))
+}
+
+// checkTransformersConfig refuses what config.json beside a checkpoint of transformers' layout tells and its shapes do not:
+// strides and activations that are not torchvision's.
+func checkTransformersConfig(c *torch.Checkpoint) error {
+	foreign := func(key string) bool { _, ok := TorchvisionName(key); return ok }
+	if !slices.ContainsFunc(c.Names(), foreign) {
+		return nil
+	}
+	path := filepath.Join(filepath.Dir(c.Path()), "config.json")
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	var config struct {
+		ModelType    string `json:"model_type"`
+		HiddenAct    string `json:"hidden_act"`
+		InBottleneck bool   `json:"downsample_in_bottleneck"`
+		InFirstStage bool   `json:"downsample_in_first_stage"`
+	}
+	if err := json.Unmarshal(data, &config); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	switch {
+	case config.ModelType != "resnet":
+		return nil // another model's
+	case config.InBottleneck:
+		return fmt.Errorf("%s: downsample_in_bottleneck is true: the stride on the first 1x1 convolution (ResNet v1) is not supported", path)
+	case config.InFirstStage:
+		return fmt.Errorf("%s: downsample_in_first_stage is true: a stride in the first layer is not supported", path)
+	case config.HiddenAct != "" && config.HiddenAct != "relu":
+		return fmt.Errorf("%s: hidden_act is %q: only relu is supported", path, config.HiddenAct)
+	}
+	return nil
+}
+
+// Save writes the network as safetensors, atomically, with keys of the layout.
+func (r *ResNet) Save(path string, layout Layout) error {
+	state := nn.State(r)
+	switch layout {
+	case Torchvision:
+	case Transformers:
+		for i, s := range state {
+			name, ok := TransformersName(s.Name)
+			if !ok {
+				return fmt.Errorf("write %s: transformers has no name for %q", path, s.Name)
+			}
+			state[i].Name = name
+		}
+	default:
+		return fmt.Errorf("write %s: no layout is named %q: there are %s, %s", path, layout, Torchvision, Transformers)
+	}
+	return torch.SaveCheckpoint(path, state, map[string]string{"format": "pt"}) // transformers asks for the format
+}

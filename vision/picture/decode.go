@@ -1,0 +1,163 @@
+package picture
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+)
+
+// DefaultMaxPixels is the number of pixels above which Decode refuses a picture unless told otherwise. It is
+// Pillow's: twice the 89,478,485 (256 MiB in RGB) at which Image.open warns of a decompression bomb. The RGB bytes
+// of such a picture take 537 MB.
+const DefaultMaxPixels = 178956970
+
+// Options says how to decode; the zero value decodes at full size.
+type Options struct {
+	// MaxPixels refuses a picture whose header promises more pixels, before memory is taken for them.
+	// 0 means DefaultMaxPixels.
+	MaxPixels int
+
+	// MinWidth and MinHeight allow a JPEG to be decoded at 1/2, 1/4 or 1/8 of its size, which is much quicker: at the
+	// smallest of these scales that gives at least MinWidth x MinHeight pixels (a side of 0 asks for nothing). Both 0
+	// means full size. Other formats, and JPEGs where no libjpeg-turbo is found, are decoded at full size always.
+	// A scaled decode averages pixels, so it differs from a full one that is resized afterwards.
+	MinWidth, MinHeight int
+
+	// Into, if set, is what Decode fills and returns; its pixels' memory is used again. After an error it holds
+	// nothing of use.
+	Into *Image
+}
+
+// Read decodes the picture in a file. Errors name the file.
+func Read(path string, o Options) (*Image, error) {
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	err := readFile(path, o.maxPixels(), buf)
+	if err != nil {
+		return nil, fmt.Errorf("reading picture: %w", err)
+	}
+	m, err := Decode(*buf, o)
+	if err != nil {
+		return nil, fmt.Errorf("reading picture %s: %w", path, err)
+	}
+	return m, nil
+}
+
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// readFile reads a file into buf. A file too large for any picture of maxPixels is refused.
+func readFile(path string, maxPixels int, buf *[]byte) error {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe without a writer would hold it up
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		kind := "a device, pipe or socket"
+		if info.IsDir() {
+			kind = "a folder"
+		}
+		return fmt.Errorf("%s: it is %s, not a file", path, kind)
+	}
+	const metadata = 64 << 20
+	if most := 8*int64(maxPixels) + metadata; info.Size() > most { // 8 bytes a pixel: 16-bit RGBA
+		return fmt.Errorf("%s: its %d bytes are more than any picture of %d pixels takes", path, info.Size(), maxPixels)
+	}
+	*buf = slices.Grow((*buf)[:0], int(info.Size()))[:info.Size()]
+	if _, err := io.ReadFull(f, *buf); err != nil {
+		return fmt.Errorf("%s: it became shorter while it was read, or: %w", path, err)
+	}
+	return nil
+}
+
+// Decode decodes the picture in data, which it does not keep. It may be called from several goroutines at once, each
+// with an Into of its own.
+//
+// A picture that is damaged or cut off is an error that says what is wrong; there are no half pictures.
+func Decode(data []byte, o Options) (*Image, error) {
+	turbo, err := jpegLibrary()
+	if err != nil {
+		return nil, err
+	}
+	return decode(data, o, turbo)
+}
+
+// scratches holds pictures as they are stored, before they are turned.
+var scratches = sync.Pool{New: func() any { return new(Image) }}
+
+// decode is Decode with a decoder for JPEGs, nil for Go's.
+func decode(data []byte, o Options, turbo *turbojpeg) (*Image, error) {
+	h, err := readOutline(data)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.check(len(data), o.maxPixels()); err != nil {
+		return nil, fmt.Errorf("%s: %w", names[h.Format], err)
+	}
+	m := o.Into
+	if m == nil {
+		m = new(Image)
+	}
+	stored := m
+	if h.Orientation > 1 {
+		stored = scratches.Get().(*Image)
+		defer scratches.Put(stored)
+	}
+	if err := decodeStored(stored, data, h, o, turbo); err != nil {
+		return nil, fmt.Errorf("%s of %d x %d pixels: %w", names[h.Format], h.width, h.height, err)
+	}
+	if h.Orientation > 1 {
+		orient(m, stored, h.Orientation)
+	}
+	m.FullWidth, m.FullHeight = h.Width, h.Height
+	return m, nil
+}
+
+// decodeStored decodes a picture as it is stored, not turned. Whatever panics in a library becomes an error.
+func decodeStored(m *Image, data []byte, h outline, o Options, turbo *turbojpeg) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("it is damaged in a way that its decoder did not expect: %v", r)
+		}
+	}()
+	switch h.Format {
+	case "jpeg":
+		return decodeJPEG(m, data, h, o, turbo)
+	case "png":
+		return decodePNG(m, data, h)
+	case "gif":
+		return decodeGIF(m, data, h)
+	case "bmp":
+		return decodeBMP(m, data, h)
+	case "webp":
+		return decodeWebP(m, h)
+	case "tiff":
+		return decodeTIFF(m, data, h)
+	}
+	panic("no decoder for " + h.Format)
+}
+
+var errCutOff = errors.New("it is cut off: the data ends early")
+
+// damaged is what a decoder says of data that it cannot go on with.
+func damaged(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errCutOff
+	}
+	return fmt.Errorf("it is damaged or cut off: %w", err)
+}
+
+func (o Options) maxPixels() int {
+	if o.MaxPixels == 0 {
+		return DefaultMaxPixels
+	}
+	return o.MaxPixels
+}

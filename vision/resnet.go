@@ -1,0 +1,310 @@
+package vision
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/internal/suggest"
+	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/nn"
+)
+
+// ResNet is the residual network of He et al. 2015, with its ResNeXt (Xie et al. 2016) and wide (Zagoruyko and Komodakis
+// 2016) forms. Fields are named as torchvision's keys.
+type ResNet struct {
+	Conv1  *nn.Conv2d    `torch:"conv1"` // 7x7, stride 2
+	BN1    *nn.BatchNorm `torch:"bn1"`
+	Layer1 Layer         `torch:"layer1"`
+	Layer2 Layer         `torch:"layer2"`
+	Layer3 Layer         `torch:"layer3"`
+	Layer4 Layer         `torch:"layer4"`
+	FC     *nn.Linear    `torch:"fc"` // [classes, features]
+
+	Architecture string // its name in Architectures
+}
+
+// Layer is the blocks that work at one resolution, the first of which lowers it in layers 2 to 4.
+type Layer []Block
+
+// Block maps [N, C, H, W] to [N, C', H', W'] around a shortcut.
+type Block interface {
+	Forward(x torch.Tensor) torch.Tensor
+	lastNorm() *nn.BatchNorm // of the residual branch
+}
+
+// BasicBlock is two 3x3 convolutions, of ResNet-18 and 34.
+type BasicBlock struct {
+	Conv1      *nn.Conv2d    `torch:"conv1"`
+	BN1        *nn.BatchNorm `torch:"bn1"`
+	Conv2      *nn.Conv2d    `torch:"conv2"`
+	BN2        *nn.BatchNorm `torch:"bn2"`
+	Downsample *Downsample   `torch:"downsample"` // nil where the shapes agree
+}
+
+// Bottleneck is a 1x1, a 3x3 and a 1x1 convolution, with the stride on the 3x3 (v1.5, as torchvision; the paper has it on
+// the first).
+type Bottleneck struct {
+	Conv1      *nn.Conv2d    `torch:"conv1"`
+	BN1        *nn.BatchNorm `torch:"bn1"`
+	Conv2      *nn.Conv2d    `torch:"conv2"`
+	BN2        *nn.BatchNorm `torch:"bn2"`
+	Conv3      *nn.Conv2d    `torch:"conv3"`
+	BN3        *nn.BatchNorm `torch:"bn3"`
+	Downsample *Downsample   `torch:"downsample"` // nil where the shapes agree
+}
+
+// Downsample is a shortcut that changes the shape, by a 1x1 convolution.
+type Downsample struct {
+	Conv *nn.Conv2d    `torch:"0"`
+	BN   *nn.BatchNorm `torch:"1"`
+}
+
+// architecture is what the networks differ in.
+type architecture struct {
+	name       string
+	bottleneck bool
+	blocks     [4]int // of each layer
+	groups     int    // of the 3x3 convolutions
+	width      int    // channels of a group in layer1
+}
+
+// architectures have torchvision's names and numbers (torchvision/models/resnet.py).
+var architectures = []architecture{
+	{"resnet18", false, [4]int{2, 2, 2, 2}, 1, 64},
+	{"resnet34", false, [4]int{3, 4, 6, 3}, 1, 64},
+	{"resnet50", true, [4]int{3, 4, 6, 3}, 1, 64},
+	{"resnet101", true, [4]int{3, 4, 23, 3}, 1, 64},
+	{"resnet152", true, [4]int{3, 8, 36, 3}, 1, 64},
+	{"resnext50_32x4d", true, [4]int{3, 4, 6, 3}, 32, 4},
+	{"resnext101_32x8d", true, [4]int{3, 4, 23, 3}, 32, 8},
+	{"resnext101_64x4d", true, [4]int{3, 4, 23, 3}, 64, 4},
+	{"wide_resnet50_2", true, [4]int{3, 4, 6, 3}, 1, 128},
+	{"wide_resnet101_2", true, [4]int{3, 4, 23, 3}, 1, 128},
+}
+
+// Architectures lists the names that NewResNet knows, torchvision's.
+func Architectures() []string {
+	var names []string
+	for _, a := range architectures {
+		names = append(names, a.name)
+	}
+	return names
+}
+
+// NewResNet makes a network with memory but no values, to be loaded or drawn with Init. Its parameters are float32 on the
+// CPU and live until Close.
+func NewResNet(name string, classes int) (*ResNet, error) {
+	for _, a := range architectures {
+		if a.name == name {
+			return a.network(classes)
+		}
+	}
+	return nil, fmt.Errorf("no architecture is named %q%s; there are %s",
+		name, suggest.DidYouMean(name, Architectures()), strings.Join(Architectures(), ", "))
+}
+
+func (a architecture) network(classes int) (*ResNet, error) {
+	if classes < 1 {
+		return nil, fmt.Errorf("a %s of %d classes: give one or more", a.name, classes)
+	}
+	r := &ResNet{Architecture: a.name}
+	err := torch.Try(func() { // memory may not do
+		r.Conv1, r.BN1 = conv(3, 64, 7, 2, 1), nn.EmptyBatchNorm(64)
+		in := 64
+		for i, layer := range []*Layer{&r.Layer1, &r.Layer2, &r.Layer3, &r.Layer4} {
+			planes, stride := 64<<i, min(i+1, 2)
+			for range a.blocks[i] {
+				*layer = append(*layer, a.block(in, planes, stride))
+				in, stride = a.expansion()*planes, 1
+			}
+		}
+		r.FC = nn.EmptyLinear(in, classes)
+	})
+	if err != nil {
+		r.Close()
+		return nil, fmt.Errorf("make a %s of %d classes: %w", a.name, classes, err)
+	}
+	return r, nil
+}
+
+// expansion is how many channels a block gives out for each plane.
+func (a architecture) expansion() int {
+	if a.bottleneck {
+		return 4
+	}
+	return 1
+}
+
+// block maps in channels to expansion*planes.
+func (a architecture) block(in, planes, stride int) Block {
+	out := a.expansion() * planes
+	var down *Downsample
+	if stride != 1 || in != out {
+		down = &Downsample{conv(in, out, 1, stride, 1), nn.EmptyBatchNorm(out)}
+	}
+	if !a.bottleneck {
+		return &BasicBlock{
+			conv(in, planes, 3, stride, 1), nn.EmptyBatchNorm(planes),
+			conv(planes, planes, 3, 1, 1), nn.EmptyBatchNorm(planes), down,
+		}
+	}
+	width := planes * a.width / 64 * a.groups
+	return &Bottleneck{
+		conv(in, width, 1, 1, 1), nn.EmptyBatchNorm(width),
+		conv(width, width, 3, stride, a.groups), nn.EmptyBatchNorm(width),
+		conv(width, out, 1, 1, 1), nn.EmptyBatchNorm(out), down,
+	}
+}
+
+// conv is a convolution without bias that keeps the image's size, up to the stride.
+func conv(in, out, kernel, stride, groups int) *nn.Conv2d {
+	return nn.EmptyConv2d(in, out, kernel, nn.ConvOptions{Stride: stride, Padding: kernel / 2, Groups: groups, NoBias: true})
+}
+
+// Init draws the parameters as torchvision does, number for number from the same seed: convolutions by Kaiming's normal
+// for ReLU (fan_out), norms 1 and 0, the head by PyTorch's default. With zeroInitResidual the last norm of every block
+// starts at 0, so that blocks start as their shortcuts (Goyal et al. 2017).
+func (r *ResNet) Init(g *torch.Generator, zeroInitResidual bool) {
+	for _, c := range nn.Modules[*nn.Conv2d](r) {
+		c.Init(g) // what PyTorch's constructors draw; replaced below, but the generator moves on
+	}
+	r.InitHead(g)
+	for _, c := range nn.Modules[*nn.Conv2d](r) {
+		nn.KaimingNormal_(c.Weight, g)
+	}
+	for _, b := range nn.Modules[*nn.BatchNorm](r) {
+		b.Init()
+	}
+	if zeroInitResidual {
+		torch.NoGrad(func() {
+			for _, b := range nn.Modules[Block](r) {
+				b.lastNorm().Weight.Zero_()
+			}
+		})
+	}
+}
+
+// InitHead draws the last layer by PyTorch's default, ±1/sqrt(features).
+func (r *ResNet) InitHead(g *torch.Generator) { r.FC.Init(g) }
+
+// Classes is the number of logits.
+func (r *ResNet) Classes() int { return r.FC.Weight.Size(0) }
+
+// Features is the number of channels that the head sees.
+func (r *ResNet) Features() int { return r.FC.Weight.Size(1) }
+
+// ChannelsLast lays the convolutions' weights out for channels-last images, which run faster on most devices. What is
+// saved stays row-major.
+func (r *ResNet) ChannelsLast() { nn.ChannelsLast(r) }
+
+// The stages by index, as ForwardStages counts them.
+const (
+	StageStem = iota
+	StageLayer1
+	StageLayer2
+	StageLayer3
+	StageLayer4
+	StageHead
+	NumStages
+)
+
+// Stages are the stem, the four layers, and the head.
+func (r *ResNet) Stages() []finetune.Stage {
+	return []finetune.Stage{
+		{Name: "stem", Module: &stem{r.Conv1, r.BN1}},
+		{Name: "layer1", Module: r.Layer1, Prefix: "layer1."},
+		{Name: "layer2", Module: r.Layer2, Prefix: "layer2."},
+		{Name: "layer3", Module: r.Layer3, Prefix: "layer3."},
+		{Name: "layer4", Module: r.Layer4, Prefix: "layer4."},
+		{Name: "head", Module: r.FC, Prefix: "fc."},
+	}
+}
+
+// stem views what is before layer1 as one module.
+type stem struct {
+	Conv1 *nn.Conv2d    `torch:"conv1"`
+	BN1   *nn.BatchNorm `torch:"bn1"`
+}
+
+// Forward maps images [N, 3, H, W], already normalised, to logits [N, classes]. Images of 32 pixels or more make sense;
+// channels-last images stay so up to the head.
+func (r *ResNet) Forward(x torch.Tensor) torch.Tensor { return r.ForwardStages(x, StageStem, NumStages) }
+
+// ForwardStages runs the stages from (included) to to (not included) on the output of the stage before.
+func (r *ResNet) ForwardStages(x torch.Tensor, from, to int) torch.Tensor {
+	for stage := from; stage < to; stage++ {
+		switch stage {
+		case StageStem:
+			x = r.stem(x)
+		case StageHead:
+			x = r.head(x)
+		default:
+			x = []Layer{r.Layer1, r.Layer2, r.Layer3, r.Layer4}[stage-StageLayer1].Forward(x)
+		}
+	}
+	return x
+}
+
+// stem maps [N, 3, H, W] to [N, 64, H/4, W/4].
+func (r *ResNet) stem(x torch.Tensor) torch.Tensor {
+	return lean(func() torch.Tensor {
+		return nn.MaxPool2d{Kernel: 3, Stride: 2, Padding: 1}.Forward(r.BN1.Forward(r.Conv1.Forward(x)).ReLU_())
+	})
+}
+
+// head maps [N, features, H, W] to [N, classes].
+func (r *ResNet) head(x torch.Tensor) torch.Tensor {
+	x = nn.AdaptiveAvgPool2d{H: 1, W: 1}.Forward(x) // [N, features, 1, 1]
+	return r.FC.Forward(x.Flatten(1, -1))
+}
+
+// Forward maps [N, C, H, W] to [N, C', H', W'].
+func (l Layer) Forward(x torch.Tensor) torch.Tensor {
+	for i, block := range l {
+		y := lean(func() torch.Tensor { return block.Forward(x) })
+		if i > 0 {
+			x.Close()
+		}
+		x = y
+	}
+	return x
+}
+
+// lean frees at once what f made besides its result. A scope alone would hold every activation until it ends: where
+// nothing is recorded, that is most of the memory.
+func lean(f func() torch.Tensor) torch.Tensor {
+	var y torch.Tensor
+	torch.Scoped(func() { y = torch.Keep(f()) })
+	defer y.Close()
+	return y.Alias() // owned by the caller's scope
+}
+
+// Forward maps [N, inplanes, H, W] to [N, planes, H/stride, W/stride].
+func (b *BasicBlock) Forward(x torch.Tensor) torch.Tensor {
+	y := b.BN1.Forward(b.Conv1.Forward(x)).ReLU_()
+	y = b.BN2.Forward(b.Conv2.Forward(y))
+	return y.Add_(b.Downsample.Forward(x)).ReLU_()
+}
+
+// Forward maps [N, inplanes, H, W] to [N, 4*planes, H/stride, W/stride].
+func (b *Bottleneck) Forward(x torch.Tensor) torch.Tensor {
+	y := b.BN1.Forward(b.Conv1.Forward(x)).ReLU_()
+	y = b.BN2.Forward(b.Conv2.Forward(y)).ReLU_()
+	y = b.BN3.Forward(b.Conv3.Forward(y))
+	return y.Add_(b.Downsample.Forward(x)).ReLU_()
+}
+
+// Forward is x itself where there is nothing to change.
+func (d *Downsample) Forward(x torch.Tensor) torch.Tensor {
+	if d == nil {
+		return x
+	}
+	return d.BN.Forward(d.Conv.Forward(x))
+}
+
+func (b *BasicBlock) lastNorm() *nn.BatchNorm { return b.BN2 }
+func (b *Bottleneck) lastNorm() *nn.BatchNorm { return b.BN3 }
+
+// Close frees the network.
+func (r *ResNet) Close() { nn.Close(r) }

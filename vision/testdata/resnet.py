@@ -1,0 +1,180 @@
+"""Writes resnet.json.gz: what torchvision's ResNets give, for vision/resnet_test.go.
+
+Weights and images are not stored: both sides fill them by the same formula, `fill` here and in the test. For each
+architecture the golden holds logits in evaluation mode; then five steps of SGD in training mode: the losses, a digest of
+every parameter's gradient at the first step and of every running statistic after the last. Then 30 losses of a ResNet-50,
+and digests of what torchvision draws from a seed.
+
+All is float32. The same in float64 tells how far float32 itself is from the truth ("noise", relative as in the test): the
+test's tolerances must lie above. With weights as drawn they would not: an activation within 1e-6 of 0 falls on one side or
+the other of a ReLU, and where a channel has few pixels that alone moves a gradient by 1e-2. So the formula's norms have
+weights well below their biases, which alternate in sign: half of the channels are mostly on, half mostly off.
+
+Run on Python 3.11 with torch 2.11.0, torchvision 0.26.0, numpy 2: python resnet.py [architecture ...]
+"""
+import base64
+import gzip
+import json
+import math
+import pathlib
+import platform
+import sys
+import time
+
+import numpy as np
+import torch
+import torchvision
+
+CLASSES, BATCH, SIZE, STEPS, LR, MOMENTUM = 10, 4, 64, 5, 0.002, 0.9
+LONG = dict(architecture="resnet50", batch=8, size=64, steps=30, lr=0.005, momentum=0.9, batches=4)
+NAMES = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d",
+         "wide_resnet50_2", "wide_resnet101_2"]
+SAMPLES = 8
+
+
+def words(key, n, start=0):
+    """n 64-bit words: splitmix64 from the FNV-1a hash of key on."""
+    seed = 0xCBF29CE484222325
+    for b in key.encode():
+        seed = (seed ^ b) * 0x100000001B3 % 2**64
+    with np.errstate(over="ignore"):
+        z = np.uint64(seed) + np.arange(start + 1, start + n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return z ^ (z >> np.uint64(31))
+
+
+def fill(key, shape, middle, spread, alternate=False):
+    """float32 numbers, even over [middle - spread, middle + spread); every other one negated, where alternate."""
+    n, step, out = math.prod(shape), 1 << 22, []
+    for start in range(0, max(n, 1), step):
+        s = ((words(key, min(step, n - start), start) >> np.uint64(40)).astype(np.int32) - 2**23).astype(np.float32)
+        v = s * np.float32(spread / 2**23) + np.float32(middle)
+        if alternate:
+            v[1::2] *= -1
+        out.append(v)
+    return torch.from_numpy(np.concatenate(out)).reshape(shape)
+
+
+def formula(key, shape, last):
+    """Middle, spread and alternation of a parameter or buffer."""
+    if len(shape) == 4:
+        return 0, math.sqrt(6 / math.prod(shape[1:])), False
+    if key.startswith("fc."):
+        return 0, 0.02, False
+    if key.endswith("running_mean"):
+        return 0, 0.1, False
+    if key.endswith("running_var"):
+        return 1, 0.25, False
+    if key.endswith("bias"):
+        return (0.2, 0.05, True) if last in key else (0.4, 0.1, True)
+    return (0.1, 0.02, False) if last in key else (0.2, 0.05, False)
+
+
+def network(name, dtype):
+    """The architecture with its formula's weights."""
+    model = getattr(torchvision.models, name)(weights=None, num_classes=CLASSES)
+    last = ".bn2." if name in ("resnet18", "resnet34") else ".bn3."
+    for key, t in model.state_dict().items():
+        if not key.endswith("num_batches_tracked"):
+            t.copy_(fill(key, t.shape, *formula(key, t.shape, last)))
+    return model.to(dtype)
+
+
+def images(name, n, size):
+    return fill(name, (n, 3, size, size), 0, math.sqrt(3))
+
+
+def labels(name, n):
+    return torch.from_numpy((words(name, n) % np.uint64(CLASSES)).astype(np.int64))
+
+
+def digest(key, t):
+    """Sum, L2 norm, largest magnitude, and sampled elements."""
+    flat = t.detach().double().reshape(-1)
+    at = torch.from_numpy((words("sample " + key, SAMPLES) % np.uint64(len(flat))).astype(np.int64))
+    return torch.cat([torch.stack([flat.sum(), flat.norm(), flat.abs().max()]), flat[at]])
+
+
+def train(model, batches, size, n, steps, lr, momentum, dtype, first=None):
+    """Losses of SGD over batches that come round; first is called with the first gradients."""
+    model.train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=momentum)
+    losses = []
+    for step in range(steps):
+        i = step % batches
+        loss = torch.nn.functional.cross_entropy(model(images(f"images.{i}", n, size).to(dtype)), labels(f"labels.{i}", n))
+        optimizer.zero_grad()
+        loss.backward()
+        if step == 0 and first:
+            first()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def run(name, dtype):
+    model = network(name, dtype).eval()
+    with torch.no_grad():
+        logits = model(images("images", 2, SIZE).to(dtype))
+    out = {"logits": logits}
+
+    def first():
+        out["gradients"] = torch.stack([digest(k, p.grad) for k, p in model.named_parameters()])
+
+    out["losses"] = train(model, STEPS, SIZE, BATCH, STEPS, LR, MOMENTUM, dtype, first)
+    out["params"] = {k: list(p.shape) for k, p in model.named_parameters()}
+    out["buffers"] = {k: list(b.shape) for k, b in model.named_buffers()}
+    out["statistics"] = torch.stack([digest(k, b) for k, b in model.named_buffers()])
+    return out
+
+
+def noise(a, b):
+    """How far two runs lie apart."""
+    relative = lambda x, y, scale: ((x - y).abs() / scale).max().item()
+    rows = lambda x, y: relative(x[:, 3:], y[:, 3:], y[:, 2:3])
+    norms = lambda x, y: relative(x[:, 1], y[:, 1], y[:, 1])
+    la, lb = torch.tensor(a["losses"]), torch.tensor(b["losses"])
+    return {"logits": relative(a["logits"], b["logits"], b["logits"].abs().max()),
+            "gradients": rows(a["gradients"], b["gradients"]), "gradient norms": norms(a["gradients"], b["gradients"]),
+            "statistics": rows(a["statistics"], b["statistics"]), "losses": relative(la, lb, lb)}
+
+
+def stored(t):
+    t = t.detach().contiguous()
+    raw = t.reshape(-1).view(torch.uint8).numpy().tobytes()
+    return {"dtype": str(t.dtype).removeprefix("torch."), "shape": list(t.shape), "data": base64.b64encode(raw).decode()}
+
+
+def drawn(name, **options):
+    torch.manual_seed(7)
+    model = getattr(torchvision.models, name)(weights=None, num_classes=CLASSES, **options)
+    return stored(torch.stack([digest(k, t.float()) for k, t in model.state_dict().items() if not k.endswith("tracked")]).float())
+
+
+def main():
+    nets = {}
+    for name in sys.argv[1:] or NAMES:
+        began = time.time()
+        out = run(name, torch.float32)
+        seconds = time.time() - began
+        apart = noise(out, run(name, torch.float64))
+        print(name, f"{seconds:.1f} s", {k: f"{v:.1e}" for k, v in apart.items()}, [f"{x:.4f}" for x in out["losses"]],
+              f"logits to {out['logits'].abs().max():.3g}", flush=True)
+        nets[name] = {k: stored(v.float()) if isinstance(v, torch.Tensor) else v for k, v in out.items()} | {"noise": apart}
+    if sys.argv[1:]:
+        return
+    how = [LONG[k] for k in ("batches", "size", "batch", "steps", "lr", "momentum")]
+    losses, truth = (train(network(LONG["architecture"], d), *how, d) for d in (torch.float32, torch.float64))
+    print("long", f"{max(abs(a - b) / b for a, b in zip(losses, truth)):.1e}", losses)
+    golden = {"versions": {"python": platform.python_version(), "torch": torch.__version__, "torchvision": torchvision.__version__, "numpy": np.__version__},
+              "classes": CLASSES, "batch": BATCH, "size": SIZE, "steps": STEPS, "lr": LR, "momentum": MOMENTUM, "networks": nets,
+              "long": LONG | {"losses": losses, "noise": max(abs(a - b) / b for a, b in zip(losses, truth))},
+              "init": {"resnet18": drawn("resnet18"), "resnext50_32x4d": drawn("resnext50_32x4d")},
+              "init_zero": {"resnet18": drawn("resnet18", zero_init_residual=True), "resnet50": drawn("resnet50", zero_init_residual=True)}}
+    path = pathlib.Path(__file__).with_name("resnet.json.gz")
+    with gzip.GzipFile(path, "wb", mtime=0) as f:
+        f.write(json.dumps(golden).encode())
+
+
+main()
