@@ -26,45 +26,56 @@ func closeTensors(tensors []torch.Tensor) {
 	}
 }
 
-// load makes the batches that are asked for on a goroutine of its own, which runs ahead of the step. pack, where it is
-// not nil, adds the inputs there. The loop closes what it is given.
+// load makes the batches that are asked for on goroutines of their own, which run ahead of the step, and gives them in
+// order. pack, where it is not nil, adds the inputs there. The loop closes what it is given.
 func load[B Samples[B]](ctx context.Context, data Dataset[B], asked []Request, pack func(B) []torch.Tensor) iter.Seq2[loaded[B], error] {
 	type made struct {
 		loaded[B]
 		err error
 	}
+	one := func(r Request) (m made) {
+		if failure := torch.Try(func() {
+			if m.batch, m.err = data.Batch(r); m.err == nil && pack != nil {
+				m.inputs = pack(m.batch)
+			}
+		}); failure != nil {
+			m.err = failure
+		}
+		return m
+	}
 	return func(yield func(loaded[B], error) bool) {
 		ctx, stop := context.WithCancel(ctx)
-		ready := make(chan made, ahead)
+		queue := make(chan chan made, ahead) // a place for each batch, in order, before it is made
 		defer func() {
 			stop()
-			for m := range ready { // the data set is at rest when this returns
+			for place := range queue { // the data set is at rest when this returns
+				m := <-place
 				m.Close()
 			}
 		}()
 		go func() {
-			defer close(ready)
+			defer close(queue)
+			busy := make(chan struct{}, concurrency(data))
 			for _, r := range asked {
-				var m made
-				if failure := torch.Try(func() {
-					if m.batch, m.err = data.Batch(r); m.err == nil && pack != nil {
-						m.inputs = pack(m.batch)
-					}
-				}); failure != nil {
-					m.err = failure
-				}
 				select {
-				case ready <- m:
+				case busy <- struct{}{}:
 				case <-ctx.Done():
-					m.Close()
 					return
 				}
-				if m.err != nil {
+				place := make(chan made, 1)
+				select {
+				case queue <- place:
+				case <-ctx.Done():
 					return
 				}
+				go func() {
+					place <- one(r)
+					<-busy
+				}()
 			}
 		}()
-		for m := range ready {
+		for place := range queue {
+			m := <-place
 			if ctx.Err() != nil {
 				m.Close()
 				break
@@ -77,6 +88,14 @@ func load[B Samples[B]](ctx context.Context, data Dataset[B], asked []Request, p
 			yield(loaded[B]{}, err)
 		}
 	}
+}
+
+// concurrency is the number of batches of a data set that may be made at a time.
+func concurrency(data any) int {
+	if c, ok := data.(interface{ Concurrency() int }); ok {
+		return max(1, c.Concurrency())
+	}
+	return 1
 }
 
 // batches is load for what runs on the spot.

@@ -6,7 +6,8 @@ package finetune
 
 import "github.com/thaw-ml/thaw/torch"
 
-// Stage is one of the parts that a model runs one after the other.
+// Stage is one of the parts that a model runs one after the other. A part without parameters, such as a pooling, may be a
+// stage of its own, so that its output is what is kept when all before it is frozen; specs cannot name it.
 type Stage struct {
 	Name   string // as a spec names it: "layer.4"
 	Module any    // whose parameters belong to the stage, see package nn
@@ -50,7 +51,9 @@ type Dataset[B Samples[B]] interface {
 	Len() int
 	// Length of a sample along the dimension that is padded; 1 where none is.
 	Length(i int) int
-	// Batch makes a batch of samples. It may be called from another goroutine than the model, one call at a time.
+	// Batch makes a batch of samples, of fewer than are asked for where some cannot be read and the data set passes over
+	// them. It may be called from another goroutine than the model, one call at a time; a data set with a method
+	// Concurrency() int is called by so many goroutines at once.
 	Batch(r Request) (B, error)
 	Classes() []string
 	// Varies reports whether a sample differs from epoch to epoch, by random crops say. What the frozen stages make of such
