@@ -44,9 +44,13 @@ type planned struct {
 
 // newPlan reads a phase's selection as trained and frozen stages.
 func newPlan(phase Phase, stages []Stage) (*Plan, error) {
-	names := make([]string, len(stages))
+	var names []string
+	number := make([]int, len(stages)) // of a stage among those with parameters
 	for i, s := range stages {
-		names[i] = s.Name
+		number[i] = len(names)
+		if nn.NumParams(s.Module) > 0 {
+			names = append(names, s.Name)
+		}
 	}
 	trained, patterns, err := phase.Train.Resolve(names)
 	if err != nil {
@@ -55,9 +59,9 @@ func newPlan(phase Phase, stages []Stage) (*Plan, error) {
 	plan := &Plan{Phase: phase}
 	matched := make([]bool, len(patterns))
 	for i, s := range stages {
-		sp := StagePlan{Name: s.Name, LR: phase.rate(i, len(stages))}
+		sp := StagePlan{Name: s.Name, LR: phase.rate(number[i], len(names))}
 		for key, p := range nn.Params(s.Module) {
-			on := trained[i]
+			on := trained[number[i]]
 			for j, pattern := range patterns {
 				if MatchParameter(pattern, s.Prefix+key) {
 					on, matched[j] = true, true
@@ -175,9 +179,13 @@ func (p *Plan) trained() []torch.Tensor {
 func (p *Plan) String() string {
 	var b strings.Builder
 	for i := 0; i < len(p.Stages); {
+		if p.Stages[i].Params == 0 {
+			i++
+			continue
+		}
 		// A run of stages that are alike.
 		j := i + 1
-		for j < len(p.Stages)-1 && p.Stages[j].Trained == p.Stages[i].Trained && (p.Phase.LayerDecay == 1 || !p.Stages[j].Trained) {
+		for j < len(p.Stages)-1 && p.Stages[j].Params > 0 && p.Stages[j].Trained == p.Stages[i].Trained && (p.Phase.LayerDecay == 1 || !p.Stages[j].Trained) {
 			j++
 		}
 		s, params, moving := p.Stages[i], 0, 0

@@ -73,12 +73,18 @@ func TestPlanFindsThePrefix(t *testing.T) {
 func TestPlanPassesOverStagesWithoutParameters(t *testing.T) {
 	model := newNet(t)
 	stages := append(model.Stages()[:1:1], Stage{Name: "pool", Module: &struct{}{}}, Stage{Name: "head", Module: model.Head, Prefix: "head."})
-	plan, err := newPlan(Phase{Train: Top(1), LR: 1, HeadLR: 1, LayerDecay: 1}, stages)
+	plan, err := newPlan(Phase{Train: HeadOnly(), LR: 1, HeadLR: 1, LayerDecay: 1}, stages)
 	require.NoError(t, err)
-	assert.Equal(t, 2, plan.Prefix)
+	assert.Equal(t, 2, plan.Prefix, "the output of the pool is kept")
+	assert.NotContains(t, plan.String(), "pool")
 
-	_, err = newPlan(Phase{Train: HeadOnly(), LR: 1, HeadLR: 1, LayerDecay: 1}, stages[:2])
-	assert.EqualError(t, err, "nothing is trained")
+	plan, err = newPlan(Phase{Train: Top(1), LR: 2, HeadLR: 1, LayerDecay: 0.5}, stages)
+	require.NoError(t, err)
+	assert.Equal(t, 0, plan.Prefix, "it is no stage below the head")
+	assert.Equal(t, 2.0, plan.Stages[0].LR)
+
+	_, err = newPlan(Phase{Train: HeadOnly(), LR: 1, HeadLR: 1, LayerDecay: 1}, stages[1:2])
+	assert.EqualError(t, err, "this model has no stages to choose from")
 }
 
 func TestPlanRates(t *testing.T) {

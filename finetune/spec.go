@@ -13,11 +13,19 @@ import (
 // data.columns.text, data.columns.label and phases; a Spec made in Go needs phases alone, for Run is
 // handed the model and the data.
 type Spec struct {
-	Model   string  `yaml:"model,omitempty"`   // a folder with config.json, the weights and the tokenizer
-	Weights string  `yaml:"weights,omitempty"` // a weights file in place of the folder's
-	Head    Head    `yaml:"head"`
-	Data    Data    `yaml:"data"`
-	Phases  []Phase `yaml:"phases"` // one after the other; at least one
+	// Model is what to start from: a folder with config.json, the weights and, for texts, the tokenizer, as transformers and
+	// Thaw's runs leave it; for pictures also a checkpoint file of torchvision's; or the name of a model that thaw
+	// download has brought, such as resnet50 or bert-base-uncased (thaw models lists them). What is there as a path is
+	// taken as a path.
+	Model string `yaml:"model,omitempty"`
+	// Weights is a weights file in place of the model's own. For pictures "none" starts from random weights, model being
+	// an architecture.
+	Weights string `yaml:"weights,omitempty"`
+	Head    Head   `yaml:"head"`
+	Data    Data   `yaml:"data"`
+	// Pictures says how pictures become the network's input; nil where the data is texts.
+	Pictures *Pictures `yaml:"pictures,omitempty"`
+	Phases   []Phase   `yaml:"phases"` // one after the other; at least one
 
 	Batch     Batch     `yaml:"batch"`
 	Optimizer Optimizer `yaml:"optimizer"`
@@ -55,30 +63,63 @@ type Spec struct {
 
 // Head is the classifier that replaces the checkpoint's own.
 type Head struct {
-	Classes []string `yaml:"classes,omitempty"` // two or more labels; the order is that of the logits
+	// Classes are two or more labels; the order is that of the logits. For pictures they may be left out: then they are
+	// those of the training data, sorted.
+	Classes []string `yaml:"classes,omitempty"`
 	// Pooling makes one vector of a text's tokens: "cls" takes the first one (Devlin et al. 2018),
 	// and is the default; "mean" averages those that are no padding (Reimers and Gurevych 2019).
-	Pooling string `yaml:"pooling"`
+	Pooling string `yaml:"pooling,omitempty"`
 	// Dropout before the classifier, in [0, 1). nil is the model's own, as its config.json says.
 	Dropout *float64 `yaml:"dropout,omitempty"`
 }
 
-// Data names the texts.
+// Data names the texts or pictures.
 type Data struct {
-	Train   string  `yaml:"train,omitempty"` // a file: .csv, .tsv or .jsonl, also with .gz
+	// Train is a table: .csv, .tsv or .jsonl, also with .gz. Pictures may also be a folder with a folder for each class, or
+	// an idx file (MNIST's format) with its labels beside it.
+	Train   string  `yaml:"train,omitempty"`
 	Columns Columns `yaml:"columns,omitempty"`
-	// Test is what to evaluate on: a share of the training file ("0.1"), every so many rows of it
-	// ("every 10": rows 0, 10, 20, ...), or a file. Empty: nothing is evaluated.
+	// Test is what to evaluate on: a share of the training data ("0.1"; of pictures, that share of each class), every so
+	// many rows of it ("every 10": rows 0, 10, 20, ...), or data of its own. Empty: nothing is evaluated.
 	Test string `yaml:"test,omitempty"`
 	// MaxLength is where a text is cut, in tokens with the special ones. The default, 128, is
 	// max_seq_length of BERT's run_classifier.py.
-	MaxLength int `yaml:"max_length"`
+	MaxLength int `yaml:"max_length,omitempty"`
+	// PerClass keeps so many training pictures of each class, which the seed chooses; 0, the default, keeps all.
+	PerClass int `yaml:"per_class,omitempty"`
+}
+
+// Pictures says how pictures become the network's input.
+type Pictures struct {
+	Size int `yaml:"size"` // pixels of a side of the square that the network sees; 0, the default, is the model's own
+	// Resize is what the shorter side becomes in evaluation before the middle is cut out; 0, the default, is the model's
+	// own, or 8/7 of Size where that was given (256 for 224, as Krizhevsky et al. 2012).
+	Resize int `yaml:"resize"`
+	// Augment is what happens to training pictures: "crop", the default, is a random part of the picture, turned over in
+	// one of two cases (Szegedy et al. 2014); "randaugment" (Cubuk et al. 2019) and "trivialaugment" (Müller and Hutter
+	// 2021) change colours and geometry after that; "flip" only turns over; "none" shows them as in evaluation. With
+	// "none" the output of frozen layers is kept.
+	Augment string `yaml:"augment"`
+	// Scale is the share of the picture's area that a random part has, from and to. The default is 0.08 and 1.
+	Scale [2]float64 `yaml:"scale,omitempty"`
+	// Erase is the probability of covering a random box (Zhong et al. 2017). 0 is off, and the default.
+	Erase float64 `yaml:"erase"`
+	// MixUp and CutMix are the alpha of Zhang et al. 2017 and of Yun et al. 2019: each batch is mixed by one of those that
+	// are above 0. 0 is off, and the default.
+	MixUp  float64 `yaml:"mixup"`
+	CutMix float64 `yaml:"cutmix"`
+	// Unreadable says what becomes of a picture that is damaged: "fail", the default, ends the run, "skip" goes on
+	// without it. Either names it.
+	Unreadable string `yaml:"unreadable"`
+	// Workers is the number of pictures that are read at a time; 0, the default, is one for each core.
+	Workers int `yaml:"workers"`
 }
 
 // Columns names the columns of the data files.
 type Columns struct {
 	Text  string `yaml:"text,omitempty"`
-	Pair  string `yaml:"pair,omitempty"` // the second text of a pair; empty for single texts
+	Image string `yaml:"image,omitempty"` // the column with the pictures' paths, relative to the table's folder
+	Pair  string `yaml:"pair,omitempty"`  // the second text of a pair; empty for single texts
 	Label string `yaml:"label,omitempty"`
 }
 
@@ -156,6 +197,7 @@ func (s Spec) Resolved() (Spec, error) {
 func (s Spec) clone() Spec {
 	s.Head.Classes = slices.Clone(s.Head.Classes)
 	s.Head.Dropout = clonePointer(s.Head.Dropout)
+	s.Pictures = clonePointer(s.Pictures)
 	s.ClipNorm = clonePointer(s.ClipNorm)
 	s.Optimizer.WeightDecay = clonePointer(s.Optimizer.WeightDecay)
 	s.Optimizer.Momentum = clonePointer(s.Optimizer.Momentum)
@@ -167,7 +209,7 @@ func (s Spec) clone() Spec {
 	return s
 }
 
-func clonePointer(p *float64) *float64 {
+func clonePointer[T any](p *T) *T {
 	if p == nil {
 		return nil
 	}

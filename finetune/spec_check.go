@@ -2,10 +2,7 @@ package finetune
 
 import (
 	"fmt"
-	"io/fs"
-	"iter"
 	"math"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -19,9 +16,13 @@ import (
 // resolve fills in defaults, whose sources stand beside the fields, and notes what is wrong. A spec
 // from a file must name a model, classes and data; one made in Go may leave them to Run's arguments.
 func (s *Spec) resolve(f *faults) {
-	f.required("model", s.Model, "the folder of the pre-trained model")
-	s.Head.resolve(f)
-	s.Data.resolve(f)
+	f.required("model", s.Model, "the folder or the name of the pre-trained model")
+	if s.OfPictures() {
+		s.resolvePictures(f)
+	} else {
+		s.Head.resolve(f)
+		s.Data.resolve(f)
+	}
 	if len(s.Phases) == 0 {
 		f.add("phases", "missing: a list with one or more of {train: head, epochs: 1, lr: 1e-3}")
 	}
@@ -52,9 +53,18 @@ func (s *Spec) resolve(f *faults) {
 }
 
 func (h *Head) resolve(f *faults) {
-	if len(h.Classes) < 2 && (len(h.Classes) > 0 || f.source != nil) {
-		f.add("head.classes", "a classifier needs two classes or more, found %d", len(h.Classes))
+	if len(h.Classes) == 0 && f.source != nil {
+		f.add("head.classes", "a classifier needs two classes or more, found 0")
 	}
+	h.resolveClasses(f)
+	f.choice("head.pooling", &h.Pooling, "cls", "mean")
+	if h.Dropout != nil {
+		f.check(0 <= *h.Dropout && *h.Dropout < 1, "head.dropout", "must be from 0 to below 1, found %v", *h.Dropout)
+	}
+}
+
+func (h *Head) resolveClasses(f *faults) {
+	f.check(len(h.Classes) != 1, "head.classes", "a classifier needs two classes or more, found 1")
 	first := map[string]int{}
 	for i, class := range h.Classes {
 		key := fmt.Sprintf("head.classes[%d]", i)
@@ -65,10 +75,6 @@ func (h *Head) resolve(f *faults) {
 			continue
 		}
 		first[class] = i
-	}
-	f.choice("head.pooling", &h.Pooling, "cls", "mean")
-	if h.Dropout != nil {
-		f.check(0 <= *h.Dropout && *h.Dropout < 1, "head.dropout", "must be from 0 to below 1, found %v", *h.Dropout)
 	}
 }
 
@@ -198,88 +204,6 @@ func (o *Optimizer) resolve(f *faults) {
 	}
 	f.check(*o.WeightDecay == 0 || positive(*o.WeightDecay), "optimizer.weight_decay", "must be 0 or above, found %v", *o.WeightDecay)
 }
-
-// paths are the keys that are paths, and their values.
-func (s *Spec) paths() iter.Seq2[string, *string] {
-	return func(yield func(string, *string) bool) {
-		keys := []string{"model", "weights", "data.train", "data.test", "out"}
-		for i, path := range []*string{&s.Model, &s.Weights, &s.Data.Train, &s.Data.Test, &s.Out} {
-			if _, isFile := s.Data.TestFile(); keys[i] == "data.test" && !isFile {
-				continue
-			}
-			if !yield(keys[i], path) {
-				return
-			}
-		}
-	}
-}
-
-// CheckPaths checks that the folder and the files that a resolved spec names are there, and that the
-// run folder is not. The error is SpecErrors, with all that was found wrong.
-func (s *Spec) CheckPaths() error {
-	f := newFaults(s.source)
-	info, err := os.Stat(s.Model)
-	switch {
-	case err != nil:
-		f.add("model", "%w", notThere(s.Model, "folder", err))
-	case !info.IsDir():
-		f.add("model", "%s is a file; expected a folder with config.json, the weights and the tokenizer", s.Model)
-	default:
-		f.file("model", filepath.Join(s.Model, "config.json"))
-	}
-	if s.Weights != "" {
-		f.file("weights", s.Weights)
-	}
-	train := f.file("data.train", s.Data.Train)
-	if path, ok := s.Data.TestFile(); ok {
-		test := f.file("data.test", path)
-		f.check(train == nil || test == nil || !os.SameFile(train, test), "data.test", "is the training file")
-	}
-	if s.Out != "" {
-		_, err := os.Lstat(s.Out)
-		f.check(err != nil, "out", "%s exists; nothing is overwritten", s.Out)
-	}
-	return f.err()
-}
-
-// file checks that there is a file to read, and returns what is known of it.
-func (f *faults) file(key, path string) fs.FileInfo {
-	info, err := os.Stat(path)
-	if err != nil {
-		f.add(key, "%w", notThere(path, "file", err))
-		return nil
-	}
-	if info.IsDir() {
-		f.add(key, "%s is a folder; expected a file", path)
-		return nil
-	}
-	return info
-}
-
-// notThere words the error of os.Stat, with what has nearly that name in the folder.
-func notThere(path, kind string, err error) error {
-	if !os.IsNotExist(err) {
-		return err
-	}
-	folder, name := filepath.Split(path)
-	entries, _ := os.ReadDir(folder) // an error leaves no names to propose
-	var names []string
-	for _, e := range entries {
-		if e.IsDir() == (kind == "folder") {
-			names = append(names, e.Name())
-		}
-	}
-	return &absent{fmt.Sprintf("there is no %s %s%s", kind, path, suggest.DidYouMean(name, names)), err}
-}
-
-// absent is an fs.ErrNotExist with words of its own.
-type absent struct {
-	msg string
-	err error
-}
-
-func (e *absent) Error() string { return e.msg }
-func (e *absent) Unwrap() error { return e.err }
 
 func positive(x float64) bool { return x > 0 && !math.IsInf(x, 1) }
 

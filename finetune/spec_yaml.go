@@ -65,6 +65,17 @@ func ParseSpec(name string, text []byte, overrides ...string) (Spec, error) {
 	d.value(root, reflect.ValueOf(&s).Elem(), "", place{})
 
 	folder := filepath.Dir(name)
+	if isName(s.Model) { // unless there is something of that name
+		near := folder
+		if s.source.at["model"].override != nil {
+			near = "."
+		}
+		if path, err := filepath.Abs(filepath.Join(near, s.Model)); err == nil {
+			if _, err := os.Stat(path); err == nil {
+				s.Model = path
+			}
+		}
+	}
 	for key, path := range s.paths() {
 		if p := s.source.at[key]; p.override == nil && *path != "" && !filepath.IsAbs(*path) {
 			*path = filepath.Join(folder, *path)

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"regexp"
@@ -79,6 +80,22 @@ func (h *Hub) Cached(m Model) string {
 		return ""
 	}
 	return path
+}
+
+// Local gives the path of a checkpoint that is here already, as Download would; nothing is downloaded. The name may start
+// with "hf:", which tells a repository from a path where both could be meant.
+func Local(name string) (path string, err error) {
+	h, err := FromEnvironment()
+	if err != nil {
+		return "", err
+	}
+	h.Offline = true
+	name = strings.TrimPrefix(name, "hf:")
+	path, err = h.Download(context.Background(), Request{Name: name}, nil)
+	if _, missing := errors.AsType[*OfflineError](err); missing {
+		return "", fmt.Errorf("%s is not here: thaw download %s brings it", name, name)
+	}
+	return path, err
 }
 
 func (h *Hub) checkpointPath(m Model) string { return filepath.Join(h.Checkpoints, m.File()) }

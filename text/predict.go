@@ -72,7 +72,7 @@ func OpenRun(run, file string) (*Classifier, *Dataset, error) {
 	}
 	var table *corpus.Table
 	if file != "" {
-		table, err = corpus.Open(file, corpus.Columns(spec.Data.Columns))
+		table, err = corpus.Open(file, textColumns(&spec))
 	} else {
 		_, table, err = openData(&spec)
 	}

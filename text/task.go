@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/hub"
 	"github.com/thaw-ml/thaw/text/corpus"
 	"github.com/thaw-ml/thaw/text/tokenizer"
 	"github.com/thaw-ml/thaw/torch"
@@ -28,6 +29,9 @@ type Task struct {
 
 // Prepare checks all that a spec names, then reads the data and loads the model. spec must be resolved.
 func Prepare(spec *finetune.Spec) (*Task, error) {
+	if err := spec.FindModel(hub.Local); err != nil {
+		return nil, err
+	}
 	if err := spec.CheckPaths(); err != nil {
 		return nil, err
 	}
@@ -88,9 +92,15 @@ func headOf(spec *finetune.Spec) Head {
 	return Head{spec.Head.Classes, Pooling(spec.Head.Pooling), spec.Head.Dropout}
 }
 
+// textColumns are the columns of the tables that a spec names.
+func textColumns(spec *finetune.Spec) corpus.Columns {
+	c := spec.Data.Columns
+	return corpus.Columns{Text: c.Text, Pair: c.Pair, Label: c.Label}
+}
+
 // openData reads the training and the test rows.
 func openData(spec *finetune.Spec) (train, test *corpus.Table, err error) {
-	columns := corpus.Columns(spec.Data.Columns)
+	columns := textColumns(spec)
 	all, err := corpus.Open(spec.Data.Train, columns)
 	if err != nil {
 		return nil, nil, err

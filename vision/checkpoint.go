@@ -49,10 +49,10 @@ func ReadResNet(c *torch.Checkpoint, o ResNetOptions) (*ResNet, nn.LoadReport, e
 		return fail(err)
 	}
 	name, classes, err := DetectArchitecture(c)
-	switch {
-	case o.Architecture != "": // the loading names what differs
-		name = o.Architecture
-	case err != nil:
+	if o.Architecture != "" { // loading names what differs
+		name, err = o.Architecture, nil
+	}
+	if err != nil {
 		return fail(err)
 	}
 	if classes == 0 && o.NewHead == 0 {
@@ -100,7 +100,7 @@ func canonical(key string) string {
 }
 
 // DetectArchitecture tells from the keys and shapes of a checkpoint, in either layout, which network it holds, and how
-// many classes its head has: 0 where it has no head.
+// many classes its head has: 0 where it has no head. The classes are told with an error too, where they are known.
 func DetectArchitecture(c *torch.Checkpoint) (name string, classes int, err error) {
 	shapes := map[string][]int{}
 	for _, key := range c.Names() {
@@ -129,7 +129,7 @@ func DetectArchitecture(c *torch.Checkpoint) (name string, classes int, err erro
 		found.groups = conv2[0] / max(conv2[1], 1)
 	}
 	if err != nil {
-		return "", 0, err
+		return "", classes, err
 	}
 	for i := range found.blocks {
 		for shapes[fmt.Sprintf("layer%d.%d.conv1.weight", i+1, found.blocks[i])] != nil {
@@ -146,7 +146,7 @@ func DetectArchitecture(c *torch.Checkpoint) (name string, classes int, err erro
 	if found.bottleneck {
 		kind = "bottleneck"
 	}
-	return "", 0, fmt.Errorf("%s: no architecture has layers of %v %s blocks with %d groups of %d channels; there are %s",
+	return "", classes, fmt.Errorf("%s: no architecture has layers of %v %s blocks with %d groups of %d channels; there are %s",
 		c.Path(), found.blocks, kind, found.groups, found.width, strings.Join(Architectures(), ", "))
 }
 

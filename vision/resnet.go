@@ -229,7 +229,9 @@ type stem struct {
 
 // Forward maps images [N, 3, H, W], already normalised, to logits [N, classes]. Images of 32 pixels or more make sense;
 // channels-last images stay so up to the head.
-func (r *ResNet) Forward(x torch.Tensor) torch.Tensor { return r.ForwardStages(x, StageStem, NumStages) }
+func (r *ResNet) Forward(x torch.Tensor) torch.Tensor {
+	return r.ForwardStages(x, StageStem, NumStages)
+}
 
 // ForwardStages runs the stages from (included) to to (not included) on the output of the stage before.
 func (r *ResNet) ForwardStages(x torch.Tensor, from, to int) torch.Tensor {

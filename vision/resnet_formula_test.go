@@ -50,7 +50,7 @@ func fill(r *vision.ResNet) {
 	}
 	for _, s := range nn.State(r) {
 		shape := s.Tensor.Shape()
-		middle, spread, alternate := 0.2, 0.05, false
+		middle, spread, alternate := 0.2, 0.02, false
 		switch isLast := strings.Contains(s.Name, last); {
 		case strings.HasSuffix(s.Name, ".num_batches_tracked"):
 			continue
@@ -63,11 +63,11 @@ func fill(r *vision.ResNet) {
 		case strings.HasSuffix(s.Name, "running_var"):
 			middle, spread = 1, 0.25
 		case strings.HasSuffix(s.Name, "bias") && isLast:
-			middle, spread, alternate = 0.2, 0.05, true
+			middle, spread, alternate = 0.25, 0.02, true
 		case strings.HasSuffix(s.Name, "bias"):
-			middle, spread, alternate = 0.4, 0.1, true
+			middle, spread, alternate = 0.5, 0.05, true
 		case isLast:
-			middle, spread = 0.1, 0.02
+			middle, spread = 0.1, 0.01
 		}
 		torch.Scoped(func() {
 			values := torch.FromSlice(numbers(s.Name, s.Tensor.Numel(), middle, spread, alternate), shape...)

@@ -1,0 +1,154 @@
+package finetune
+
+import (
+	"cmp"
+	"fmt"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+	"regexp"
+
+	"github.com/thaw-ml/thaw/internal/suggest"
+)
+
+// paths are the keys that are paths, and their values.
+func (s *Spec) paths() iter.Seq2[string, *string] {
+	return func(yield func(string, *string) bool) {
+		keys := []string{"model", "weights", "data.train", "data.test", "out"}
+		for i, path := range []*string{&s.Model, &s.Weights, &s.Data.Train, &s.Data.Test, &s.Out} {
+			if _, isFile := s.Data.TestFile(); keys[i] == "data.test" && !isFile || keys[i] == "weights" && s.FromScratch() {
+				continue
+			}
+			if keys[i] == "model" && isName(*path) {
+				continue
+			}
+			if !yield(keys[i], path) {
+				return
+			}
+		}
+	}
+}
+
+// CheckPaths checks that the folder and the files that a resolved spec names are there, and that the
+// run folder is not. The error is SpecErrors, with all that was found wrong.
+func (s *Spec) CheckPaths() error {
+	f := newFaults(s.source)
+	if !s.OfPictures() { // what a model of pictures may be, package vision knows
+		f.textModel(s)
+	}
+	if s.Weights != "" && !s.FromScratch() {
+		f.file("weights", s.Weights)
+	}
+	there := f.file
+	if s.OfPictures() {
+		there = f.there
+	}
+	train := there("data.train", s.Data.Train)
+	if path, ok := s.Data.TestFile(); ok {
+		test := there("data.test", path)
+		f.check(train == nil || test == nil || !os.SameFile(train, test), "data.test", "is the training file")
+	}
+	if s.Out != "" {
+		_, err := os.Lstat(s.Out)
+		f.check(err != nil, "out", "%s exists; nothing is overwritten", s.Out)
+	}
+	return f.err()
+}
+
+// textModel checks the folder of a text model.
+func (f *faults) textModel(s *Spec) {
+	info, err := os.Stat(s.Model)
+	switch {
+	case err != nil:
+		f.add("model", "%w", notThere(s.Model, "folder", err))
+	case !info.IsDir():
+		f.add("model", "%s is a file; expected a folder with config.json, the weights and the tokenizer", s.Model)
+	default:
+		f.file("model", filepath.Join(s.Model, "config.json"))
+	}
+}
+
+// registered is what a model of a registry may be called: a word, or hf:ORGANISATION/NAME.
+var registered = regexp.MustCompile(`^(hf:[\w.-]+/)?[A-Za-z0-9][\w.-]*(@[\w.-]+)?$`)
+
+// weightsFile is what files of weights are called.
+var weightsFile = regexp.MustCompile(`\.(pth|pt|bin|safetensors|json|ckpt|tar)$`)
+
+func isName(model string) bool {
+	return registered.MatchString(model) && !weightsFile.MatchString(model)
+}
+
+// ModelName is Model where that is a name, "" where it is a path.
+func (s *Spec) ModelName() string {
+	if isName(s.Model) {
+		return s.Model
+	}
+	return ""
+}
+
+// FindModel puts the path of a model that is given by its name in the name's place. find gives that path, or says why there
+// is none.
+func (s *Spec) FindModel(find func(name string) (path string, err error)) error {
+	if s.ModelName() == "" {
+		return nil
+	}
+	path, err := find(s.Model)
+	if err != nil {
+		return s.Errorf("model", "%w", err)
+	}
+	s.Model = path
+	return nil
+}
+
+// FromScratch reports whether the weights are to be random.
+func (s *Spec) FromScratch() bool { return s.Weights == "none" }
+
+// file checks that there is a file to read, and returns what is known of it.
+func (f *faults) file(key, path string) fs.FileInfo {
+	info, err := os.Stat(path)
+	if err != nil {
+		f.add(key, "%w", notThere(path, "file", err))
+		return nil
+	}
+	if info.IsDir() {
+		f.add(key, "%s is a folder; expected a file", path)
+		return nil
+	}
+	return info
+}
+
+// notThere words the error of os.Stat, with what has nearly that name in the folder.
+func notThere(path, kind string, err error) error {
+	if !os.IsNotExist(err) {
+		return err
+	}
+	folder, name := filepath.Split(path)
+	entries, _ := os.ReadDir(cmp.Or(folder, ".")) // an error leaves no names to propose
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() == (kind == "folder") {
+			names = append(names, e.Name())
+		}
+	}
+	return &absent{fmt.Sprintf("there is no %s %s%s", kind, path, suggest.DidYouMean(name, names)), err}
+}
+
+// absent is an fs.ErrNotExist with words of its own.
+type absent struct {
+	msg string
+	err error
+}
+
+func (e *absent) Error() string { return e.msg }
+func (e *absent) Unwrap() error { return e.err }
+
+// there checks that there is a file or a folder to read.
+func (f *faults) there(key, path string) fs.FileInfo {
+	info, err := os.Stat(path)
+	if err != nil {
+		f.add(key, "%w", notThere(path, "file or folder", err))
+		return nil
+	}
+	return info
+}
