@@ -3,6 +3,7 @@ package finetune
 import (
 	"cmp"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"unicode"
@@ -169,4 +170,12 @@ func (f *faults) err() error {
 		return cmp.Or(cmp.Compare(a.order, b.order), cmp.Compare(a.Line, b.Line))
 	})
 	return f.list
+}
+
+// folder is what a path that was given for a key is relative to.
+func (s *source) folder(key string) string {
+	if s == nil || s.at[key].override != nil {
+		return ""
+	}
+	return filepath.Dir(s.file)
 }

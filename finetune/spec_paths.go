@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 
 	"github.com/thaw-ml/thaw/internal/suggest"
 )
@@ -31,10 +32,22 @@ func (s *Spec) paths() iter.Seq2[string, *string] {
 }
 
 // CheckPaths checks that the folder and the files that a resolved spec names are there, and that the
-// run folder is not. The error is SpecErrors, with all that was found wrong.
-func (s *Spec) CheckPaths() error {
+// run folder is not. A model that is given by its name is looked for with find, and its path put in the
+// name's place. The error is SpecErrors, with all that was found wrong.
+func (s *Spec) CheckPaths(find func(name string) (path string, err error)) error {
 	f := newFaults(s.source)
-	if !s.OfPictures() { // what a model of pictures may be, package vision knows
+	if model := s.ModelName(); model != "" && !(s.OfPictures() && s.FromScratch()) {
+		if path, err := find(model); err == nil {
+			s.Model = path
+		} else {
+			absent := notThere(filepath.Join(s.source.folder("model"), model), "folder", fs.ErrNotExist)
+			if strings.Contains(absent.Error(), "did you mean") {
+				f.add("model", "%w", absent)
+			} else {
+				f.add("model", "%w, and %w", absent, err)
+			}
+		}
+	} else if !s.OfPictures() { // what a model of pictures may be, package vision knows
 		f.textModel(s)
 	}
 	if s.Weights != "" && !s.FromScratch() {
@@ -85,20 +98,6 @@ func (s *Spec) ModelName() string {
 		return s.Model
 	}
 	return ""
-}
-
-// FindModel puts the path of a model that is given by its name in the name's place. find gives that path, or says why there
-// is none.
-func (s *Spec) FindModel(find func(name string) (path string, err error)) error {
-	if s.ModelName() == "" {
-		return nil
-	}
-	path, err := find(s.Model)
-	if err != nil {
-		return s.Errorf("model", "%w", err)
-	}
-	s.Model = path
-	return nil
 }
 
 // FromScratch reports whether the weights are to be random.

@@ -239,7 +239,7 @@ func TestCheckPaths(t *testing.T) {
 			}
 			s, err := ParseSpec("reviews.yaml", []byte(text), c.overrides...)
 			require.NoError(t, err)
-			err = s.CheckPaths()
+			err = s.CheckPaths(func(string) (string, error) { return "", errors.New("no model is named so") })
 			if c.want == "" {
 				assert.NoError(t, err)
 				return

@@ -66,11 +66,7 @@ func ParseSpec(name string, text []byte, overrides ...string) (Spec, error) {
 
 	folder := filepath.Dir(name)
 	if isName(s.Model) { // unless there is something of that name
-		near := folder
-		if s.source.at["model"].override != nil {
-			near = "."
-		}
-		if path, err := filepath.Abs(filepath.Join(near, s.Model)); err == nil {
+		if path, err := filepath.Abs(filepath.Join(s.source.folder("model"), s.Model)); err == nil {
 			if _, err := os.Stat(path); err == nil {
 				s.Model = path
 			}

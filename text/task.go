@@ -29,10 +29,7 @@ type Task struct {
 
 // Prepare checks all that a spec names, then reads the data and loads the model. spec must be resolved.
 func Prepare(spec *finetune.Spec) (*Task, error) {
-	if err := spec.FindModel(hub.Local); err != nil {
-		return nil, err
-	}
-	if err := spec.CheckPaths(); err != nil {
+	if err := spec.CheckPaths(hub.Local); err != nil {
 		return nil, err
 	}
 	if err := spec.ChooseDevice(); err != nil {

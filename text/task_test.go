@@ -107,11 +107,11 @@ func TestPrepareOfWrongSpecs(t *testing.T) {
 		{"no model", []string{"model: model", "model: modle"}, "",
 			`FOLDER/spec.yaml:1: model: there is no folder FOLDER/modle; did you mean "model"?`},
 		{"a name in place of a folder", []string{"model: model", "model: bert-base-uncased"}, "",
-			`FOLDER/spec.yaml:1: model: there is no folder FOLDER/bert-base-uncased`},
+			`FOLDER/spec.yaml:1: model: there is no folder FOLDER/bert-base-uncased, and bert-base-uncased is not here: thaw download bert-base-uncased brings it`},
 		{"no data", []string{"rows.tsv", "rows.csv"}, "",
 			`FOLDER/spec.yaml:4: data.train: there is no file FOLDER/rows.csv; did you mean "rows.tsv"?`},
 		{"several at once", []string{"model: model", "model: x", "rows.tsv", "y.tsv", "every 5", "z.tsv"}, "",
-			"FOLDER/spec.yaml:1: model: there is no folder FOLDER/x\n" +
+			"FOLDER/spec.yaml:1: model: there is no folder FOLDER/x, and no model is named \"x\" (thaw models lists them; a Hugging Face repository is named like org/name or org/name@revision)\n" +
 				"FOLDER/spec.yaml:4: data.train: there is no file FOLDER/y.tsv\n" +
 				"FOLDER/spec.yaml:6: data.test: there is no file FOLDER/z.tsv"},
 		{"run folder that exists", []string{"head: {", "out: model\nhead: {"}, "",

@@ -178,11 +178,13 @@ tests() {
 		while IFS=$'\t' read -r package names <&4; do
 			if [[ $which == gpu ]]; then args=(-test.run "^($names)\$"); else args=(-test.skip "^($names)\$"); fi
 			left=$((end - SECONDS))
+			((left < 60)) || left=60 # one that hangs must not keep the others from running
 			code=0
-			if ((left < 2)); then
+			if ((left < 4)); then
 				code=124
 			else
-				(cd "$work/tests/$package" && native "$left" ./tests -test.v -test.timeout "${left}s" "${args[@]}") \
+				# Go's own limit comes first: it tells what every goroutine waits for.
+				(cd "$work/tests/$package" && native "$left" ./tests -test.v -test.timeout "$((left - 2))s" "${args[@]}") \
 					>>"$out/tests.log" 2>&1 4<&- || code=$?
 			fi
 			printf '== %s %s exit %d\n' "$package" "$which" "$code" | tee -a "$out/tests.log"
@@ -271,14 +273,15 @@ peers_part() {
 }
 
 demo() {
-	local on failed=0
+	local failed=0
 	need_device
 	: >"$out/demo.log"
-	for on in "$device" cpu; do
-		[[ $on == "$device" || $device == cuda ]] || continue
-		demo_on "$on" "$([[ $on == cuda ]] && echo 60 || echo 100)" || failed=1
-	done
-	[[ $device == cuda ]] || demo_on cpu 600 || failed=1
+	if [[ $device == cuda ]]; then
+		demo_on cuda 60 || failed=1
+		demo_on cpu 100 || failed=1
+	else
+		demo_on cpu 500 || failed=1
+	fi
 	return "$failed"
 }
 
@@ -334,7 +337,8 @@ unpack() {
 		die "cannot unpack $here/payload.tar.gz to $work: $(tail -n 1 "$work/unpack.err")"
 	(cd "$work" && sed -n 's|^\([0-9a-f]\{64\}  \)payload/|\1|p' "$here/MANIFEST" | sha256sum --quiet -c -) >"$work/unpack.err" 2>&1 ||
 		die "the bundle in $here is damaged: $(head -n 1 "$work/unpack.err")"
-	chmod -R u+x "$work/bin" "$work/tests"
+	chmod u+x "$work/bin/thaw"
+	find "$work/tests" -name tests -type f -exec chmod u+x {} +
 }
 
 main() {

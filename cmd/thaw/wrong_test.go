@@ -23,7 +23,7 @@ func TestWrongTraining(t *testing.T) {
 		{"wrong key", []string{"epochs: 4", "epoch: 4"}, nil, exitUsage, "spec.yaml:9: phases[0].epoch: unknown key; did you mean \"epochs\"?\n"},
 		{"wrong value", []string{"lr: 5e-3, head", "lr: -1, head"}, nil, exitUsage, "spec.yaml:9: phases[0].lr: must be above 0, found -1\n"},
 		{"no YAML", []string{"{train", "[train"}, nil, exitUsage, "spec.yaml:9: did not find expected ',' or ']'\n"},
-		{"no model", []string{"model: model", "model: bert-base-uncased"}, nil, exitUsage, "spec.yaml:1: model: there is no folder FOLDER/bert-base-uncased\n"},
+		{"no model", []string{"model: model", "model: bert-base-uncased"}, nil, exitUsage, "spec.yaml:1: model: there is no folder FOLDER/bert-base-uncased, and bert-base-uncased is not here: thaw download bert-base-uncased brings it\n"},
 		{"stage", []string{"train: all", "train: layer.9"}, nil, exitUsage,
 			"spec.yaml:9: phases[0].train: no stage matches \"layer.9\"; this model has embeddings, layer.0, layer.1, head\n"},
 		{"pattern", []string{"train: all", `train: "*.gamma"`}, nil, exitUsage, "spec.yaml:9: phases[0].train: no parameter matches \"*.gamma\"; they are named like classifier.weight\n"},
