@@ -14,7 +14,7 @@ PEERS       := $(THAW_CACHE)/peers
 DEMO        := runs/reviews-$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-cuda build reviews fashion demo test lint gen race fuzz bench peers clean
+.PHONY: help deps deps-cuda build reviews fashion demo test lint gen race fuzz bench peers gpu-bundle clean
 
 help: ## lists these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,5 +77,8 @@ peers: ## brings the Python stack that benchmarks and goldens compare with into 
 		cp bench/peers/requirements.txt $(PEERS)/requirements.txt; \
 	}
 
+gpu-bundle: deps reviews ## makes dist/gpu: programs, tests and run.sh for a machine with a GPU, PyTorch and no Go
+	@bench/gpu/bundle.sh
+
 clean: ## removes what was built here; what was brought stays in the cache
-	rm -rf bin third_party/libtorch examples/reviews/data examples/reviews/reviews.tsv examples/fashion/data
+	rm -rf bin dist third_party/libtorch examples/reviews/data examples/reviews/reviews.tsv examples/fashion/data

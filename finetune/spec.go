@@ -85,6 +85,9 @@ type Data struct {
 	// MaxLength is where a text is cut, in tokens with the special ones. The default, 128, is
 	// max_seq_length of BERT's run_classifier.py.
 	MaxLength int `yaml:"max_length,omitempty"`
+	// OtherClasses says what becomes of pictures whose class is not among head.classes: "fail", the default, is an error,
+	// "skip" leaves them out.
+	OtherClasses string `yaml:"other_classes,omitempty"`
 	// PerClass keeps so many training pictures of each class, which the seed chooses; 0, the default, keeps all.
 	PerClass int `yaml:"per_class,omitempty"`
 }

@@ -36,7 +36,7 @@ func (s *Spec) paths() iter.Seq2[string, *string] {
 // name's place. The error is SpecErrors, with all that was found wrong.
 func (s *Spec) CheckPaths(find func(name string) (path string, err error)) error {
 	f := newFaults(s.source)
-	if model := s.ModelName(); model != "" && !(s.OfPictures() && s.FromScratch()) {
+	if model := s.ModelName(); model != "" && !(s.OfPictures() && s.Weights != "") {
 		if path, err := find(model); err == nil {
 			s.Model = path
 		} else {

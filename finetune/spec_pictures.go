@@ -29,6 +29,7 @@ func (s *Spec) resolvePictures(f *faults) {
 	f.check(d.Columns.Text == "" && d.Columns.Pair == "", "data.columns.text", "is for texts, and data.columns.image or pictures is for pictures")
 	f.check(d.MaxLength == 0, "data.max_length", "is for texts")
 	f.check(d.PerClass >= 0, "data.per_class", "must be 0 (all) or above, found %d", d.PerClass)
+	f.choice("data.other_classes", &d.OtherClasses, "fail", "skip")
 	var err error
 	d.Test, err = cleanTest(d.Test)
 	f.check(err == nil, "data.test", "%v", err)

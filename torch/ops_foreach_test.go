@@ -17,16 +17,17 @@ func fused(x *inputs, n int, step func(params, grads outs, state []outs, steps o
 	for range n {
 		state = append(state, outs{x.A.ZerosLike(), x.C.ZerosLike()})
 	}
-	step(params, outs{x.B, x.V}, state, outs{torch.FromScalar[float32](1), torch.FromScalar[float32](1)})
+	one := x.on(torch.FromScalar[float32](1))
+	step(params, outs{x.B, x.V}, state, outs{one, one.Clone()})
 	for _, s := range state {
 		params = append(params, s...)
 	}
 	return params
 }
 
-func updateScale(growth int32, foundInf float32, update func(scale, tracker, found torch.Tensor)) any {
-	scale, tracker := vector(1024), torch.FromSlice([]int32{growth})
-	update(scale, tracker, vector(foundInf))
+func updateScale(x *inputs, growth int32, foundInf float32, update func(scale, tracker, found torch.Tensor)) any {
+	scale, tracker := x.on(vector(1024)), x.on(torch.FromSlice([]int32{growth}))
+	update(scale, tracker, x.on(vector(foundInf)))
 	return outs{scale, tracker}
 }
 
@@ -43,7 +44,7 @@ var foreachCases = map[string]func(x *inputs) any{
 	},
 	"ForeachMulScalar_": func(x *inputs) any { return inPlace(x, func(l outs) { torch.ForeachMulScalar_(l, 0.5) }) },
 	"ForeachMulTensor_": func(x *inputs) any {
-		return inPlace(x, func(l outs) { torch.ForeachMulTensor_(l, torch.FromScalar[float32](3)) })
+		return inPlace(x, func(l outs) { torch.ForeachMulTensor_(l, x.on(torch.FromScalar[float32](3))) })
 	},
 	"ForeachMulScalars_": func(x *inputs) any {
 		return inPlace(x, func(l outs) { torch.ForeachMulScalars_(l, []float64{2, 3}) })
@@ -81,7 +82,7 @@ var foreachCases = map[string]func(x *inputs) any{
 	},
 	"FusedAdamWTensorLR_": func(x *inputs) any {
 		return fused(x, 2, func(p, g outs, s []outs, steps outs) {
-			lr := torch.FromScalar[float32](0.1)
+			lr := x.on(torch.FromScalar[float32](0.1))
 			torch.FusedAdamWTensorLR_(p, g, s[0], s[1], nil, steps, lr, 0.9, 0.99, 0.1, 1e-8, false, false)
 		})
 	},
@@ -97,18 +98,18 @@ var foreachCases = map[string]func(x *inputs) any{
 	},
 	"FusedSGDTensorLR_": func(x *inputs) any {
 		return fused(x, 1, func(p, g outs, s []outs, _ outs) {
-			torch.FusedSGDTensorLR_(p, g, s[0], 0.1, 0.9, torch.FromScalar[float32](0.1), 0, true, false, true)
+			torch.FusedSGDTensorLR_(p, g, s[0], 0.1, 0.9, x.on(torch.FromScalar[float32](0.1)), 0, true, false, true)
 		})
 	},
 	"AmpUnscale_": func(x *inputs) any {
-		found := vector(0)
-		torch.AmpUnscale_(outs{x.A, x.Bad}, found, vector(0.5))
+		found := x.on(vector(0))
+		torch.AmpUnscale_(outs{x.A, x.Bad}, found, x.on(vector(0.5)))
 		return outs{x.A, found}
 	},
 	"AmpUpdateScale_": func(x *inputs) any {
-		return updateScale(2, 0, func(s, t, f torch.Tensor) { torch.AmpUpdateScale_(s, t, f, 2, 0.5, 3) })
+		return updateScale(x, 2, 0, func(s, t, f torch.Tensor) { torch.AmpUpdateScale_(s, t, f, 2, 0.5, 3) })
 	},
 	"AmpUpdateScale_/overflow": func(x *inputs) any {
-		return updateScale(2, 1, func(s, t, f torch.Tensor) { torch.AmpUpdateScale_(s, t, f, 2, 0.5, 3) })
+		return updateScale(x, 2, 1, func(s, t, f torch.Tensor) { torch.AmpUpdateScale_(s, t, f, 2, 0.5, 3) })
 	},
 }

@@ -16,7 +16,7 @@ var layerCases = map[string]func(x *inputs) any{
 	"FeatureDropout": func(x *inputs) any { return torch.FeatureDropout(x.Img, 0.5, true) },
 	"Embedding":      func(x *inputs) any { return torch.Embedding(x.W, x.Ids, 1) },
 	"EmbeddingBagPadded": func(x *inputs) any {
-		out, _, _, _ := torch.EmbeddingBagPadded(x.W, x.Ids, torch.FromSlice([]int{0, 3}), false, 1, false, none, false, 1)
+		out, _, _, _ := torch.EmbeddingBagPadded(x.W, x.Ids, x.on(torch.FromSlice([]int{0, 3})), false, 1, false, none, false, 1)
 		return out
 	},
 	"LayerNorm":       func(x *inputs) any { return torch.LayerNorm(x.T, []int{4}, x.C, x.V, 1e-6) },

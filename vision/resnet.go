@@ -256,9 +256,11 @@ func (r *ResNet) stem(x torch.Tensor) torch.Tensor {
 }
 
 // head maps [N, features, H, W] to [N, classes].
-func (r *ResNet) head(x torch.Tensor) torch.Tensor {
-	x = nn.AdaptiveAvgPool2d{H: 1, W: 1}.Forward(x) // [N, features, 1, 1]
-	return r.FC.Forward(x.Flatten(1, -1))
+func (r *ResNet) head(x torch.Tensor) torch.Tensor { return r.FC.Forward(r.pool(x)) }
+
+// pool maps [N, features, H, W] to [N, features].
+func (r *ResNet) pool(x torch.Tensor) torch.Tensor {
+	return nn.AdaptiveAvgPool2d{H: 1, W: 1}.Forward(x).Flatten(1, -1)
 }
 
 // Forward maps [N, C, H, W] to [N, C', H', W'].

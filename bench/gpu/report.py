@@ -295,8 +295,9 @@ def doctor(path):
 
 
 def problem(path):
-    # One mishap may be met twice, as when versions and devices are asked for.
-    problems = list(dict.fromkeys((read_json(path) or {}).get("problems") or []))
+    # "cuda: cuda: devices: no driver ..." is told by its end; one mishap may be met twice.
+    problems = [re.sub(r"^(cuda: )+([a-z]+: )?", "", p) for p in (read_json(path) or {}).get("problems") or []]
+    problems = list(dict.fromkeys(problems))
     if not problems:
         sys.exit(1)
     print("; ".join(problems).replace("\n", " "))

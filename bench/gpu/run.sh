@@ -100,10 +100,15 @@ find_libtorch() {
 
 # version_of TORCH: as its files say.
 version_of() {
-	local file
+	local file found
 	for file in "$1/version.py" "$1/include/torch/headeronly/version.h"; do
-		[[ ! -f $file ]] || sed -n 's/^__version__ = .\([^"'\'']*\).$/\1/p; /^#define TORCH_VERSION \\$/{n; s/[ "]//g; p}' "$file"
-	done | head -n 1
+		[[ -f $file ]] || continue
+		found=$(sed -n 's/^__version__ = .\([^"'\'']*\).$/\1/p; /^#define TORCH_VERSION \\$/{n; s/[ "]//g; p}' "$file")
+		if [[ $found ]]; then
+			echo "${found%%$'\n'*}"
+			return
+		fi
+	done
 }
 
 # check_host: what the programs need, each with its one line.
@@ -124,10 +129,10 @@ check_host() {
 	for dir in "$site"/nvidia/*/lib; do # where wheels have CUDA's libraries
 		[[ ! -d $dir ]] || path+=:$dir
 	done
-	path+=${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+	path+=:$work/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 	local why
 	why=$(native 60 "$work/bin/thaw" version 2>&1) ||
-		die "the program does not start with the libtorch in $libtorch: $(tail -n 1 <<<"$why")"
+		die "the program does not start with the libtorch in $libtorch: $(sed -n '$s/.*error while loading shared libraries: //; $p' <<<"$why"); torch's wheel brings what it needs as packages named nvidia-*, beside it"
 }
 
 path= # of libraries, for what Thaw built
@@ -287,7 +292,7 @@ demo() {
 
 # demo_on DEVICE LIMIT
 demo_on() {
-	local code=0 began=$SECONDS
+	local code=0
 	printf '== demo on %s\n' "$1" | tee -a "$out/demo.log"
 	native "$(limit "$2")" "$work/bin/thaw" train "$work/demo/reviews.yaml" device="$1" out="$work/runs/$1" \
 		>"$work/demo.out" 2>&1 || code=$?
@@ -349,8 +354,9 @@ main() {
 	esac
 	[[ $# == 1 ]] || { usage >&2 && exit 2; }
 	[[ $device == cuda || $device == cpu ]] || die "DEVICE is $device: write cuda or cpu"
-	mkdir -p "${OUT:-out}" 2>/dev/null && out=$(cd "${OUT:-out}" && pwd -P) && [[ -w $out ]] ||
+	if ! { mkdir -p "${OUT:-out}" && out=$(cd "${OUT:-out}" && pwd -P) && : >"$out/result.json.tmp" && rm "$out/result.json.tmp"; } 2>/dev/null; then
 		die "cannot write to ${OUT:-out}: name another folder with OUT"
+	fi
 	unpack
 	[[ $1 == report ]] || check_host
 	case $1 in

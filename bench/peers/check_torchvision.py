@@ -60,6 +60,7 @@ def from_transformers(config, weights):
 
 
 def main():
+    transformers.utils.logging.disable_progress_bar()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("architectures", nargs="*", default=["resnet18", "resnet50", "resnext50_32x4d"])
     parser.add_argument("--most", type=float, default=1e-5)

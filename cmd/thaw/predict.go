@@ -4,62 +4,67 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"strings"
-	"unicode"
-	"unicode/utf8"
+	"os"
+	"path/filepath"
 
+	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/hub"
 	"github.com/thaw-ml/thaw/text"
 )
 
 type predictCmd struct {
 	Run_    *string  `arg:"" optional:"" name:"run" help:"A run folder; leave it out with --model."`
-	Texts   []string `arg:"" optional:"" help:"Texts; without any, lines are read from the standard input."`
-	Model   string   `help:"A classifier's folder (config.json, tokenizer, weights) in place of a run." type:"existingdir" placeholder:"FOLDER"`
-	Weights string   `help:"A weights file in place of the one in --model." type:"existingfile" placeholder:"FILE"`
-	JSON    bool     `name:"json" help:"Print one JSON object a line: input, label, scores, logits."`
-	Batch   int      `help:"Texts that go through the model together (${default})." default:"32"`
+	Inputs  []string `arg:"" optional:"" help:"Texts, or files of pictures; without any, texts or paths are read from the standard input, one a line."`
+	Model   string   `help:"In place of a run: a text classifier's folder (config.json, tokenizer, weights); or for pictures a checkpoint file, a folder, or the name of a model that was downloaded." placeholder:"MODEL"`
+	Weights string   `help:"A weights file in place of the one of --model." type:"existingfile" placeholder:"FILE"`
+	JSON    bool     `name:"json" help:"Print one JSON object a line: input, label, scores (of pictures the five best), logits."`
+	Batch   int      `help:"Inputs that go through the model together (${default})." default:"32"`
 }
 
 func (*predictCmd) Help() string {
-	return `Each text gives a line: the label, its score, the text. A text that begins with a dash goes behind --, as in thaw predict RUN -- "-1 out of 10".`
+	return `Each input gives a line: the label, its score, the input. A text that begins with a dash goes behind --, as in thaw predict RUN -- "-1 out of 10".`
+}
+
+// predictor classifies inputs and gives a line for each.
+type predictor interface {
+	Predict(inputs []string, asJSON bool, batch int) ([]byte, error)
+	Close()
 }
 
 func (c *predictCmd) Run(ctx context.Context, s streams) error {
-	texts := c.Texts
+	inputs := c.Inputs
 	switch {
 	case c.Model != "" && c.Run_ != nil:
-		texts = append([]string{*c.Run_}, texts...) // no run is named, so the first argument is a text
+		inputs = append([]string{*c.Run_}, inputs...) // no run is named, so the first argument is an input
 	case c.Model == "" && c.Weights != "":
 		return usageError{"predict: --weights goes with --model"}
 	case c.Model == "" && c.Run_ == nil:
-		return usageError{"predict: give a run folder, or --model FOLDER"}
+		return usageError{"predict: give a run folder, or --model MODEL"}
 	}
 	if c.Batch < 1 {
 		return usageError{fmt.Sprintf("predict: --batch %d: give 1 or more", c.Batch)}
 	}
-	folder := c.Model
-	if folder != "" && checkRun("predict", folder) == nil {
-		return usageError{fmt.Sprintf("predict: --model %s is a run folder: thaw predict %[1]s", folder)}
-	}
-	if folder == "" {
-		if err := checkRun("predict", *c.Run_); err != nil {
-			return err
-		}
-		folder = text.RunWeights(*c.Run_)
-	}
-	model, err := text.OpenClassifier(folder, c.Weights)
+	p, err := c.open()
 	if err != nil {
 		return err
 	}
-	defer model.Close()
-	p := &printer{s: s, model: model, json: c.JSON}
-	if len(texts) > 0 {
-		return p.predict(texts, c.Batch)
+	defer p.Close()
+	predict := func(inputs []string) error {
+		lines, err := p.Predict(inputs, c.JSON, c.Batch)
+		if err != nil {
+			return err
+		}
+		_, err = s.out.Write(lines)
+		return err
+	}
+	if len(inputs) > 0 {
+		return predict(inputs)
 	}
 	for batch, err := range lines(ctx, s, c.Batch) {
 		if err == nil {
-			err = p.predict(batch, c.Batch)
+			err = predict(batch)
 		}
 		if err != nil {
 			return err
@@ -68,45 +73,51 @@ func (c *predictCmd) Run(ctx context.Context, s streams) error {
 	return nil
 }
 
-// printer writes predictions.
-type printer struct {
-	s     streams
-	model *text.Classifier
-	json  bool
+// open loads the model that is asked for.
+func (c *predictCmd) open() (predictor, error) {
+	if c.Model == "" {
+		if err := checkRun("predict", *c.Run_); err != nil {
+			return nil, err
+		}
+		spec, err := finetune.ReadSpec(filepath.Join(*c.Run_, "spec.yaml"))
+		if err != nil {
+			return nil, fmt.Errorf("%s is no run folder: %w", *c.Run_, err)
+		}
+		folder := text.RunWeights(*c.Run_)
+		if spec.OfPictures() {
+			return openPictureRun(folder)
+		}
+		return openTexts(folder, "")
+	}
+	if checkRun("predict", c.Model) == nil {
+		return nil, usageError{fmt.Sprintf("predict: --model %s is a run folder: thaw predict %[1]s", c.Model)}
+	}
+	info, err := os.Stat(c.Model)
+	if err == nil && info.IsDir() {
+		if _, err := text.ReadConfig(filepath.Join(c.Model, "config.json")); err == nil {
+			return openTexts(c.Model, c.Weights)
+		} else if !isPictureConfig(c.Model) {
+			return nil, err
+		}
+	}
+	if errors.Is(err, os.ErrNotExist) && c.Weights == "" {
+		if m, err := hub.Find(c.Model); err == nil && m.Kind == hub.TextEncoder {
+			return nil, usageError{fmt.Sprintf("predict: %s is an encoder without a head: fine-tune it first (thaw train)", c.Model)}
+		}
+	}
+	return openPictures(c.Model, c.Weights)
 }
 
-func (p *printer) predict(texts []string, size int) error {
-	predictions, err := p.model.Predict(texts, size)
+// isPictureConfig reports whether a folder's config.json, if there is one, is that of a network for pictures.
+func isPictureConfig(folder string) bool {
+	data, err := os.ReadFile(filepath.Join(folder, "config.json"))
 	if err != nil {
-		return err
+		return errors.Is(err, os.ErrNotExist)
 	}
-	for _, r := range predictions {
-		line := []byte(p.plain(r))
-		if p.json {
-			if line, err = jsonLine(r); err != nil {
-				return err
-			}
-		}
-		if _, err := p.s.out.Write(line); err != nil {
-			return err
-		}
+	var config struct {
+		ModelType string `json:"model_type"`
 	}
-	return nil
-}
-
-// plain is a prediction for people, on one line whatever the text holds.
-func (p *printer) plain(r text.Prediction) string {
-	width := 0
-	for _, c := range p.model.Classes {
-		width = max(width, utf8.RuneCountInString(c))
-	}
-	input := strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, r.Input)
-	return fmt.Sprintf("%-*s  %.3f  %s\n", width, r.Label, r.Scores[r.Label], input)
+	return json.Unmarshal(data, &config) == nil && config.ModelType == "resnet"
 }
 
 // jsonLine writes v as JSON, with <, > and & as they are.

@@ -9,6 +9,7 @@ import (
 	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/finetune/terminal"
 	"github.com/thaw-ml/thaw/text"
+	"github.com/thaw-ml/thaw/vision"
 )
 
 type trainCmd struct {
@@ -37,19 +38,44 @@ func (c *trainCmd) Run(ctx context.Context, s streams) error {
 	}
 	view := terminal.New(s.out, spec)
 	view.Greet()
-	task, err := text.Prepare(&spec)
-	if err != nil {
-		return err
+	var result *finetune.Result
+	if spec.OfPictures() {
+		result, err = trainPictures(ctx, &spec, view)
+	} else {
+		result, err = trainTexts(ctx, &spec, view)
 	}
-	defer task.Model.Close()
-	for _, line := range task.Describe() {
-		view.Note(line[0], line[1])
-	}
-	result, err := finetune.Run(ctx, spec, task.Model, task.Train, task.Test, view)
 	view.Close()
 	if err != nil {
 		return err
 	}
 	view.Finish(result)
 	return nil
+}
+
+func trainTexts(ctx context.Context, spec *finetune.Spec, view *terminal.View) (*finetune.Result, error) {
+	task, err := text.Prepare(spec)
+	if err != nil {
+		return nil, err
+	}
+	defer task.Model.Close()
+	for _, line := range task.Describe() {
+		view.Note(line[0], line[1])
+	}
+	return finetune.Run(ctx, *spec, task.Model, task.Train, task.Test, view)
+}
+
+func trainPictures(ctx context.Context, spec *finetune.Spec, view *terminal.View) (*finetune.Result, error) {
+	task, err := vision.Prepare(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	defer task.Model.Close()
+	for _, line := range task.Describe() {
+		view.Note(line[0], line[1])
+	}
+	result, err := finetune.Run(ctx, *spec, task.Model, task.Train, task.Test, view)
+	if skipped := task.Skipped(); err == nil && skipped != "" {
+		view.Note("warning", skipped)
+	}
+	return result, err
 }

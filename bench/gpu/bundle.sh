@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# Makes dist/gpu: all that a machine with a GPU and PyTorch needs to prove Thaw on it with one command, run.sh all.
+# See docs/gpu.md and run.sh. Here neither a GPU nor CUDA's libraries are needed: the set cuda-headers is.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
+cd "$root"
+go=${GO:-go}
+out=${1:-dist/gpu}
+most=55000000 # bytes: what travels to a borrowed machine is limited to 64 MiB, with the repository's own files
+
+die() {
+	printf 'thaw: %s\n' "$*" >&2
+	exit 1
+}
+
+# The libtorch that the programs are compiled with and the one that run.sh asks for are one.
+pinned=$(sed -n 's/^pinned=\([0-9.]*\).*/\1/p' bench/gpu/run.sh)
+grep -qE "^\S+ +torch +${pinned//./\\.} " third_party/wheels.lock ||
+	die "bench/gpu/run.sh asks for libtorch $pinned, third_party/wheels.lock has another"
+
+third_party/fetch.sh --set cuda-headers --set reviews
+examples/reviews/prepare.sh
+
+mkdir -p "$(dirname "$out")"
+out=$(cd "$(dirname "$out")" && pwd -P)/$(basename "$out")
+work=$(mktemp -d "$out.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+payload=$work/payload
+mkdir -p "$payload/bin" "$payload/demo/data" "$payload/peers"
+build=(-tags cuda -trimpath -ldflags "-s -w")
+
+"$go" build "${build[@]}" -o "$payload/bin/thaw" ./cmd/thaw
+
+# Every package with a gpu_test.go: its tests, in a folder like the package's own, as some read the sources beside them.
+while read -r file; do
+	package=$(dirname "$file")
+	to=$payload/tests/$package
+	mkdir -p "$to"
+	"$go" test -c "${build[@]}" -o "$to/tests" "./$package"
+	cp "$package"/*.go "$to"
+	[[ ! -d $package/testdata ]] || cp -r "$package/testdata" "$to"
+	names=$(sed -n 's/^func \(Test[A-Za-z0-9_]*\)(t \*testing\.T).*/\1/p' "$file" | paste -sd'|')
+	[[ $names ]] || die "$file has no tests"
+	printf '%s\t%s\n' "$package" "$names" >>"$payload/tests.tsv"
+done < <(git ls-files -co --exclude-standard -- 'gpu_test.go' '*/gpu_test.go' | LC_ALL=C sort)
+[[ -s $payload/tests.tsv ]] || die "no package has a gpu_test.go"
+
+# The demo, with its model made smaller; its licences go along.
+(cd bench && "$go" run ./gpu/reduce ../examples/reviews/data/model ../examples/reviews/reviews.tsv "$payload/demo/data/model")
+cp examples/reviews/reviews.yaml examples/reviews/reviews.tsv "$payload/demo"
+cp -rL examples/reviews/data/licenses "$payload/demo/data"
+
+mkdir "$payload/lib"
+cp -L third_party/libtorch/lib/libturbojpeg.so.0 "$payload/lib" # what else the programs load by themselves
+cp bench/peers/gpu_steps.py "$payload/peers"
+cp bench/gpu/report.py "$payload"
+find "$payload" -name '*.py[co]' -delete
+
+tar -C "$payload" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -cf - . | gzip -n -6 >"$work/payload.tar.gz"
+cp bench/gpu/run.sh "$work"
+{
+	printf '# commit %s%s\n' "$(git rev-parse HEAD)" "$([[ -z $(git status --porcelain) ]] || echo ' with changes')"
+	printf '# made %s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)"
+	printf '# go %s\n' "$("$go" env GOVERSION)"
+	printf '# libtorch %s\n' "$pinned"
+	printf '# thaw %s\n' "$(sed -n 's/^const Version = "\(.*\)"/\1/p' finetune/folder.go)"
+	printf '# cxx %s\n' "$(${CXX:-g++} -dumpfullversion)"
+	printf '# glibc %s\n' "$(getconf GNU_LIBC_VERSION)"
+	(cd "$work" && find run.sh payload.tar.gz payload -type f | LC_ALL=C sort | xargs -d '\n' sha256sum)
+} >"$work/MANIFEST"
+rm -r "$payload"
+chmod 755 "$work" "$work/run.sh"
+
+size=$(du -sb "$work" | cut -f1)
+((size <= most)) || die "the bundle takes $size bytes, $most are the most: see what of $(sed -n '/payload\//s/.*payload/payload/p' "$work/MANIFEST" | wc -l) files is too large"
+rm -rf "$out"
+mv -T "$work" "$out"
+trap - EXIT
+printf 'thaw: %s is ready: %d packages of tests, %.1f MB\n' "$out" "$(wc -l < <(tar -xzOf "$out/payload.tar.gz" ./tests.tsv))" "$(awk -v b="$size" 'BEGIN { print b / 1e6 }')" >&2

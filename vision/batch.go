@@ -1,0 +1,95 @@
+package vision
+
+import (
+	"github.com/thaw-ml/thaw/torch"
+)
+
+// Batch is a number of pictures of one size.
+type Batch struct {
+	Index  []int     // the samples' positions in their data set
+	Class  []int     // of each sample; empty where labels are not known
+	Pixels []byte    // [N, Side, Side, 3], or nil where what the first layers make of them was kept
+	Side   int       // pixels
+	Mean   []float32 // of samples scaled to 0..1, red, green, blue
+	Std    []float32
+
+	// Of a batch that MixUp or CutMix has mixed: the samples' targets, [N, classes], and, for MixUp, each sample's own share
+	// of its pixels. CutMix has mixed the pixels already, its share is 1.
+	Targets []float32
+	Share   float32
+
+	given []torch.Tensor // what the model reads in place of the above, see With
+}
+
+// Size is the number of pictures.
+func (b *Batch) Size() int { return len(b.Index) }
+
+// Indices are the samples' positions in their data set.
+func (b *Batch) Indices() []int { return b.Index }
+
+// Lengths is nil: pictures are not padded.
+func (b *Batch) Lengths() []int { return nil }
+
+// Width is 1, see Lengths.
+func (b *Batch) Width() int { return 1 }
+
+// Labels are the pictures' classes.
+func (b *Batch) Labels() []int { return b.Class }
+
+// The tensors of a batch.
+const (
+	pixels  = iota // [N, Side, Side, 3], uint8
+	scale          // [1, 3, 1, 1]: pixels times scale plus offset is the network's input
+	offset         // [1, 3, 1, 1]
+	targets        // [N] int64, or [N, classes] float32 of a mixed batch
+	share          // of MixUp, without dimensions; undefined where nothing is mixed
+	numTensors
+)
+
+// Tensors are pixels, normalisation and targets, in the order of the constants.
+func (b *Batch) Tensors() []torch.Tensor {
+	out := make([]torch.Tensor, numTensors)
+	if b.Pixels != nil {
+		factor, shift := make([]float32, 3), make([]float32, 3)
+		for c := range factor {
+			factor[c] = 1 / (255 * b.Std[c])
+			shift[c] = -b.Mean[c] / b.Std[c]
+		}
+		out[pixels] = torch.FromBytes(b.Pixels, torch.Uint8, b.Size(), b.Side, b.Side, 3)
+		out[scale], out[offset] = torch.FromSlice(factor, 1, 3, 1, 1), torch.FromSlice(shift, 1, 3, 1, 1)
+	}
+	switch {
+	case b.Targets != nil:
+		out[targets] = torch.FromSlice(b.Targets, b.Size(), -1)
+		out[share] = torch.FromScalar(b.Share)
+	case b.Class != nil:
+		out[targets] = torch.FromSlice(b.Class)
+	}
+	return out
+}
+
+// With gives the batch with its tensors elsewhere.
+func (b *Batch) With(tensors []torch.Tensor) *Batch {
+	other := *b
+	other.given = tensors
+	return &other
+}
+
+// tensors are those given, or made now.
+func (b *Batch) tensors() []torch.Tensor {
+	if b.given != nil {
+		return b.given
+	}
+	return b.Tensors()
+}
+
+// images is the network's input, [N, 3, Side, Side] float32 in channels-last order: normalised, and mixed by MixUp.
+func (b *Batch) images() torch.Tensor {
+	t := b.tensors()
+	x := t[pixels].Permute(0, 3, 1, 2).To(torch.Float32)
+	x = t[offset].Addcmul(x, t[scale], 1)
+	if t[share].Defined() {
+		x = x.Roll([]int{1}, []int{0}).LerpTensor(x, t[share])
+	}
+	return x
+}

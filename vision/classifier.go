@@ -1,0 +1,152 @@
+package vision
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/internal/atomicfile"
+	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/nn"
+)
+
+// Classifier is a ResNet with what is needed to show it pictures. Its keys are torchvision's.
+type Classifier struct {
+	Net *ResNet `torch:""`
+
+	Input   Input
+	Classes []string
+	Report  nn.LoadReport // how the weights met the network
+	Source  string        // the weights' file, or what else they are
+}
+
+// Stages are the stem, the four layers, the pooling and the head.
+func (c *Classifier) Stages() []finetune.Stage {
+	stages := c.Net.Stages()
+	pool := finetune.Stage{Name: "pool", Module: &struct{}{}}
+	return append(stages[:StageHead:StageHead], pool, stages[StageHead])
+}
+
+// Forward runs the stages from (included) to to (not included). x is the output of the stage before, undefined for the
+// first, which reads the batch's pictures; the head gives logits [N, classes].
+func (c *Classifier) Forward(b *Batch, x torch.Tensor, from, to int) torch.Tensor {
+	if from == 0 {
+		x = b.images()
+	}
+	// The network's own last stage pools first.
+	x = c.Net.ForwardStages(x, from, min(to, stagePool))
+	if from <= stagePool && to > stagePool {
+		x = c.Net.pool(x)
+	}
+	if to > stagePool+1 {
+		x = c.Net.FC.Forward(x)
+	}
+	return x
+}
+
+// stagePool is the pooling's place in Stages.
+const stagePool = StageHead
+
+// Loss is the mean cross-entropy of logits [N, classes].
+func (c *Classifier) Loss(b *Batch, logits torch.Tensor, smoothing float64) torch.Tensor {
+	return nn.CrossEntropy(logits, b.tensors()[targets], smoothing)
+}
+
+// config is config.json beside the weights. Its keys are transformers' where transformers has them.
+type config struct {
+	ModelType    string            `json:"model_type"` // resnet
+	Architecture string            `json:"thaw_architecture"`
+	Input        Input             `json:"thaw_input"`
+	ID2Label     map[string]string `json:"id2label"`
+	Label2ID     map[string]int    `json:"label2id"`
+}
+
+// SaveConfig writes config.json: the architecture, the classes and the input.
+func (c *Classifier) SaveConfig(folder string) error {
+	saved := config{"resnet", c.Net.Architecture, c.Input, map[string]string{}, map[string]int{}}
+	for i, class := range c.Classes {
+		saved.ID2Label[strconv.Itoa(i)], saved.Label2ID[class] = class, i
+	}
+	return writeJSON(filepath.Join(folder, "config.json"), saved)
+}
+
+func writeJSON(path string, value any) error {
+	data, err := json.MarshalIndent(value, "", "  ")
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(path, func(w io.Writer) error {
+		_, err := w.Write(append(data, '\n'))
+		return err
+	})
+}
+
+// readConfig reads what SaveConfig wrote.
+func readConfig(path string) (c config, classes []string, err error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return c, nil, err
+	}
+	if err := json.Unmarshal(data, &c); err != nil {
+		return c, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if c.ModelType != "resnet" || c.Architecture == "" {
+		return c, nil, fmt.Errorf("%s: it is no config of a network for pictures that Thaw has trained: model_type is %q, thaw_architecture %q", path, c.ModelType, c.Architecture)
+	}
+	if err := c.Input.check(); err != nil {
+		return c, nil, fmt.Errorf("%s: thaw_input: %w", path, err)
+	}
+	for i := range len(c.ID2Label) {
+		class, ok := c.ID2Label[strconv.Itoa(i)]
+		if !ok {
+			return c, nil, fmt.Errorf("%s: id2label has %d classes, and none is numbered %d", path, len(c.ID2Label), i)
+		}
+		classes = append(classes, class)
+	}
+	return c, classes, nil
+}
+
+// OpenClassifier loads a classifier with its head from a folder with config.json and weights, as a run leaves it. weights
+// names a file in place of the folder's; "" reads best.safetensors or model.safetensors.
+func OpenClassifier(folder, weights string) (*Classifier, error) {
+	saved, classes, err := readConfig(filepath.Join(folder, "config.json"))
+	if err != nil {
+		return nil, err
+	}
+	if weights == "" {
+		if weights, err = findWeights(folder); err != nil {
+			return nil, err
+		}
+	}
+	net, report, err := LoadResNet(weights, ResNetOptions{Architecture: saved.Architecture})
+	if err != nil {
+		return nil, err
+	}
+	if net.Classes() != len(classes) {
+		net.Close()
+		return nil, fmt.Errorf("%s has a head of %d classes, and %s names %d", weights, net.Classes(), filepath.Join(folder, "config.json"), len(classes))
+	}
+	net.ChannelsLast()
+	return &Classifier{Net: net, Input: saved.Input, Classes: classes, Report: report, Source: weights}, nil
+}
+
+// findWeights looks for the weights in a folder.
+func findWeights(folder string) (string, error) {
+	for _, name := range []string{"best.safetensors", "model.safetensors", "pytorch_model.bin"} {
+		path := filepath.Join(folder, name)
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
+		} else if !errors.Is(err, os.ErrNotExist) {
+			return "", err
+		}
+	}
+	return "", fmt.Errorf("%s has no weights: looked for best.safetensors, model.safetensors, pytorch_model.bin", folder)
+}
+
+// Close frees the network.
+func (c *Classifier) Close() { nn.Close(c) }

@@ -1,0 +1,206 @@
+package vision
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+
+	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/vision/album"
+	"github.com/thaw-ml/thaw/vision/picture"
+	"github.com/thaw-ml/thaw/vision/transform"
+)
+
+// Dataset makes batches of an album's pictures. Pictures are read, decoded and transformed on goroutines, so many at a
+// time as there are workers whatever the number of batches under way; what is random depends on the seed, the epoch and
+// the picture alone.
+type Dataset struct {
+	album                *album.Album
+	input                Input
+	options              Options
+	evaluation, training transform.Pipeline
+	workers              chan struct{} // a place for each picture that is worked on
+
+	mutex   sync.Mutex
+	skipped map[int]error // pictures that could not be read
+}
+
+// Options say how a data set makes training batches.
+type Options struct {
+	Pictures finetune.Pictures // resolved
+	Seed     uint64
+}
+
+// NewDataset makes a data set of pictures for a network with the given input.
+func NewDataset(a *album.Album, input Input, o Options) (*Dataset, error) {
+	if err := input.check(); err != nil {
+		return nil, err
+	}
+	training, err := input.training(&o.Pictures)
+	if err != nil {
+		return nil, err
+	}
+	workers := o.Pictures.Workers
+	if workers == 0 {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	return &Dataset{
+		album: a, input: input, options: o, evaluation: input.evaluation(), training: training,
+		workers: make(chan struct{}, workers), skipped: map[int]error{},
+	}, nil
+}
+
+// Len is the number of pictures.
+func (d *Dataset) Len() int { return d.album.Len() }
+
+// Length is 1: pictures are not padded.
+func (d *Dataset) Length(int) int { return 1 }
+
+// Classes are the labels by class number.
+func (d *Dataset) Classes() []string { return d.album.Classes }
+
+// Varies reports whether training pictures are changed at random.
+func (d *Dataset) Varies() bool {
+	p := d.options.Pictures
+	return p.Augment != "none" || p.Erase > 0 || p.MixUp > 0 || p.CutMix > 0
+}
+
+// Concurrency lets the next batch be begun while the last pictures of one are still worked on.
+func (d *Dataset) Concurrency() int { return 3 }
+
+// Skipped tells which pictures could not be read so far, by their positions.
+func (d *Dataset) Skipped() map[int]error {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	out := make(map[int]error, len(d.skipped))
+	for i, err := range d.skipped {
+		out[i] = err
+	}
+	return out
+}
+
+// Batch reads pictures. One that cannot be read is an error that names it, or left out, as the options say.
+func (d *Dataset) Batch(r finetune.Request) (*Batch, error) {
+	b := &Batch{Side: d.input.Crop, Mean: single(d.input.Mean), Std: single(d.input.Std)}
+	if r.From == 0 {
+		b.Pixels = make([]byte, len(r.Indices)*d.pixels())
+		if err := d.fill(b.Pixels, r); err != nil {
+			return nil, err
+		}
+	}
+	d.list(b, r.Indices)
+	if len(b.Index) == 0 {
+		return nil, fmt.Errorf("none of the %d pictures of a batch can be read; the first: %w", len(r.Indices), d.Skipped()[r.Indices[0]])
+	}
+	if r.Epoch > 0 && r.From == 0 {
+		if err := d.mix(b, r); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+func single(x [3]float64) []float32 { return []float32{float32(x[0]), float32(x[1]), float32(x[2])} }
+
+// pixels is the number of bytes of a picture.
+func (d *Dataset) pixels() int { return 3 * d.input.Crop * d.input.Crop }
+
+// fill writes the pictures into all, those that cannot be read left as they are and noted.
+func (d *Dataset) fill(all []byte, r finetune.Request) error {
+	size := d.pixels()
+	failures := make([]error, len(r.Indices))
+	var busy sync.WaitGroup
+	for k, i := range r.Indices {
+		d.workers <- struct{}{}
+		busy.Go(func() {
+			defer func() { <-d.workers }()
+			into := &picture.Image{Pix: all[k*size : k*size : (k+1)*size]}
+			failures[k] = d.picture(into, i, r.Epoch)
+		})
+	}
+	busy.Wait()
+	for k, err := range failures {
+		if err == nil {
+			continue
+		}
+		if d.options.Pictures.Unreadable != "skip" {
+			return err
+		}
+		d.mutex.Lock()
+		d.skipped[r.Indices[k]] = err
+		d.mutex.Unlock()
+	}
+	return nil
+}
+
+// decoded are pictures as they were stored, for their memory.
+var decoded = sync.Pool{New: func() any { return new(picture.Image) }}
+
+// picture reads and transforms one picture into memory of the right size.
+func (d *Dataset) picture(into *picture.Image, i, epoch int) (err error) {
+	stored := decoded.Get().(*picture.Image)
+	defer decoded.Put(stored)
+	pipeline, rng := d.evaluation, (*rand.Rand)(nil)
+	if epoch > 0 {
+		pipeline = d.training
+		rng = rand.New(rand.NewPCG(d.options.Seed, uint64(epoch)<<40|uint64(i)))
+	}
+	picture, err := d.album.Picture(i, picture.Options{Into: stored})
+	if err != nil {
+		return err
+	}
+	failure := torch.Try(func() { err = pipeline.Apply(into, picture, rng) })
+	if err = errors.Join(failure, err); err != nil {
+		return fmt.Errorf("%s: %w", d.album.Name(i), err)
+	}
+	if into.Width != d.input.Crop || into.Height != d.input.Crop {
+		return fmt.Errorf("%s: the transforms give %d x %d pixels, not %d x %d", d.album.Name(i), into.Width, into.Height, d.input.Crop, d.input.Crop)
+	}
+	return nil
+}
+
+// list notes which pictures the batch has, and moves their pixels together.
+func (d *Dataset) list(b *Batch, asked []int) {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	size := d.pixels()
+	for k, i := range asked {
+		if d.skipped[i] != nil {
+			continue
+		}
+		if at := len(b.Index); b.Pixels != nil && at < k {
+			copy(b.Pixels[at*size:(at+1)*size], b.Pixels[k*size:])
+		}
+		b.Index = append(b.Index, i)
+		b.Class = append(b.Class, d.album.Class(i))
+	}
+	if b.Pixels != nil {
+		b.Pixels = b.Pixels[:len(b.Index)*size]
+	}
+}
+
+// mix mixes the samples of a training batch, where the options ask for it.
+func (d *Dataset) mix(b *Batch, r finetune.Request) (err error) {
+	p := d.options.Pictures
+	if p.MixUp == 0 && p.CutMix == 0 {
+		return nil
+	}
+	rng := rand.New(rand.NewPCG(d.options.Seed+1, uint64(r.Epoch)<<40|uint64(r.Indices[0])))
+	var m transform.Mix
+	b.Share = 1
+	if p.CutMix > 0 && (p.MixUp == 0 || rng.IntN(2) == 0) {
+		if m, err = (transform.CutMix{Alpha: p.CutMix}).Draw(rng, b.Side, b.Side); err == nil {
+			err = m.Paste(b.Pixels, b.Side, b.Side)
+		}
+	} else if m, err = (transform.MixUp{Alpha: p.MixUp}).Draw(rng); err == nil {
+		b.Share = float32(m.Lambda)
+	}
+	if err != nil {
+		return err
+	}
+	b.Targets, err = m.Targets(b.Class, len(d.album.Classes))
+	return err
+}

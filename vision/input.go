@@ -1,0 +1,81 @@
+package vision
+
+import (
+	"fmt"
+
+	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/hub"
+	"github.com/thaw-ml/thaw/vision/transform"
+)
+
+// Input is what a network sees of a picture in evaluation: its shorter side made Resize pixels (bilinear, antialiased, as
+// Pillow does it), Crop x Crop pixels of the middle, scaled to 0..1 and normalised with Mean and Std.
+type Input struct {
+	Resize int        `json:"resize"`
+	Crop   int        `json:"crop"`
+	Mean   [3]float64 `json:"mean"`
+	Std    [3]float64 `json:"std"`
+}
+
+// imageNet is the input of torchvision's first checkpoints, and of most networks trained on ImageNet.
+func imageNet() Input {
+	in := Input{Resize: 256, Crop: 224}
+	for c := range in.Mean {
+		in.Mean[c], in.Std[c] = float64(transform.Mean[c]), float64(transform.Std[c])
+	}
+	return in
+}
+
+// inputOf is what a checkpoint of the registry was trained for.
+func inputOf(m hub.Model) Input {
+	return Input{Resize: m.Input.Resize, Crop: m.Input.Crop, Mean: m.Input.Mean, Std: m.Input.Std}
+}
+
+// as gives the input that a spec asks for.
+func (in Input) as(p *finetune.Pictures) Input {
+	switch {
+	case p.Size != 0 && p.Resize != 0:
+		in.Crop, in.Resize = p.Size, p.Resize
+	case p.Size != 0:
+		in.Crop, in.Resize = p.Size, (p.Size*8+3)/7
+	case p.Resize != 0:
+		in.Resize = p.Resize
+	}
+	return in
+}
+
+func (in Input) check() error {
+	if in.Crop < 1 || in.Resize < 1 || in.Crop > 1<<14 || in.Resize > 1<<14 {
+		return fmt.Errorf("an input of %d pixels cut out of %d", in.Crop, in.Resize)
+	}
+	for c := range in.Std {
+		if !(in.Std[c] > 0) {
+			return fmt.Errorf("an input with the standard deviation %v", in.Std)
+		}
+	}
+	return nil
+}
+
+// evaluation is what is done to every picture that is measured or predicted.
+func (in Input) evaluation() transform.Pipeline { return transform.Evaluation(in.Resize, in.Crop) }
+
+// training is what is done to pictures that are trained on.
+func (in Input) training(p *finetune.Pictures) (transform.Pipeline, error) {
+	t := transform.DefaultTraining(in.Crop)
+	t.Scale, t.Erase = p.Scale, p.Erase
+	switch p.Augment {
+	case "none":
+		return in.evaluation(), nil
+	case "flip":
+		pipeline := append(in.evaluation(), transform.RandomHorizontalFlip{Probability: 0.5})
+		if p.Erase > 0 {
+			pipeline = append(pipeline, transform.RandomErasing{Probability: p.Erase, Color: transform.MeanColor})
+		}
+		return pipeline, nil
+	case "randaugment":
+		t.Policy = transform.RandPolicy
+	case "trivialaugment":
+		t.Policy = transform.TrivialPolicy
+	}
+	return t.Pipeline()
+}

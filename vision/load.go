@@ -1,0 +1,151 @@
+package vision
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/hub"
+	"github.com/thaw-ml/thaw/torch"
+)
+
+// source is where a network's weights come from, and what is known of them.
+type source struct {
+	architecture string // "" goes by the weights
+	weights      string // "" for random ones
+	input        Input
+	classes      []string // of the weights' own head; nil where that is not known
+}
+
+// find says what model and weights of a spec mean. model is a path, or the name of an architecture where weights is given.
+func find(model, weights string) (source, error) {
+	switch {
+	case weights == "none":
+		if !slices.Contains(Architectures(), model) {
+			_, err := NewResNet(model, 2)
+			return source{}, err
+		}
+		return source{architecture: model, input: imageNet()}, nil
+	case weights == "":
+		return findFile(model)
+	}
+	s, err := findFile(weights)
+	if slices.Contains(Architectures(), model) {
+		s.architecture = model
+	} else if own, failure := findFile(model); failure == nil {
+		s.architecture, s.input = own.architecture, own.input
+	} else if err == nil {
+		err = failure
+	}
+	return s, err
+}
+
+// findFile says what a folder or a file of weights is.
+func findFile(path string) (s source, err error) {
+	s = source{weights: path, input: imageNet()}
+	info, err := os.Stat(path)
+	if err != nil {
+		return s, err
+	}
+	folder := filepath.Dir(path)
+	if info.IsDir() {
+		folder = path
+		if s.weights, err = findWeights(path); err != nil {
+			return s, err
+		}
+	}
+	saved, classes, err := readConfig(filepath.Join(folder, "config.json"))
+	switch {
+	case err == nil:
+		s.architecture, s.input, s.classes = saved.Architecture, saved.Input, classes
+		return s, nil
+	case !errors.Is(err, os.ErrNotExist) && saved.Architecture != "":
+		return s, err
+	}
+	for _, m := range hub.Models() {
+		if m.Kind == hub.Classifier && m.URL != "" && m.File() == filepath.Base(s.weights) {
+			s.architecture, s.input, s.classes = m.Architecture, inputOf(m), m.Categories()
+		}
+	}
+	return s, nil
+}
+
+// LoadClassifier loads a pre-trained network and gives it a new head for the classes, drawn with the seed. model is the
+// path of a checkpoint (torchvision's .pth, or safetensors with its or transformers' keys), of a folder that has one, or
+// an architecture's name where weights names a file, or is "none" for random weights.
+func LoadClassifier(model, weights string, classes []string, seed uint64) (*Classifier, error) {
+	if len(classes) < 2 {
+		return nil, fmt.Errorf("a head with %d classes: give two or more", len(classes))
+	}
+	s, err := find(model, weights)
+	if err != nil {
+		return nil, err
+	}
+	c := &Classifier{Input: s.input, Classes: classes, Source: s.weights}
+	g := torch.NewGenerator(seed)
+	if s.weights != "" {
+		c.Net, c.Report, err = LoadResNet(s.weights, ResNetOptions{Architecture: s.architecture, NewHead: len(classes), Generator: g})
+	} else if c.Net, err = NewResNet(s.architecture, len(classes)); err == nil {
+		c.Source = "random"
+		err = torch.Try(func() { c.Net.Init(g, false) })
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.Net.ChannelsLast()
+	return c, nil
+}
+
+// OpenPretrained loads a network with its own head. model and weights are as for LoadClassifier, or model is the name of
+// one that was downloaded. Classes whose names are not known are called by their numbers.
+func OpenPretrained(model, weights string) (*Classifier, error) {
+	if _, err := os.Stat(model); err != nil && weights == "" {
+		path, failure := hub.Local(model)
+		if failure != nil {
+			return nil, fmt.Errorf("there is no file or folder %s, and %w", model, failure)
+		}
+		model = path
+	}
+	s, err := find(model, weights)
+	if err != nil {
+		return nil, err
+	}
+	if s.weights == "" {
+		return nil, errors.New("random weights predict nothing: name a file of weights")
+	}
+	net, report, err := LoadResNet(s.weights, ResNetOptions{Architecture: s.architecture})
+	if err != nil {
+		return nil, err
+	}
+	net.ChannelsLast()
+	c := &Classifier{Net: net, Input: s.input, Classes: s.classes, Report: report, Source: s.weights}
+	if len(c.Classes) != net.Classes() {
+		c.Classes = nil
+		if net.Classes() == 1000 { // ImageNet-1K, in the order that all use
+			c.Classes = hub.Categories("imagenet")
+		}
+	}
+	for i := len(c.Classes); i < net.Classes(); i++ {
+		c.Classes = append(c.Classes, fmt.Sprint(i))
+	}
+	return c, nil
+}
+
+// Name says what the network is, for people: "ResNet-50".
+func (c *Classifier) Name() string {
+	name := c.Net.Architecture
+	if depth, ok := strings.CutPrefix(name, "resnet"); ok {
+		return "ResNet-" + depth
+	}
+	return name
+}
+
+// choose puts into a spec what only the data and the model tell: the classes and the input's size.
+func choose(spec *finetune.Spec, classes []string, input Input) {
+	spec.Head.Classes = classes
+	spec.Pictures.Size, spec.Pictures.Resize = input.Crop, input.Resize
+}

@@ -1,0 +1,194 @@
+package vision
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/hub"
+	"github.com/thaw-ml/thaw/torch/nn"
+	"github.com/thaw-ml/thaw/vision/album"
+	"github.com/thaw-ml/thaw/vision/picture"
+)
+
+// Task is what a spec asks for, read and ready to run.
+type Task struct {
+	Model       *Classifier
+	Train, Test *Dataset
+	Duplicates  []album.Pair // pictures that training and test data share
+	training    *album.Album
+	testing     *album.Album
+	unreadable  []error // by their headers
+}
+
+// Prepare checks all that a spec names, opens the pictures and loads the model. spec must be resolved; what only the data
+// and the model tell is put into it.
+func Prepare(ctx context.Context, spec *finetune.Spec) (_ *Task, err error) {
+	if err := spec.CheckPaths(hub.Local); err != nil {
+		return nil, err
+	}
+	if err := spec.ChooseDevice(); err != nil {
+		return nil, err
+	}
+	from, err := find(spec.Model, spec.Weights)
+	if err != nil {
+		return nil, spec.Errorf("model", "%w", err)
+	}
+	t := &Task{}
+	if t.training, t.testing, err = openAlbums(spec); err != nil {
+		return nil, err
+	}
+	if len(t.training.Classes) < 2 {
+		return nil, fmt.Errorf("%s has pictures of one class alone, %v: a classifier needs two or more", spec.Data.Train, t.training.Classes)
+	}
+	input := from.input.as(spec.Pictures)
+	choose(spec, t.training.Classes, input)
+	if err := t.look(ctx, spec); err != nil {
+		return nil, err
+	}
+	if t.Train, err = NewDataset(t.training, input, Options{*spec.Pictures, spec.Seed}); err != nil {
+		return nil, err
+	}
+	if t.Test, err = NewDataset(t.testing, input, Options{*spec.Pictures, spec.Seed}); err != nil {
+		return nil, err
+	}
+	if t.Model, err = LoadClassifier(spec.Model, spec.Weights, spec.Head.Classes, spec.Seed); err != nil {
+		return nil, err
+	}
+	t.Model.Input = input
+	if err := spec.CheckPhases(t.Model.Stages()); err != nil {
+		t.Model.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+// openAlbums opens the training and the test pictures.
+func openAlbums(spec *finetune.Spec) (train, test *album.Album, err error) {
+	o := album.Options{
+		Columns: album.Columns{Image: spec.Data.Columns.Image, Label: spec.Data.Columns.Label},
+		Classes: spec.Head.Classes, Subset: spec.Data.OtherClasses == "skip",
+	}
+	all, err := album.Open(spec.Data.Train, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	if path, ok := spec.Data.TestFile(); ok {
+		o.Classes, o.Absent = all.Classes, true
+		if test, err = album.Open(path, o); err != nil {
+			return nil, nil, err
+		}
+		train = all
+	} else if train, test, err = all.Split(spec.Data.Test, spec.Seed); err != nil {
+		return nil, nil, spec.Errorf("data.test", "%v", err)
+	}
+	if spec.Data.PerClass > 0 {
+		train = train.Limit(spec.Data.PerClass, spec.Seed)
+	}
+	return train, test, nil
+}
+
+// look reads the headers of all pictures, so that what is no picture is known before the first step, and compares those
+// that training and test share.
+func (t *Task) look(ctx context.Context, spec *finetune.Spec) (err error) {
+	for _, a := range []*album.Album{t.training, t.testing} {
+		t.unreadable = append(t.unreadable, a.CheckHeaders(ctx, runtime.GOMAXPROCS(0))...)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	if n := len(t.unreadable); n > 0 && spec.Pictures.Unreadable == "fail" {
+		return fmt.Errorf("%d pictures cannot be read (pictures.unreadable=skip leaves such out); the first: %w", n, t.unreadable[0])
+	}
+	t.Duplicates, err = album.Duplicates(t.training, t.testing)
+	if err != nil && spec.Pictures.Unreadable == "fail" {
+		return err
+	}
+	return nil
+}
+
+// Describe tells what was read, a subject and a line each.
+func (t *Task) Describe() [][2]string {
+	m := t.Model
+	classes := fmt.Sprintf("[%s]", strings.Join(m.Classes, " "))
+	if len(m.Classes) > 12 {
+		classes = fmt.Sprintf("[%s ... %s]", strings.Join(m.Classes[:5], " "), m.Classes[len(m.Classes)-1])
+	}
+	lines := [][2]string{
+		{"model", fmt.Sprintf("%s  %.1fM parameters  %s", m.Name(), float64(nn.NumParams(m))/1e6, m.Source)},
+		{"head", fmt.Sprintf("new: %d -> %d %s", m.Net.Features(), len(m.Classes), classes)},
+		{"data", fmt.Sprintf("%d train · %d test · %d x %d pixels · %d test pictures also in train · %s",
+			t.Train.Len(), t.Test.Len(), m.Input.Crop, m.Input.Crop, len(t.Duplicates), picture.JPEGDecoder())},
+	}
+	warn := func(format string, args ...any) {
+		lines = append(lines, [2]string{"warning", fmt.Sprintf(format, args...)})
+	}
+	if len(t.Duplicates) > 0 {
+		d := t.Duplicates[0]
+		warn("%d pictures are in training and test alike, which makes the measures too good; the first: %s and %s", len(t.Duplicates), d.FirstName, d.SecondName)
+	}
+	if len(t.unreadable) > 0 {
+		warn("%d pictures are left out; the first: %v", len(t.unreadable), t.unreadable[0])
+	}
+	if t.training.Others > 0 {
+		warn("%d files are no pictures and are passed over; the first: %s", t.training.Others, t.training.FirstOther)
+	}
+	if t.training.LeftOut > 0 {
+		warn("%d pictures of other classes are left out", t.training.LeftOut)
+	}
+	return lines
+}
+
+// Skipped tells of the pictures that turned out damaged; "" when there were none.
+func (t *Task) Skipped() string {
+	count, first := 0, error(nil)
+	for _, d := range []*Dataset{t.Train, t.Test} {
+		lowest := -1
+		for i, err := range d.Skipped() {
+			count++
+			if first == nil || lowest >= 0 && i < lowest {
+				lowest, first = i, err
+			}
+		}
+	}
+	if count == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d pictures could not be read and were left out; one of them: %v", count, first)
+}
+
+// OpenRun opens a run's best network and the pictures that it is measured on: those of data, or the run's own.
+func OpenRun(run string, spec *finetune.Spec, data string) (*Classifier, *Dataset, error) {
+	model, err := OpenClassifier(filepath.Join(run, "weights"), "")
+	if err != nil {
+		return nil, nil, err
+	}
+	pictures, err := testPictures(spec, data, model.Classes)
+	var set *Dataset
+	if err == nil {
+		set, err = NewDataset(pictures, model.Input, Options{Pictures: *spec.Pictures, Seed: spec.Seed})
+	}
+	if err == nil && set.Len() == 0 {
+		err = fmt.Errorf("%s has no test pictures: name some with --data", run)
+	}
+	if err != nil {
+		model.Close()
+		return nil, nil, err
+	}
+	return model, set, nil
+}
+
+// testPictures opens the pictures that a network of the classes is measured on.
+func testPictures(spec *finetune.Spec, data string, classes []string) (*album.Album, error) {
+	if data == "" {
+		_, test, err := openAlbums(spec)
+		return test, err
+	}
+	return album.Open(data, album.Options{
+		Columns: album.Columns{Image: spec.Data.Columns.Image, Label: spec.Data.Columns.Label},
+		Classes: classes, Absent: true, Subset: spec.Data.OtherClasses == "skip",
+	})
+}
