@@ -165,6 +165,11 @@ def read_peers(rows):
 
 # ---- the result
 
+def name(device):
+    """Of a device in doctor.json."""
+    return device.get("Name") or device.get("name") or "?"
+
+
 def speed(modes, *names):
     """The best of the modes named."""
     found = [modes[n]["samples_per_second"] for n in names if modes.get(n, {}).get("samples_per_second")]
@@ -242,7 +247,7 @@ def number(x, digits=0):
 def table(r):
     doctor, peer, bundle = r["doctor"] or {}, r["pytorch"] or {}, r["bundle"]
     cuda = doctor.get("cuda") or {}
-    devices = [d.get("Name", "?") for d in cuda.get("devices") or []]
+    devices = [name(d) for d in cuda.get("devices") or []]
     lines = [
         "# Thaw beside PyTorch", "",
         f"{r['date']} · {', '.join(devices) or peer.get('gpu') or 'no GPU'} · driver {peer.get('driver') or '?'} "
@@ -291,7 +296,7 @@ def doctor(path):
     cuda = d.get("cuda") or {}
     print(f"thaw {d.get('thaw')} · libtorch {d.get('libtorch')} in {d.get('libtorch_path')}")
     print(f"driver {cuda.get('driver')} · runtime {cuda.get('runtime')} · cuDNN {cuda.get('cudnn')} · NCCL {cuda.get('nccl')} · "
-          + ", ".join(f"cuda:{p.get('Index')} {p.get('Name')}" for p in cuda.get("devices") or []))
+          + ", ".join(f"cuda:{i} {name(d)}" for i, d in enumerate(cuda.get("devices") or [])))
 
 
 def problem(path):

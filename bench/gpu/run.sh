@@ -130,8 +130,10 @@ check_host() {
 		[[ ! -d $dir ]] || path+=:$dir
 	done
 	path+=:$work/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
-	local why
-	why=$(native 60 "$work/bin/thaw" version 2>&1) ||
+	local why code=0
+	why=$(native 120 "$work/bin/thaw" version 2>&1) || code=$? # the first time, two gigabytes are read
+	[[ $code != 124 && $code != 137 ]] || die "the program did not start within 120 s with the libtorch in $libtorch: is its disk slow?"
+	[[ $code == 0 ]] ||
 		die "the program does not start with the libtorch in $libtorch: $(sed -n '$s/.*error while loading shared libraries: //; $p' <<<"$why"); torch's wheel brings what it needs as packages named nvidia-*, beside it"
 }
 
@@ -152,9 +154,11 @@ need_device() {
 
 # ---- time --------------------------------------------------------------------------------------------------
 
+reserve=0 # seconds for the steps that are yet to come, so that one that hangs leaves them some
+
 # limit SECONDS: that, or what is left of the time for all.
 limit() {
-	local left=$((within - SECONDS))
+	local left=$((within - reserve - SECONDS))
 	echo $((left < 2 ? 2 : left < $1 ? left : $1))
 }
 
@@ -162,7 +166,7 @@ limit() {
 
 doctor() {
 	local problem
-	if native "$(limit 60)" "$work/bin/thaw" doctor --json >"$out/doctor.json" 2>"$work/doctor.err"; then
+	if native "$(limit 100)" "$work/bin/thaw" doctor --json >"$out/doctor.json" 2>"$work/doctor.err"; then
 		python3 "$work/report.py" doctor "$out/doctor.json"
 		doctored=yes
 		return
@@ -267,7 +271,7 @@ peers() {
 peers_part() {
 	local code=0 limit
 	limit=$(limit "$4")
-	# Triton's cache, so that every run compiles, and nothing is left in the home folder.
+	# Caches of its own: every run compiles, and leaves nothing in the home folder.
 	(cd "$work" && timeout -k 5 "$limit" env TORCHINDUCTOR_CACHE_DIR="$work/inductor" TRITON_CACHE_DIR="$work/triton" \
 		HF_HUB_OFFLINE=1 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 "$1" "$work/peers/gpu_steps.py" --cases "$2" --modes "$3" \
 		--device "$device" --seconds 0.4 --rounds 5 --deadline "$((limit > 12 ? limit - 8 : limit))") \
@@ -318,10 +322,13 @@ all() {
 	(cd "$out" && rm -f doctor.json tests.log bench.json bench.log peers.jsonl demo.log result.json result.md)
 	say doctor
 	doctor
+	reserve=$((within / 5)) # the second pass takes 40 s, the demo 50 s
 	step test tests
 	step "bench, pass 1" bench 1
 	step peers peers
+	reserve=$((within / 8))
 	step "bench, pass 2" bench 2
+	reserve=$((within / 100))
 	step demo demo
 	step report report
 	say "done; what was written is in $out"

@@ -9,10 +9,11 @@ import (
 	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/cuda"
+	"github.com/thaw-ml/thaw/vision/picture"
 )
 
 type doctorCmd struct {
-	JSON bool `name:"json" help:"Print one JSON object: thaw, libtorch, libtorch_path, go, cpu_capability, cores, threads, cuda, problems."`
+	JSON bool `name:"json" help:"Print one JSON object: thaw, libtorch, libtorch_path, go, cpu_capability, cores, threads, jpeg, cuda, problems."`
 }
 
 // diagnosis is what the doctor found.
@@ -24,6 +25,7 @@ type diagnosis struct {
 	CPUCapability string     `json:"cpu_capability"`
 	Cores         int        `json:"cores"`
 	Threads       int        `json:"threads"`
+	JPEG          string     `json:"jpeg"` // what decodes JPEGs
 	CUDA          *cudaFound `json:"cuda"` // null in a program without CUDA
 	Problems      []string   `json:"problems"`
 }
@@ -40,7 +42,7 @@ type cudaFound struct {
 func (c *doctorCmd) Run(s streams) error {
 	d := diagnosis{
 		Thaw: finetune.Version, Libtorch: torch.Version(), LibtorchPath: torch.LibraryPath(), Go: runtime.Version(),
-		CPUCapability: torch.CPUCapability(), Cores: runtime.NumCPU(), Threads: torch.NumThreads(),
+		CPUCapability: torch.CPUCapability(), JPEG: picture.JPEGDecoder(), Cores: runtime.NumCPU(), Threads: torch.NumThreads(),
 		Problems: []string{},
 	}
 	d.try("cpu", torch.SelfTest(torch.CPU))
@@ -87,6 +89,7 @@ func (d diagnosis) print(s streams) {
 	fmt.Fprintf(s.out, "thaw      %s (%s)\n", d.Thaw, d.Go)
 	fmt.Fprintf(s.out, "libtorch  %s, %s\n", d.Libtorch, d.LibtorchPath)
 	fmt.Fprintf(s.out, "cpu       %s kernels, %d threads on %d cores\n", d.CPUCapability, d.Threads, d.Cores)
+	fmt.Fprintf(s.out, "jpeg      %s\n", d.JPEG)
 	if d.CUDA == nil {
 		fmt.Fprintln(s.out, "cuda      not in this program: runs are on the CPU")
 	} else {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/text"
+	"github.com/thaw-ml/thaw/vision"
 )
 
 // Case is a kind of step. Its name is that of bench/peers/gpu_steps.py, which makes the same step with PyTorch.
@@ -68,7 +69,27 @@ func Cases() []Case {
 		}
 		cases = append(cases, Case{fmt.Sprintf("bert-base-%s-real-bs32", part.name), 32, part.train, bertBase(real)})
 	}
+	for _, part := range []struct {
+		name  string
+		train finetune.Selection
+	}{{"full", finetune.All()}, {"layer4", finetune.Top(1)}, {"head", finetune.HeadOnly()}} {
+		for _, batch := range []int{32, 256} {
+			cases = append(cases, Case{fmt.Sprintf("resnet50-%s-bs%d", part.name, batch), batch, part.train, resnet50})
+		}
+	}
 	return cases
+}
+
+// resnet50 measures ResNet-50 with ten classes at 224 pixels and SGD.
+func resnet50(ctx context.Context, c Case, spec finetune.Spec, effort finetune.Effort) (*finetune.Speed, error) {
+	model, err := vision.NewClassifier("resnet50", 10, spec.Seed)
+	if err != nil {
+		return nil, err
+	}
+	defer model.Close()
+	decay, momentum := 1e-4, 0.9
+	spec.Optimizer = finetune.Optimizer{Name: "sgd", WeightDecay: &decay, Momentum: &momentum}
+	return finetune.Measure(ctx, spec, model, vision.NewSynthetic(model, 8*c.Batch, 2*c.Batch, spec.Seed), effort)
 }
 
 // even gives eight batches of texts of 128 tokens, so that no batch stays in a cache of the device.

@@ -467,3 +467,52 @@ func TestGraphsGiveMemoryBack(t *testing.T) {
 	}
 	assert.Equal(t, reserved[0], reserved[1])
 }
+
+// Inside a stream of its own a function is captured on that stream, so that a backward pass that adds up gradients, as
+// training does, can be recorded: its parameters took part on that stream before.
+func TestCaptureOnTheCurrentStream(t *testing.T) {
+	needGPU(t)
+	setting(t, cuda.Settings{Deterministic: true})
+	s, err := cuda.NewStream(cuda.StreamOptions{})
+	require.NoError(t, err)
+	trace := func(graph bool) (losses []float32) {
+		require.NoError(t, cuda.Seed(0, 5))
+		require.NoError(t, cuda.WithStream(s, func() {
+			c := newClassifier(gpu, 0.3)
+			defer c.close()
+			step := func() []torch.Tensor {
+				w := c.weights
+				h := torch.Dropout(torch.Linear(c.x, w[0], w[1]).GELU(), c.dropout, true)
+				loss := torch.CrossEntropyLoss(torch.Linear(h, w[2], w[3]), c.target, torch.Tensor{}, torch.ReduceMean, -100, 0)
+				loss.Backward()
+				torch.NoGrad(func() {
+					c.loss.Copy_(loss.Detach())
+					for _, p := range w {
+						p.AddScaled_(p.Grad(), -0.1)
+						p.ZeroGrad()
+					}
+				})
+				return nil
+			}
+			torch.Scoped(func() { step() })
+			losses = append(losses, floats(c.loss)...)
+			run := func() { torch.Scoped(func() { step() }) }
+			if graph {
+				g, err := cuda.NewGraph(cuda.GraphOptions{WarmUp: -1})
+				require.NoError(t, err)
+				defer g.Close()
+				require.NoError(t, g.Capture(step))
+				run = func() { require.NoError(t, g.Replay()) }
+			}
+			for range 10 {
+				run()
+				losses = append(losses, floats(c.loss)...)
+			}
+			for _, w := range c.weights {
+				losses = append(losses, floats(w.Detach())...)
+			}
+		}))
+		return losses
+	}
+	assert.Equal(t, trace(false), trace(true))
+}

@@ -173,6 +173,31 @@ func TestSetTraining(t *testing.T) {
 	assert.True(t, v.Drops[0].Training())
 }
 
+func TestModules(t *testing.T) {
+	n := newNetwork()
+	defer n.close()
+	var linears, norms []string
+	for key, l := range nn.Modules[*nn.Linear](n) {
+		linears = append(linears, key)
+		if key == "pool" {
+			assert.Same(t, n.Inner.Pool, l)
+		}
+	}
+	assert.Equal(t, []string{"stem.dense", "layer.2.dense", "head", "pool"}, linears)
+	for key, l := range nn.Modules[*nn.LayerNorm](n) {
+		norms = append(norms, key)
+		assert.Same(t, &n.Value, l, "a module held by value is given as the pointer to it")
+	}
+	assert.Equal(t, []string{"value"}, norms)
+	seen := 0
+	for range nn.Modules[forwarder](n) { // an interface; the walk stops when told to
+		if seen++; seen == 2 {
+			break
+		}
+	}
+	assert.Equal(t, 2, seen)
+}
+
 func TestRequireGradLeavesBuffers(t *testing.T) {
 	n := newNetwork()
 	defer n.close()

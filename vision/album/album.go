@@ -92,6 +92,9 @@ func Open(path string, o Options) (*Album, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening pictures: %w", err)
 	}
+	if len(o.Classes) == 0 {
+		o.Classes = nil
+	}
 	a := &Album{Source: path, maxPixels: o.MaxPixels}
 	if a.maxPixels == 0 {
 		a.maxPixels = picture.DefaultMaxPixels

@@ -161,4 +161,5 @@ func TestCounts(t *testing.T) {
 	a := open(t, tree(t, "a/0.png", "b/1.png", "b/2.png"), Options{Classes: []string{"b", "c", "a"}, Absent: true})
 	assert.Equal(t, []int{2, 0, 1}, a.Counts())
 	assert.Equal(t, []string{"b", "c", "a"}, a.Classes)
+	assert.Equal(t, []string{"a", "b"}, open(t, a.Source, Options{Classes: []string{}}).Classes)
 }

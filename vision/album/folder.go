@@ -44,7 +44,8 @@ func (a *Album) openFolder(o Options) error {
 	if o.Classes == nil && !slices.ContainsFunc(top.folders, func(f string) bool {
 		return !slices.Contains(partNames, strings.ToLower(f))
 	}) {
-		return fmt.Errorf("its folders look like parts of a data set, not like classes: %s; open one of them, such as %s, or name them as the classes that are wanted",
+		return fmt.Errorf("its folders look like parts of a data set, not like classes: %s; "+
+			"open one of them, such as %s, or name them as the classes that are wanted",
 			suggest.List(top.folders), filepath.Join(a.Source, top.folders[0]))
 	}
 	a.other(top, append(top.pictures, top.others...))

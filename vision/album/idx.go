@@ -109,7 +109,8 @@ func labelsBeside(path string) (string, error) {
 	folder, name := filepath.Split(path)
 	images, idx3 := imagesWord.FindAllStringIndex(name, -1), idx3Word.FindAllStringIndex(name, -1)
 	if images == nil {
-		return "", errors.New(`its labels are looked for under the same name with "labels" for "images" and "idx1" for "idx3", but the name has no "images": name the files like train-images-idx3-ubyte and train-labels-idx1-ubyte`)
+		return "", errors.New(`its labels are looked for under the same name with "labels" for "images" and "idx1" for "idx3", ` +
+			`but the name has no "images": name the files like train-images-idx3-ubyte and train-labels-idx1-ubyte`)
 	}
 	m, x := images[len(images)-1], idx3[len(idx3)-1]
 	if m[0] < x[0] {
@@ -206,7 +207,7 @@ func readIdxHeader(r io.Reader, magic uint32) (sizes []int, n int64, err error) 
 		sizes = append(sizes, int(size))
 		switch {
 		case size == 0:
-			return nil, 0, fmt.Errorf("its header says that it is empty: sizes % d", sizes)
+			return nil, 0, fmt.Errorf("its header says that it is empty: sizes %d", sizes)
 		case size > maxIdx/n:
 			return nil, 0, fmt.Errorf("its header promises more than %d GiB", maxIdx>>30)
 		}

@@ -1,0 +1,147 @@
+package gpu
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// What run.sh leaves on a GPU host, made up: some things reach their targets, some do not.
+var found = map[string]string{
+	"MANIFEST": "# commit 0123456789ab with changes\n# go go1.26\n",
+	"doctor.json": `{"thaw":"0.1.0","libtorch":"2.11.0","cores":16,"cuda":{"driver":"13.0","cudnn":"9.19",
+		"devices":[{"Index":0,"Name":"NVIDIA H100 80GB HBM3"}]},"problems":[]}`,
+	"tests.log": `=== RUN   TestGraphIsEager
+--- PASS: TestGraphIsEager (0.10s)
+=== RUN   TestOperatorsAgainstCPU
+=== RUN   TestOperatorsAgainstCPU/conv2d
+    gpu_test.go:129: tensors differ
+--- FAIL: TestOperatorsAgainstCPU (0.20s)
+    --- PASS: TestOperatorsAgainstCPU/add (0.01s)
+    --- FAIL: TestOperatorsAgainstCPU/conv2d (0.01s)
+=== RUN   TestMemory
+    gpu_test.go:300: needs two GPUs
+--- SKIP: TestMemory (0.00s)
+FAIL
+== torch/cuda gpu exit 1
+=== RUN   TestGPULearns
+--- PASS: TestGPULearns (0.10s)
+=== RUN   TestGPUMemoryIsFlat
+panic: test timed out after 58s
+goroutine 1 [running]:
+== finetune gpu exit 2
+--- PASS: TestVersion (0.00s)
+PASS
+FAIL: 3 tensors of the tests were never freed (0 of them found by the collector)
+== torch/cuda others exit 1
+--- PASS: TestSpec (0.00s)
+PASS
+== finetune others exit 0
+`,
+	"bench.json": `{"passes": [
+		{"pass": 1, "part": "targets", "results": [
+			{"case": "bert-base-full-len128-bs16", "mode": "eager", "samples_per_second": 400, "rounds": [400, 390, 410]},
+			{"case": "bert-base-full-len128-bs16", "mode": "graph", "samples_per_second": 1600, "rounds": [1600, 1610, 1590]},
+			{"case": "bert-base-full-len128-bs128", "mode": "graph", "samples_per_second": 3300, "rounds": [3300]},
+			{"case": "bert-base-head-len128-bs16", "mode": "graph", "error": "out of memory"},
+			{"case": "bert-base-head-len128-bs16", "mode": "cached", "samples_per_second": 9000, "rounds": [9000]},
+			{"case": "resnet50-full-bs32", "mode": "graph", "samples_per_second": 3400, "rounds": [3400]}]},
+		{"pass": 2, "part": "targets", "ended_early": true, "results": [
+			{"case": "bert-base-full-len128-bs16", "mode": "graph", "samples_per_second": 1700, "rounds": [1700, 1710]}]}]}`,
+	"peers.jsonl": `{"versions": {"torch": "2.11.0+cu130", "transformers": "5.17.0", "driver": "580.159.04"}}
+{"case": "bert-base-full-len128-bs16", "mode": "eager", "samples_per_second": 336}
+{"case": "bert-base-full-len128-bs16", "mode": "graph", "samples_per_second": 1852}
+{"case": "bert-base-full-len128-bs128", "mode": "eager", "samples_per_second": 2760}
+{"process": "eager,graph", "exit": 0, "stderr": "a warning"}
+{"versions": {"torch": "2.11.0+cu130"}}
+{"case": "bert-base-full-len128-bs16", "mode": "compile", "samples_per_second": 2326}
+{"case": "bert-base-head-len128-bs16", "mode": "eager", "samples_per_second": 1000}
+{"case": "resnet50-full-bs32", "mode": "eager", "samples_per_second": 1604}
+{"case": "resnet50-head-bs32", "mode": "eager", "samples_per_second": 2826}
+{"case": "resnet50-head-bs32", "mode": "gra
+{"process": "compile", "exit": 124, "stderr": "Traceback\nKilled"}
+`,
+	"demo.log": "== demo on cuda\nepoch 1\n{\"device\": \"cuda\", \"exit\": 0, \"accuracy\": 0.8115, \"rows\": 1061}\n" +
+		"{\"device\": \"cpu\", \"exit\": 0, \"accuracy\": 0.8256, \"rows\": 1061}\n",
+}
+
+// reported lays files out and gives the table and the JSON object that report.py makes of them.
+func reported(t *testing.T, files map[string]string) (string, map[string]any) {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, err := exec.Command("python3", "-B", "report.py", "result", filepath.Join(dir, "MANIFEST"), dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	var result map[string]any
+	if err := json.Unmarshal([]byte(read(t, filepath.Join(dir, "result.json"))), &result); err != nil {
+		t.Fatal(err)
+	}
+	return read(t, filepath.Join(dir, "result.md")), result
+}
+
+func TestReport(t *testing.T) {
+	table, result := reported(t, found)
+	for _, want := range []string{
+		"NVIDIA H100 80GB HBM3 · driver 580.159.04 (CUDA 13.0) · 16 cores",
+		"Thaw 0.1.0 at 0123456789ab with changes · libtorch 2.11.0 · cuDNN 9.19 · PyTorch 2.11.0+cu130",
+		// The median over the rounds of both passes, and the faster of eager and graph.
+		"| bert-base-full-len128-bs16 | 336 | 2,326 | 1,852 | 400 | 1,610 | - | 4.79 | 0.69 |",
+		"| bert-base-head-len128-bs16 | 1,000 | - | - | - | - | 9,000 | - | - |", // cached work is not equal work
+		"| resnet50-head-bs32 | 2,826 | - | - | no Thaw case yet |  |  | - | - |",
+		"| bert-base-full-len128-bs16: at least 5.0 times PyTorch's eager | 4.792 | FAIL |",
+		"| bert-base-full-len128-bs16: at least 0.75 times PyTorch's best | 0.692 | FAIL |",
+		"| bert-base-full-len128-bs128: at least 1.15 times PyTorch's eager | 1.196 | pass |",
+		"| resnet50-full-bs32: at least 1.8 times PyTorch's eager | 2.12 | pass |",
+		"| GPU tests: 2 passed, 2 failed, 1 skipped; other tests: 2 passed, 1 failed, 0 skipped | FAIL |",
+		"| 0.8115 on the GPU, 0.8256 on the CPU | FAIL |",
+		"- torch/cuda.TestOperatorsAgainstCPU/conv2d\n",
+		"- finetune (gpu): exit code 2, during TestGPUMemoryIsFlat: panic: test timed out after 58s\n",
+		"- torch/cuda (others): exit code 1: FAIL: 3 tensors of the tests were never freed",
+		"GPU tests that were skipped:\n\n- torch/cuda.TestMemory\n",
+		"- bert-base-head-len128-bs16, Thaw graph: out of memory\n",
+		"- gpu_steps.py (compile): exit code 124: Killed\n",
+		"- thaw bench, pass 2 (targets): ended early\n",
+	} {
+		if !strings.Contains(table, want) {
+			t.Errorf("the table lacks %q:\n%s", want, table)
+		}
+	}
+	met := []any{}
+	for _, target := range result["targets"].([]any) {
+		met = append(met, target.(map[string]any)["met"])
+	}
+	if got, _ := json.Marshal(met); string(got) != "[false,false,true,true,false,false]" {
+		t.Errorf("targets met: %s", got)
+	}
+}
+
+// Without a step's file its targets were not measured; PyTorch's best is none before it compiled.
+func TestReportOfLittle(t *testing.T) {
+	table, _ := reported(t, map[string]string{
+		"MANIFEST":    found["MANIFEST"],
+		"bench.json":  found["bench.json"],
+		"peers.jsonl": strings.ReplaceAll(found["peers.jsonl"], `"compile", "samples_per_second": 2326`, `"compile", "error": "no compiler"`),
+	})
+	for _, want := range []string{
+		"no GPU · driver 580.159.04",
+		"| bert-base-full-len128-bs16: at least 0.75 times PyTorch's best | - | not measured |",
+		"| every GPU test passes | GPU tests: 0 passed, 0 failed, 0 skipped; other tests: 0 passed, 0 failed, 0 skipped | not measured |",
+		"(within 0.012) | - | not measured |",
+		"- bert-base-full-len128-bs16, PyTorch compile: no compiler\n",
+	} {
+		if !strings.Contains(table, want) {
+			t.Errorf("the table lacks %q:\n%s", want, table)
+		}
+	}
+	if table, _ := reported(t, nil); strings.Contains(table, "pass |") || strings.Contains(table, "FAIL |") {
+		t.Errorf("of nothing, something is said to pass or fail:\n%s", table)
+	}
+}
