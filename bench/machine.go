@@ -76,7 +76,7 @@ func ticks() (busy, total int64, err error) {
 }
 
 const pythonVersions = `import importlib.metadata as m, json, platform
-print(json.dumps({"python": platform.python_version()} | {n: m.version(n) for n in ("torch", "tokenizers", "transformers")}))`
+print(json.dumps({"python": platform.python_version()} | {n: m.version(n) for n in ("torch", "torchvision", "pillow", "tokenizers", "transformers")}))`
 
 // findVersions gives the versions of everything that takes part.
 func findVersions() (map[string]string, error) {

@@ -1,12 +1,12 @@
 // Command bench measures Thaw beside the Python stack: both in one run, in turn, on the same machine.
 //
-//	go run . [-rounds N] [opcall] [tokenizer] [demo] [all]
+//	go run . [-rounds N] [opcall] [tokenizer] [loader] [demo] [all]
 //	go run . opcall -profile
 //
-// opcall is the cost of a call of an operator, tokenizer that of tokenizing two files of texts, and demo the whole
-// fine-tuning of `make demo`. Without a name it is opcall and tokenizer, as PyTorch's epoch of demo takes minutes.
-// Each prints a table and leaves its rounds, with the machine and the versions, in results. The machine should have
-// nothing else to do. It runs in the folder bench and needs what `make bench` brings.
+// opcall is the cost of a call of an operator, tokenizer that of tokenizing two files of texts, loader that of making
+// training batches of JPEGs, and demo the whole fine-tuning of `make demo`. Without a name it is opcall and tokenizer, as
+// PyTorch's epoch of demo takes minutes. Each prints a table and leaves its rounds, with the machine and the versions, in
+// results. The machine should have nothing else to do. It runs in the folder bench and needs what `make bench` brings.
 package main
 
 import (
@@ -28,9 +28,9 @@ type options struct {
 	results    string  // the folder for results
 }
 
-var benchmarks = map[string]func(options) error{"opcall": runOpcall, "tokenizer": runTokenizer, "demo": runDemo}
+var benchmarks = map[string]func(options) error{"opcall": runOpcall, "tokenizer": runTokenizer, "loader": runLoader, "demo": runDemo}
 
-const usage = "usage: go run . [flags] [opcall] [tokenizer] [demo] [all]    (by default: opcall tokenizer)\n"
+const usage = "usage: go run . [flags] [opcall] [tokenizer] [loader] [demo] [all]    (by default: opcall tokenizer)\n"
 
 // parse reads the command line; flags may stand behind names.
 func parse(args []string) (options, error) {
@@ -57,7 +57,7 @@ func parse(args []string) (options, error) {
 		name := flags.Arg(0)
 		switch {
 		case name == "all":
-			o.benchmarks = []string{"opcall", "tokenizer", "demo"}
+			o.benchmarks = []string{"opcall", "tokenizer", "loader", "demo"}
 		case benchmarks[name] == nil:
 			return o, fmt.Errorf("%q is no benchmark", name)
 		case !slices.Contains(o.benchmarks, name):

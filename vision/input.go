@@ -19,11 +19,7 @@ type Input struct {
 
 // imageNet is the input of torchvision's first checkpoints, and of most networks trained on ImageNet.
 func imageNet() Input {
-	in := Input{Resize: 256, Crop: 224}
-	for c := range in.Mean {
-		in.Mean[c], in.Std[c] = float64(transform.Mean[c]), float64(transform.Std[c])
-	}
-	return in
+	return Input{Resize: 256, Crop: 224, Mean: [3]float64{0.485, 0.456, 0.406}, Std: [3]float64{0.229, 0.224, 0.225}}
 }
 
 // inputOf is what a checkpoint of the registry was trained for.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes dist/gpu: all that a machine with a GPU and PyTorch needs to prove Thaw on it with one command, run.sh all.
-# See docs/gpu.md and run.sh. Here neither a GPU nor CUDA's libraries are needed: the set cuda-headers is.
+# Here neither a GPU nor CUDA's libraries are needed: the set cuda-headers is.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)

@@ -261,7 +261,7 @@ peers() {
 	fi
 	# Compiling takes most of a minute a case: the two for which there is a target, and in a process of their own, so that
 	# a failure there takes nothing else along.
-	peers_part "$python" "${CASES:-$targets}" eager,graph 60 || failed=1
+	peers_part "$python" "${CASES:-$targets}" eager,graph "$([[ ${CASES:-} ]] && echo 200 || echo 60)" || failed=1
 	[[ ${CASES:-} || $device == cpu ]] || peers_part "$python" '^bert-base-full-len128-' compile 110 || failed=1
 	[[ ${CASES:-} ]] || peers_part "$python" "$others" eager,graph 90 || failed=1
 	return "$failed"

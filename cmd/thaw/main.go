@@ -25,8 +25,9 @@ const (
 
 type cli struct {
 	Train    trainCmd    `cmd:"" help:"Fine-tune a model as a spec says."`
-	Eval     evalCmd     `cmd:"" help:"Measure a run's best model on labelled texts."`
-	Predict  predictCmd  `cmd:"" help:"Classify texts with a run's best model."`
+	Eval     evalCmd     `cmd:"" help:"Measure a run's best model on labelled texts or pictures."`
+	Predict  predictCmd  `cmd:"" help:"Classify texts or pictures with a run's best model, or a downloaded one."`
+	Export   exportCmd   `cmd:"" help:"Write a run's best network of pictures as transformers publishes it."`
 	Tokenize tokenizeCmd `cmd:"" help:"Turn lines of text into token ids, one JSON array a line."`
 	Download downloadCmd `cmd:"" help:"Bring a pre-trained model here and print its path."`
 	Models   modelsCmd   `cmd:"" help:"List the pre-trained models that are known by name."`

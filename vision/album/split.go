@@ -20,8 +20,8 @@ const (
 // Split parts the pictures into those to train on and those to test on, each in the album's order. test says how:
 //
 //   - "0.1": that share, drawn by the seed from each class: the class's share of its pictures, rounded down or up so
-//     that all together is right. A class of two pictures or more has at least one in either part, so that with many
-//     small classes all together can be more. A class of one picture keeps it for training.
+//     that all together is right. A class of two pictures or more has at least one in either part, and a class of one
+//     keeps it for training: with many classes so small, all together can be another number.
 //   - "every 10": the pictures 0, 10, 20, ...
 //   - "": none.
 //

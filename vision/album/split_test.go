@@ -39,6 +39,7 @@ func TestSplitShare(t *testing.T) {
 		{"largest remainder", []int{4, 5}, "0.3", []int{1, 2}},
 		{"ties go to the first", []int{15, 15, 15}, " 0.1 ", []int{2, 2, 1}},
 		{"a class of one stays", []int{9, 1}, "0.5", []int{5, 0}},
+		{"an exact share does not make up for it", []int{4, 1}, "0.5", []int{2, 0}},
 		{"one of two", []int{100, 2}, "0.1", []int{10, 1}},
 		{"one of each small class", []int{5, 5, 5, 5}, "0.1", []int{1, 1, 1, 1}},
 		{"nearly all", []int{4, 4, 2}, "0.99", []int{3, 3, 1}},
