@@ -95,7 +95,10 @@ func (c *conveyor[B]) stepWith(l loaded[B]) (loss float64, err error) {
 		knobs = append(knobs, float32(g.LR))
 	}
 	knobs = append(knobs, float32(l.batch.Size()))
-	p := c.slotOf(l.inputs)
+	p, err := c.slotOf(l.inputs)
+	if err != nil {
+		return 0, err
+	}
 	if err := c.deliver(p, l.inputs, knobs); err != nil {
 		return 0, err
 	}
@@ -154,7 +157,7 @@ func (c *conveyor[B]) compute(b B, p *slot) error {
 }
 
 // slotOf finds or makes the place of batches with these shapes.
-func (c *conveyor[B]) slotOf(inputs []torch.Tensor) *slot {
+func (c *conveyor[B]) slotOf(inputs []torch.Tensor) (*slot, error) {
 	var key strings.Builder
 	for _, t := range inputs {
 		if t.Defined() {
@@ -162,18 +165,18 @@ func (c *conveyor[B]) slotOf(inputs []torch.Tensor) *slot {
 		}
 		key.WriteByte(';')
 	}
-	p := c.slots[key.String()]
-	if p == nil {
-		p = &slot{}
-		torch.Unscoped(func() {
-			for _, t := range inputs {
-				p.inputs, p.arrivals = append(p.inputs, c.room(t)), append(p.arrivals, c.room(t))
-			}
-			p.arrivals = append(p.arrivals, c.knobs.EmptyLike())
-		})
-		c.slots[key.String()] = p
+	if p := c.slots[key.String()]; p != nil {
+		return p, nil
 	}
-	return p
+	p := &slot{}
+	torch.Unscoped(func() {
+		for _, t := range inputs {
+			p.inputs, p.arrivals = append(p.inputs, c.room(t)), append(p.arrivals, c.room(t))
+		}
+		p.arrivals = append(p.arrivals, c.knobs.EmptyLike())
+	})
+	c.slots[key.String()] = p
+	return p, c.machine.made()
 }
 
 // room is memory on the device for a tensor; undefined for one that is.

@@ -112,6 +112,7 @@ func (g *gpu) copyAhead(f func()) error {
 	return g.arrived.Block(g.compute)
 }
 
+func (g *gpu) made() error  { return g.took.Record(g.compute) }
 func (g *gpu) taken() error { return g.took.Record(g.compute) }
 
 func (g *gpu) pace() error {

@@ -18,6 +18,9 @@ type machine interface {
 	// copyAhead runs f, whose copies go beside what is computed, behind the last taken. What is computed from then on
 	// comes after the copies.
 	copyAhead(f func()) error
+	// made says that memory was made that copies ahead will write: they come behind what was given to compute before, which
+	// may have used it.
+	made() error
 	// taken says that what was copied ahead has been read, by what was given to compute so far.
 	taken() error
 	// pace waits until what was given to compute is at most a few calls of pace behind.
@@ -52,6 +55,7 @@ func (host) device() torch.Device                      { return torch.CPU }
 func (host) within(f func() error) error               { return f() }
 func (host) pin(tensors []torch.Tensor) []torch.Tensor { return tensors }
 func (host) copyAhead(f func()) error                  { f(); return nil }
+func (host) made() error                               { return nil }
 func (host) taken() error                              { return nil }
 func (host) pace() error                               { return nil }
 func (host) read(t torch.Tensor) (reading, error)      { return known(t.Item()), nil }

@@ -139,19 +139,14 @@ func (a *BertSelfAttention) Forward(x, mask torch.Tensor) torch.Tensor {
 	return a.attend(q, k, v, mask).Transpose(1, 2).Reshape(n, t, h)
 }
 
-// attend is softmax(q k^T / sqrt(d) + mask) v, by libtorch's fused kernels where they can: the CPU's cannot drop, and the
-// GPU's that take a mask have no deterministic backward pass. Otherwise the steps stand here one by one, the mask in place.
+// attend is softmax(q k^T / sqrt(d) + mask) v. libtorch's fused kernel for the CPU cannot drop, so there, with dropout, the
+// steps stand here one by one, the mask in place.
 func (a *BertSelfAttention) attend(q, k, v, mask torch.Tensor) torch.Tensor {
-	drop, fused := 0.0, false
+	drop := 0.0
 	if a.Dropout.Training() {
 		drop = a.Dropout.P
 	}
-	if q.Device().Type == torch.CPUType {
-		fused = drop == 0
-	} else {
-		fused = !q.RequiresGrad() || !torch.Deterministic()
-	}
-	if fused {
+	if drop == 0 || q.Device().Type != torch.CPUType {
 		return torch.ScaledDotProductAttention(q, k, v, mask, drop, false)
 	}
 	scores := q.MulScalar(1 / math.Sqrt(float64(q.Size(-1)))).MatMul(k.Transpose(2, 3)) // [N, heads, T, T]

@@ -37,9 +37,6 @@ func SetNumThreads(n int) {
 // UseDeterministic makes operators choose deterministic kernels, for the whole process; where one has none it fails.
 func UseDeterministic(on bool) { capi.SetDeterministic(on) }
 
-// Deterministic reports what UseDeterministic, or the settings of package cuda, said last.
-func Deterministic() bool { return capi.Deterministic() }
-
 // LibraryPath is the file that libtorch's CPU kernels were loaded from.
 func LibraryPath() string {
 	maps, err := os.ReadFile("/proc/self/maps")

@@ -10,6 +10,7 @@ import (
 
 	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/hub"
+	"github.com/thaw-ml/thaw/internal/suggest"
 	"github.com/thaw-ml/thaw/torch"
 )
 
@@ -48,6 +49,9 @@ func find(model, weights string) (source, error) {
 func findFile(path string) (s source, err error) {
 	s = source{weights: path, input: imageNet()}
 	info, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) && !strings.ContainsRune(path, filepath.Separator) {
+		return s, fmt.Errorf("no file, folder or architecture is named %s%s", path, suggest.DidYouMean(path, Architectures()))
+	}
 	if err != nil {
 		return s, err
 	}

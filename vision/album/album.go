@@ -49,8 +49,8 @@ type Options struct {
 	// (numbers by value), an idx file's labels by value. A picture of another class is an error, and so is a class
 	// without pictures.
 	//
-	// For an idx file they are names by number, the first for the label 0, unless all of them are numbers: then those
-	// are the labels.
+	// For an idx file they are names by number, the first for the label 0, and all labels must have one, unless all of
+	// them are numbers: then those are the labels.
 	Classes []string
 	// Subset leaves out the pictures of other classes, and counts them.
 	Subset bool

@@ -75,14 +75,14 @@ func (a *Album) labelIdx(path string, labels []byte, o Options) error {
 	for l, at := range first {
 		position[l] = int32(len(f.classes))
 		switch {
-		case at == 0 || byName && o.Subset && l >= len(o.Classes):
+		case at == 0:
 			position[l] = -1
 		case !byName:
 			f.classes = append(f.classes, strconv.Itoa(l))
 		case l < len(o.Classes):
 			f.classes = append(f.classes, o.Classes[l])
 		default:
-			return fmt.Errorf("picture %d has the label %d in %s, but there are names only for 0 to %d", at-1, l, path, len(o.Classes)-1)
+			return fmt.Errorf("picture %d has the label %d in %s, but there are names only for 0 to %d: name every label in order, or, for some of them, give the labels as classes, as in \"5\"", at-1, l, path, len(o.Classes)-1)
 		}
 	}
 	f.where = func(class string) string {

@@ -89,11 +89,11 @@ func TestIdxClasses(t *testing.T) {
 	}{
 		{o: Options{Classes: []string{"shirt", "shoe", "bag"}}, classes: []int{2, 0, 1, 2}},
 		{o: Options{Classes: []string{"shirt", "shoe", "bag", "hat"}, Absent: true}, classes: []int{2, 0, 1, 2}},
-		{o: Options{Classes: []string{"shirt", "shoe"}, Subset: true}, classes: []int{0, 1}, leftOut: 2},
 		{o: Options{Classes: []string{"2", "0"}, Subset: true}, classes: []int{0, 1, 0}, leftOut: 1},
 		{o: Options{Classes: []string{"2", "1", "0"}}, classes: []int{0, 2, 1, 0}},
 		{o: Options{Classes: []string{"007", "008", "009"}}, classes: []int{2, 0, 1, 2}}, // names, not labels
-		{o: Options{Classes: []string{"shirt", "shoe"}}, err: "picture 0 has the label 2 in LABELS, but there are names only for 0 to 1"},
+		{o: Options{Classes: []string{"shirt", "shoe"}}, err: "picture 0 has the label 2 in LABELS, but there are names only for 0 to 1: name every label in order, or, for some of them, give the labels as classes, as in \"5\""},
+		{o: Options{Classes: []string{"5", "x"}, Subset: true}, err: "picture 0 has the label 2 in LABELS, but there are names only for 0 to 1: name every label in order, or, for some of them, give the labels as classes, as in \"5\""},
 		{o: Options{Classes: []string{"shirt", "shoe", "bag", "hat"}},
 			err: `there is no picture of the class "hat"; the labels are "shirt", "shoe", "bag"`},
 		{o: Options{Classes: []string{"2", "0"}},

@@ -150,7 +150,6 @@ int32_t thaw_has_cuda(void);
 int32_t thaw_num_threads(void);
 char *thaw_set_num_threads(int32_t n);
 void thaw_set_deterministic(int32_t on);
-int32_t thaw_deterministic(void);
 void thaw_memory_stats(thaw_memory *m);
 void thaw_memory_reset_peak(void);
 

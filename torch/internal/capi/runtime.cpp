@@ -71,6 +71,4 @@ extern "C" char *thaw_set_num_threads(int32_t n) {
   return guarded([&] { at::set_num_threads(n); });
 }
 
-extern "C" int32_t thaw_deterministic(void) { return at::globalContext().deterministicAlgorithms(); }
-
 extern "C" void thaw_set_deterministic(int32_t on) { at::globalContext().setDeterministicAlgorithms(on != 0, false); }

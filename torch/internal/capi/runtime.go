@@ -65,9 +65,6 @@ func NumThreads() int { return int(C.thaw_num_threads()) }
 // SetNumThreads sets it.
 func SetNumThreads(n int) *Error { return failure(C.thaw_set_num_threads(C.int32_t(n))) }
 
-// Deterministic reports whether deterministic kernels are asked for.
-func Deterministic() bool { return C.thaw_deterministic() != 0 }
-
 // SetDeterministic makes libtorch choose deterministic kernels, and fail where it has none.
 func SetDeterministic(on bool) { C.thaw_set_deterministic(flag(on)) }
 
