@@ -127,9 +127,9 @@ func OpenClassifier(folder, weights string) (*Classifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	if net.Classes() != len(classes) {
+	if n := net.Classes(); n != len(classes) {
 		net.Close()
-		return nil, fmt.Errorf("%s has a head of %d classes, and %s names %d", weights, net.Classes(), filepath.Join(folder, "config.json"), len(classes))
+		return nil, fmt.Errorf("%s has a head of %d classes, and %s names %d", weights, n, filepath.Join(folder, "config.json"), len(classes))
 	}
 	net.ChannelsLast()
 	return &Classifier{Net: net, Input: saved.Input, Classes: classes, Report: report, Source: weights}, nil

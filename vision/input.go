@@ -60,10 +60,11 @@ func (in Input) training(p *finetune.Pictures) (transform.Pipeline, error) {
 	t := transform.DefaultTraining(in.Crop)
 	t.Scale, t.Erase = p.Scale, p.Erase
 	switch p.Augment {
-	case "none":
-		return in.evaluation(), nil
-	case "flip":
-		pipeline := append(in.evaluation(), transform.RandomHorizontalFlip{Probability: 0.5})
+	case "none", "flip":
+		pipeline := in.evaluation()
+		if p.Augment == "flip" {
+			pipeline = append(pipeline, transform.RandomHorizontalFlip{Probability: 0.5})
+		}
 		if p.Erase > 0 {
 			pipeline = append(pipeline, transform.RandomErasing{Probability: p.Erase, Color: transform.MeanColor})
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/thaw-ml/thaw/finetune"
@@ -45,6 +46,9 @@ func Prepare(ctx context.Context, spec *finetune.Spec) (_ *Task, err error) {
 		return nil, fmt.Errorf("%s has pictures of one class alone, %v: a classifier needs two or more", spec.Data.Train, t.training.Classes)
 	}
 	input := from.input.as(spec.Pictures)
+	if input.Resize < input.Crop {
+		return nil, spec.Errorf("pictures.resize", "%d is less than the %d pixels of the model's input: give a larger one, or pictures.size too", input.Resize, input.Crop)
+	}
 	choose(spec, t.training.Classes, input)
 	if err := t.look(ctx, spec); err != nil {
 		return nil, err
@@ -173,6 +177,9 @@ func OpenRun(run string, spec *finetune.Spec, data string) (*Classifier, *Datase
 	}
 	if err == nil && set.Len() == 0 {
 		err = fmt.Errorf("%s has no test pictures: name some with --data", run)
+	}
+	if err == nil && !slices.Equal(set.Classes(), model.Classes) {
+		err = fmt.Errorf("%s: the classes of its weights are %v, those of its spec %v", run, model.Classes, set.Classes())
 	}
 	if err != nil {
 		model.Close()

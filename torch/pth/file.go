@@ -12,13 +12,10 @@ package pth
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
 	"slices"
 	"strings"
-	"syscall"
+
+	"github.com/thaw-ml/thaw/internal/filemap"
 )
 
 // File is an open checkpoint. Its methods may be called from many goroutines at once, but none during or after Close.
@@ -41,13 +38,13 @@ type File struct {
 //
 // Errors name the file and the tensor or byte they are about; those about its content are *Error.
 func Open(path string) (*File, error) {
-	data, err := mmap(path)
+	data, err := filemap.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	f, err := Parse(path, data)
 	if err != nil {
-		unmap(data)
+		_ = filemap.Close(path, data) // the error to tell is the other
 		return nil, err
 	}
 	f.mapped = data
@@ -61,6 +58,8 @@ func Parse(path string, data []byte) (*File, error) {
 		err error
 	)
 	switch {
+	case len(data) == 0:
+		err = &Error{File: path, Offset: -1, Msg: "the file is empty"}
 	case isZip(data):
 		v, err = readArchive(path, data)
 	case legacyStart(data):
@@ -116,45 +115,7 @@ func (f *File) Tensor(name string) (Info, bool) {
 func (f *File) Close() error {
 	mapped := f.mapped
 	f.mapped, f.tensors, f.index = nil, nil, nil
-	if err := unmap(mapped); err != nil {
-		return fmt.Errorf("unmap %s: %w", f.path, err)
-	}
-	return nil
-}
-
-func unmap(data []byte) error {
-	if data == nil {
-		return nil
-	}
-	return syscall.Munmap(data)
-}
-
-// mmap maps the whole of a regular file, read-only.
-func mmap(path string) ([]byte, error) {
-	// Asked before opening, which would wait forever on a pipe.
-	if info, err := os.Stat(path); err != nil {
-		return nil, err
-	} else if !info.Mode().IsRegular() {
-		return nil, &fs.PathError{Op: "open", Path: path, Err: errors.New("not a regular file")}
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() // the map keeps the file
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	size := info.Size()
-	if size == 0 { // cannot be mapped
-		return nil, &Error{File: path, Offset: -1, Msg: "the file is empty"}
-	}
-	data, err := syscall.Mmap(int(f.Fd()), 0, int(size), syscall.PROT_READ, syscall.MAP_SHARED)
-	if err != nil {
-		return nil, fmt.Errorf("map %s (%d bytes): %w", path, size, err)
-	}
-	return data, nil
+	return filemap.Close(f.path, mapped)
 }
 
 // mistaken names the kind of file that is most often given in place of a checkpoint.

@@ -12,11 +12,9 @@ package safetensors
 import (
 	"bytes"
 	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-	"syscall"
 	"unsafe"
+
+	"github.com/thaw-ml/thaw/internal/filemap"
 )
 
 // Info is one tensor.
@@ -55,13 +53,13 @@ type File struct {
 //
 // Errors name the file and the tensor or byte they are about; those about its content are *Error.
 func Open(path string) (*File, error) {
-	data, err := mmap(path)
+	data, err := filemap.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	f, err := Parse(path, data)
 	if err != nil {
-		syscall.Munmap(data)
+		_ = filemap.Close(path, data) // the error to tell is the other
 		return nil, err
 	}
 	f.maps = [][]byte{data}
@@ -113,41 +111,10 @@ func (f *File) Metadata() map[string]string { return f.metadata }
 func (f *File) Close() error {
 	var errs []error
 	for _, m := range f.maps {
-		if err := syscall.Munmap(m); err != nil {
-			errs = append(errs, fmt.Errorf("unmap %s: %w", f.path, err))
-		}
+		errs = append(errs, filemap.Close(f.path, m))
 	}
 	f.maps, f.tensors, f.index = nil, nil, nil
 	return errors.Join(errs...)
-}
-
-// mmap maps the whole of a regular file, read-only.
-func mmap(path string) ([]byte, error) {
-	// Asked before opening, which would wait forever on a pipe.
-	if info, err := os.Stat(path); err != nil {
-		return nil, err
-	} else if !info.Mode().IsRegular() {
-		return nil, &fs.PathError{Op: "open", Path: path, Err: errors.New("not a regular file")}
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() // the map keeps the file
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	size := info.Size()
-	if size < prefixSize { // an empty file cannot be mapped
-		return nil, &Error{File: path, Offset: -1, Msg: fmt.Sprintf(
-			"%d bytes are too few: the length of the header alone takes %d", size, prefixSize)}
-	}
-	data, err := syscall.Mmap(int(f.Fd()), 0, int(size), syscall.PROT_READ, syscall.MAP_SHARED)
-	if err != nil {
-		return nil, fmt.Errorf("map %s (%d bytes): %w", path, size, err)
-	}
-	return data, nil
 }
 
 // mistaken names the kind of file that is most often given in place of a safetensors file.
