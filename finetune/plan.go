@@ -139,25 +139,32 @@ func (p *Plan) release() {
 	}
 }
 
-// groups makes the optimiser's parameter groups: a stage each, biases and norms apart, which are not decayed
-// (transformers' Trainer and BERT's optimization.py).
+// groups makes the optimiser's parameter groups: a rate each, biases and norms apart, which are not decayed (transformers'
+// Trainer and BERT's optimization.py). Stages that share a rate share a group: the fewer there are, the fewer kernels run.
 func (p *Plan) groups(decay float64) []*optim.Group {
+	type kind struct {
+		rate  float64
+		plain bool
+	}
+	byKind := map[kind]*optim.Group{}
 	var out []*optim.Group
 	for _, s := range p.Stages {
-		decayed := &optim.Group{Name: s.Name, LR: s.LR, WeightDecay: decay}
-		plain := &optim.Group{Name: s.Name + " biases and norms", LR: s.LR}
-		for _, param := range s.params {
-			switch {
-			case !param.trained:
-			case param.Tensor.Dim() > 1:
-				decayed.Params = append(decayed.Params, param.Tensor)
-			default:
-				plain.Params = append(plain.Params, param.Tensor)
-			}
-		}
-		for _, g := range []*optim.Group{decayed, plain} {
-			if len(g.Params) > 0 {
-				out = append(out, g)
+		for _, plain := range []bool{false, true} {
+			for _, param := range s.params {
+				if !param.trained || plain != (param.Tensor.Dim() <= 1) {
+					continue
+				}
+				k := kind{s.LR, plain}
+				g := byKind[k]
+				if g == nil {
+					g = &optim.Group{Name: s.Name, LR: s.LR, WeightDecay: decay}
+					if plain {
+						g.Name, g.WeightDecay = s.Name+" biases and norms", 0
+					}
+					byKind[k] = g
+					out = append(out, g)
+				}
+				g.Params = append(g.Params, param.Tensor)
 			}
 		}
 	}

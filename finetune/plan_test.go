@@ -130,6 +130,19 @@ func TestPlanGroups(t *testing.T) {
 	}, got)
 }
 
+func TestStagesOfOneRateShareAGroup(t *testing.T) {
+	plan, err := planOf(t, All())
+	require.NoError(t, err)
+	var names []string
+	params := 0
+	for _, g := range plan.groups(0.02) {
+		names = append(names, g.Name)
+		params += len(g.Params)
+	}
+	assert.Equal(t, []string{"stage.0", "stage.0 biases and norms", "head", "head biases and norms"}, names)
+	assert.Equal(t, len(plan.trained()), params)
+}
+
 func TestPlanAppliesAndReleases(t *testing.T) {
 	model := newNet(t)
 	plan, err := newPlan(Phase{Train: Selection{"*.bias"}, LR: 1, HeadLR: 1, LayerDecay: 1}, model.Stages())
