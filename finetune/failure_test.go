@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/cuda"
 )
 
 // assertFailed checks the folder of a run that failed after an epoch.
@@ -184,6 +185,17 @@ func TestRunStopsWhenCancelled(t *testing.T) {
 	assert.NoDirExists(t, spec.Out)
 }
 
+// noGPU begins what is said of a GPU that is not there.
+func noGPU() string {
+	switch {
+	case cuda.Available():
+		return "there is no CUDA device"
+	case cuda.Built():
+		return "no NVIDIA driver answers on this machine"
+	}
+	return "this program has no CUDA: build it with -tags cuda after make deps-cuda"
+}
+
 func TestRunRefuses(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o644))
@@ -196,13 +208,16 @@ func TestRunRefuses(t *testing.T) {
 		"no phases":         {func(s *Spec) { s.Phases = nil }, 8, "phases: missing"},
 		"no folder":         {func(s *Spec) { s.Out = "" }, 8, "out: no run folder is given"},
 		"a folder's parent": {func(s *Spec) { s.Out = filepath.Join(file, "run") }, 8, "making the run folder: "},
-		"a GPU":             {func(s *Spec) { s.Device = "cuda" }, 8, "device: cuda:0: this program has no CUDA: build it with -tags cuda after make deps-cuda"},
-		"a numbered GPU":    {func(s *Spec) { s.Device = "cuda:1" }, 8, "device: cuda:1: this program has no CUDA"},
+		"a GPU":             {func(s *Spec) { s.Device = "cuda" }, 8, "device: cuda:0: " + noGPU()},
+		"a numbered GPU":    {func(s *Spec) { s.Device = "cuda:99" }, 8, "device: cuda:99: " + noGPU()},
 		"an unknown stage":  {func(s *Spec) { s.Phases[0].Train = Selection{"stage.7"} }, 8, `phases[0].train: no stage matches "stage.7"`},
 		"an unknown optimizer": {func(s *Spec) { s.Optimizer.Name = "sdg" }, 8,
 			`optimizer.name: expected adamw, sgd, found "sdg"`},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if name == "a GPU" && cuda.Available() {
+				t.Skip("this machine has a GPU")
+			}
 			spec := quick(t, Phase{Train: HeadOnly(), Epochs: 1, LR: 1e-3})
 			out := spec.Out
 			c.change(&spec)

@@ -63,16 +63,16 @@ type config struct {
 	Architecture string            `json:"thaw_architecture"`
 	Input        Input             `json:"thaw_input"`
 	ID2Label     map[string]string `json:"id2label"`
-	Label2ID     map[string]int    `json:"label2id"`
+	Label2ID     any               `json:"label2id"` // map[string]int; not read
 }
 
 // SaveConfig writes config.json: the architecture, the classes and the input.
 func (c *Classifier) SaveConfig(folder string) error {
-	saved := config{"resnet", c.Net.Architecture, c.Input, map[string]string{}, map[string]int{}}
+	labels, numbers := map[string]string{}, map[string]int{}
 	for i, class := range c.Classes {
-		saved.ID2Label[strconv.Itoa(i)], saved.Label2ID[class] = class, i
+		labels[strconv.Itoa(i)], numbers[class] = class, i
 	}
-	return writeJSON(filepath.Join(folder, "config.json"), saved)
+	return writeJSON(filepath.Join(folder, "config.json"), config{"resnet", c.Net.Architecture, c.Input, labels, numbers})
 }
 
 func writeJSON(path string, value any) error {
@@ -88,12 +88,8 @@ func writeJSON(path string, value any) error {
 
 // readConfig reads what SaveConfig wrote.
 func readConfig(path string) (c config, classes []string, err error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
+	if c, err = parseConfig(path); err != nil {
 		return c, nil, err
-	}
-	if err := json.Unmarshal(data, &c); err != nil {
-		return c, nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if c.ModelType != "resnet" || c.Architecture == "" {
 		return c, nil, fmt.Errorf("%s: it is no config of a network for pictures that Thaw has trained: model_type is %q, thaw_architecture %q", path, c.ModelType, c.Architecture)
@@ -101,14 +97,32 @@ func readConfig(path string) (c config, classes []string, err error) {
 	if err := c.Input.check(); err != nil {
 		return c, nil, fmt.Errorf("%s: thaw_input: %w", path, err)
 	}
+	classes, err = c.classes(path)
+	return c, classes, err
+}
+
+// parseConfig reads a config.json, which may be another program's.
+func parseConfig(path string) (c config, err error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return c, err
+	}
+	if err := json.Unmarshal(data, &c); err != nil {
+		return c, fmt.Errorf("%s: %w", path, err)
+	}
+	return c, nil
+}
+
+// classes are the labels by number.
+func (c *config) classes(path string) (classes []string, err error) {
 	for i := range len(c.ID2Label) {
 		class, ok := c.ID2Label[strconv.Itoa(i)]
 		if !ok {
-			return c, nil, fmt.Errorf("%s: id2label has %d classes, and none is numbered %d", path, len(c.ID2Label), i)
+			return nil, fmt.Errorf("%s: id2label has %d classes, and none is numbered %d", path, len(c.ID2Label), i)
 		}
 		classes = append(classes, class)
 	}
-	return c, classes, nil
+	return classes, nil
 }
 
 // OpenClassifier loads a classifier with its head from a folder with config.json and weights, as a run leaves it. weights

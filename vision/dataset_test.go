@@ -104,7 +104,7 @@ func damage(t testing.TB, a *album.Album, i int) {
 	t.Helper()
 	data, err := a.Bytes(i)
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(a.Name(i), data[:len(data)*3/4], 0o644))
+	require.NoError(t, os.WriteFile(a.Name(i), data[:len(data)-20], 0o644))
 }
 
 func TestDatasetIsItsAlbum(t *testing.T) {
@@ -281,8 +281,8 @@ func TestMixedBatches(t *testing.T) {
 	unmixed := batch(t, newSet(t, a, nil), 2, indices...)
 	rng := func(first int) *rand.Rand { return rand.New(rand.NewPCG(6, 2<<40|uint64(first))) }
 
-	up := batch(t, newSet(t, a, func(p *finetune.Pictures) { p.MixUp = 0.4 }), 2, indices...)
-	m, err := transform.MixUp{Alpha: 0.4}.Draw(rng(8))
+	up := batch(t, newSet(t, a, func(p *finetune.Pictures) { p.MixUp = 4 }), 2, indices...)
+	m, err := transform.MixUp{Alpha: 4}.Draw(rng(8))
 	require.NoError(t, err)
 	targets, err := m.Targets([]int{2, 0, 1, 0}, 3)
 	require.NoError(t, err)
@@ -360,7 +360,7 @@ func TestClosedEarly(t *testing.T) {
 	for name, c := range map[string]struct {
 		stopAt int32
 		want   string
-	}{"stopped": {4, context.Canceled.Error()}, "damaged": {1 << 30, a.Name(17)}} {
+	}{"stopped": {2, context.Canceled.Error()}, "damaged": {1 << 30, a.Name(17)}} {
 		t.Run(name, func(t *testing.T) {
 			ctx, stop := context.WithCancel(t.Context())
 			defer stop()
@@ -370,21 +370,19 @@ func TestClosedEarly(t *testing.T) {
 					stop()
 				}
 			}
+			good, _, err := a.Split("every 17", 0) // without the damaged one
+			require.NoError(t, err)
 			if name == "stopped" {
-				part, _, err := a.Split("every 17", 0) // which takes the damaged one, too
-				require.NoError(t, err)
-				s.Dataset = newSet(t, part, nil)
+				s.Dataset = newSet(t, good, nil)
 			}
 			before := runtime.NumGoroutine()
-			tensors := torch.Stats().Tensors
-			_, err := finetune.Run(ctx, specFor(t, "all"), scratch(t, "resnet18", 4), finetune.Dataset[*vision.Batch](s), finetune.Dataset[*vision.Batch](newSet(t, a, nil)), nil)
+			_, err = finetune.Run(ctx, specFor(t, "all"), scratch(t, "resnet18", 4), finetune.Dataset[*vision.Batch](s), finetune.Dataset[*vision.Batch](newSet(t, good, nil)), nil)
 			require.ErrorContains(t, err, c.want)
 			if name == "stopped" {
 				require.ErrorIs(t, err, context.Canceled)
 			}
 			assert.Equal(t, s.begun.Load(), s.done.Load(), "all that was begun has ended")
 			assert.LessOrEqual(t, s.most.Load(), int32(3), "Concurrency's")
-			assert.NotZero(t, tensors)
 			for deadline := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before && time.Now().Before(deadline); {
 				time.Sleep(time.Millisecond)
 			}

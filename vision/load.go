@@ -35,20 +35,31 @@ func find(model, weights string) (source, error) {
 		return findFile(model)
 	}
 	s, err := findFile(weights)
+	if err != nil {
+		return s, err
+	}
 	if slices.Contains(Architectures(), model) {
 		s.architecture = model
-	} else if own, failure := findFile(model); failure == nil {
-		s.architecture, s.input = own.architecture, own.input
-	} else if err == nil {
-		err = failure
+		return s, nil
 	}
-	return s, err
+	own, err := findFile(model)
+	if err != nil {
+		return s, err
+	}
+	s.architecture, s.input = own.architecture, own.input
+	if s.classes == nil {
+		s.classes = own.classes
+	}
+	return s, nil
 }
 
 // findFile says what a folder or a file of weights is.
 func findFile(path string) (s source, err error) {
 	s = source{weights: path, input: imageNet()}
 	info, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) && slices.Contains(Architectures(), path) {
+		return s, fmt.Errorf("%s is an architecture: name a file of weights too, or none for random ones", path)
+	}
 	if errors.Is(err, os.ErrNotExist) && !strings.ContainsRune(path, filepath.Separator) {
 		return s, fmt.Errorf("no file, folder or architecture is named %s%s", path, suggest.DidYouMean(path, Architectures()))
 	}
@@ -62,12 +73,17 @@ func findFile(path string) (s source, err error) {
 			return s, err
 		}
 	}
-	saved, classes, err := readConfig(filepath.Join(folder, "config.json"))
-	switch {
-	case err == nil:
-		s.architecture, s.input, s.classes = saved.Architecture, saved.Input, classes
-		return s, nil
-	case !errors.Is(err, os.ErrNotExist) && saved.Architecture != "":
+	path = filepath.Join(folder, "config.json")
+	switch saved, err := parseConfig(path); {
+	case errors.Is(err, os.ErrNotExist):
+	case err != nil:
+		return s, err
+	case saved.ModelType == "resnet" && saved.Architecture != "":
+		s.architecture, s.input = saved.Architecture, saved.Input
+		_, s.classes, err = readConfig(path)
+		return s, err
+	case saved.ModelType == "resnet": // transformers'
+		s.classes, err = saved.classes(path)
 		return s, err
 	}
 	for _, m := range hub.Models() {

@@ -88,8 +88,8 @@ func (c *benchCmd) Run(ctx context.Context, s streams) error {
 			speed, err := b.Measure(ctx, spec, mode, finetune.Effort{Round: time.Duration(c.Seconds * float64(time.Second)), Rounds: c.Rounds})
 			result := benchResult{Case: b.Name, Batch: b.Batch, Mode: mode, Speed: speed}
 			switch {
-			case ctx.Err() != nil:
-				return ctx.Err()
+			case ctx.Err() != nil: // what was measured is kept
+				return errors.Join(ctx.Err(), report.write(c.JSON))
 			case err != nil:
 				failures = append(failures, fmt.Errorf("%s, %s: %w", b.Name, mode, err))
 				result.Error = err.Error()
@@ -100,17 +100,22 @@ func (c *benchCmd) Run(ctx context.Context, s streams) error {
 			report.Results = append(report.Results, result)
 		}
 	}
-	if c.JSON != "" {
-		data, err := json.MarshalIndent(report, "", "  ")
-		if err == nil {
-			err = atomicfile.Write(c.JSON, func(w io.Writer) error {
-				_, err := w.Write(append(data, '\n'))
-				return err
-			})
-		}
-		failures = append(failures, err)
+	return errors.Join(append(failures, report.write(c.JSON))...)
+}
+
+// write writes the report as JSON, where a path is given.
+func (r benchReport) write(path string) error {
+	if path == "" {
+		return nil
 	}
-	return errors.Join(failures...)
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(path, func(w io.Writer) error {
+		_, err := w.Write(append(data, '\n'))
+		return err
+	})
 }
 
 func newBenchReport(spec finetune.Spec) benchReport {
