@@ -23,6 +23,7 @@ type peer struct {
 // answer is what a peer gives back.
 type answer struct {
 	Nanoseconds float64 `json:"ns"`
+	CPU         float64 `json:"cpu_ns"`
 	Tokens      int     `json:"tokens"`
 	SHA256      string  `json:"sha256"`
 }

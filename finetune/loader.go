@@ -35,7 +35,7 @@ func load[B Samples[B]](ctx context.Context, data Dataset[B], asked []Request, p
 	}
 	one := func(r Request) (m made) {
 		if failure := torch.Try(func() {
-			if m.batch, m.err = data.Batch(r); m.err == nil && pack != nil {
+			if m.batch, m.err = data.Batch(r); m.err == nil && pack != nil && m.batch.Size() > 0 {
 				m.inputs = pack(m.batch)
 			}
 		}); failure != nil {
@@ -79,6 +79,9 @@ func load[B Samples[B]](ctx context.Context, data Dataset[B], asked []Request, p
 			if ctx.Err() != nil {
 				m.Close()
 				break
+			}
+			if m.err == nil && m.batch.Size() == 0 { // none of its samples can be read
+				continue
 			}
 			if !yield(m.loaded, m.err) || m.err != nil {
 				return

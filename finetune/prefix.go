@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,9 +20,15 @@ func (r *run[B]) planCache(plan *Plan) error {
 	if r.train.Varies() {
 		return nil // a sample is another in each epoch
 	}
-	b, err := r.train.Batch(Request{Indices: r.trainSet.sorted()[0][:1]})
-	if err != nil {
-		return err
+	var b B
+	for _, i := range slices.Concat(r.trainSet.sorted()...) {
+		var err error
+		if b, err = r.train.Batch(Request{Indices: []int{i}}); err != nil {
+			return err
+		}
+		if b.Size() > 0 {
+			break
+		}
 	}
 	row := r.rowBytes(plan, b)
 	for _, s := range []sampler{r.trainSet, r.testSet} {

@@ -86,8 +86,8 @@ func (b *Batch) tensors() []torch.Tensor {
 // images is the network's input, [N, 3, Side, Side] float32 in channels-last order: normalised, and mixed by MixUp.
 func (b *Batch) images() torch.Tensor {
 	t := b.tensors()
-	x := t[pixels].Permute(0, 3, 1, 2).To(torch.Float32)
-	x = t[offset].Addcmul(x, t[scale], 1)
+	// In place: a batch takes tens of megabytes, which the system would have to clear for every step.
+	x := t[pixels].Permute(0, 3, 1, 2).To(torch.Float32).Mul_(t[scale]).Add_(t[offset])
 	if t[share].Defined() {
 		x = x.Roll([]int{1}, []int{0}).LerpTensor(x, t[share])
 	}

@@ -82,7 +82,8 @@ func (d *Dataset) Skipped() map[int]error {
 	return out
 }
 
-// Batch reads pictures. One that cannot be read is an error that names it, or left out, as the options say.
+// Batch reads pictures. One that cannot be read is an error that names it, or left out, as the options say; a batch may
+// come out empty then, but it is an error when none of all pictures can be read.
 func (d *Dataset) Batch(r finetune.Request) (*Batch, error) {
 	b := &Batch{Side: d.input.Crop, Mean: single(d.input.Mean), Std: single(d.input.Std)}
 	if r.From == 0 {
@@ -93,7 +94,10 @@ func (d *Dataset) Batch(r finetune.Request) (*Batch, error) {
 	}
 	d.list(b, r.Indices)
 	if len(b.Index) == 0 {
-		return nil, fmt.Errorf("none of the %d pictures of a batch can be read; the first: %w", len(r.Indices), d.Skipped()[r.Indices[0]])
+		if skipped := d.Skipped(); len(skipped) == d.Len() {
+			return nil, fmt.Errorf("none of the %d pictures can be read; one of them: %w", d.Len(), skipped[r.Indices[0]])
+		}
+		return b, nil
 	}
 	if r.Epoch > 0 && r.From == 0 {
 		if err := d.mix(b, r); err != nil {

@@ -269,9 +269,15 @@ func TestUnreadableIsSkipped(t *testing.T) {
 	without, err := d.Batch(finetune.Request{Indices: []int{1, 2, 8}, From: 6})
 	require.NoError(t, err)
 	assert.Equal(t, []int{2}, without.Index, "the rows that were kept have none of it either")
-	_, err = d.Batch(finetune.Request{Indices: []int{8, 1}, Epoch: 1})
-	assert.ErrorContains(t, err, "none of the 2 pictures of a batch can be read; the first: ")
-	assert.ErrorContains(t, err, a.Name(8))
+	assert.Zero(t, batch(t, newSet(t, a, func(p *finetune.Pictures) { p.Unreadable, p.MixUp = "skip", 1 }), 1, 8, 1).Size(), "a whole batch")
+	for i := range a.Len() {
+		damage(t, a, i)
+	}
+	d = newSet(t, a, func(p *finetune.Pictures) { p.Unreadable = "skip" })
+	assert.Zero(t, batch(t, d, 0, 0, 1, 2, 3).Size())
+	_, err = d.Batch(finetune.Request{Indices: []int{4, 5, 6, 7, 8, 9}})
+	assert.ErrorContains(t, err, "none of the 10 pictures can be read; one of them: ")
+	assert.ErrorContains(t, err, a.Name(4))
 }
 
 // Targets and pixels are those of package transform's mixtures.

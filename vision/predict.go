@@ -35,17 +35,21 @@ func (c *Classifier) Predict(paths []string, size int) ([]Prediction, error) {
 		if err != nil {
 			return nil, err
 		}
+		var logits []float32
 		err = torch.Try(func() {
 			torch.Scoped(func() {
 				torch.Inference(func() {
-					logits := c.Forward(b, torch.Tensor{}, 0, stagePool+2)
-					out = append(out, c.judge(group, torch.ToSlice[float32](logits))...)
+					logits = torch.ToSlice[float32](c.Forward(b, torch.Tensor{}, 0, stagePool+2))
 				})
 			})
 		})
 		if err != nil {
 			return nil, err
 		}
+		if i := slices.IndexFunc(logits, func(x float32) bool { return math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) }); i >= 0 {
+			return nil, fmt.Errorf("%s: the network gives scores that are no finite numbers: the weights, %s, are damaged", group[i/len(c.Classes)], c.Source)
+		}
+		out = append(out, c.judge(group, logits)...)
 	}
 	return out, nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/csv"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/nn"
 	"github.com/thaw-ml/thaw/vision"
 	"github.com/thaw-ml/thaw/vision/picture"
@@ -258,7 +260,7 @@ func TestFineTuneLearns(t *testing.T) {
 func TestFineTuneSkips(t *testing.T) {
 	spec := workplace(t, 3, 6)
 	a := openAlbum(t, filepath.Join(filepath.Dir(spec), "pictures"))
-	for _, i := range []int{4, 10, 13} {
+	for _, i := range []int{0, 1, 4, 10, 13} { // the first of all, too
 		damage(t, a, i)
 	}
 	task, s, err := prepare(t, spec, "out="+filepath.Join(t.TempDir(), "run"))
@@ -266,15 +268,15 @@ func TestFineTuneSkips(t *testing.T) {
 	_, err = finetune.Run(t.Context(), s, task.Model, task.Train, task.Test, nil)
 	require.ErrorContains(t, err, "cut off")
 	assert.NoDirExists(t, s.Out)
-	for _, augment := range []string{"none", "crop"} {
-		task, s, err := prepare(t, spec, "pictures.unreadable=skip", "pictures.augment="+augment, "out="+filepath.Join(t.TempDir(), "run"))
+	for _, o := range []string{"pictures.augment=none", "pictures.augment=crop", "batch={size: 1, eval_size: 1}"} { // batches of nothing
+		task, s, err := prepare(t, spec, "pictures.unreadable=skip", o, "out="+filepath.Join(t.TempDir(), "run"))
 		require.NoError(t, err)
 		result, err := finetune.Run(t.Context(), s, task.Model, task.Train, task.Test, nil)
 		require.NoError(t, err)
 		skipped := len(task.Train.Skipped()) + len(task.Test.Skipped())
-		assert.Equal(t, 3, skipped)
+		assert.Equal(t, 5, skipped)
 		assert.Equal(t, 6-len(task.Test.Skipped()), result.Last.Rows)
-		assert.Regexp(t, `^3 pictures could not be read and were left out; one of them: reading picture .*cut off`, task.Skipped())
+		assert.Regexp(t, `^5 pictures could not be read and were left out; one of them: reading picture .*cut off`, task.Skipped())
 	}
 }
 
@@ -433,4 +435,8 @@ func TestPredict(t *testing.T) {
 	assert.ErrorContains(t, err, paths[4])
 	_, err = c.Predict([]string{paths[0], "none.png"}, 4)
 	assert.ErrorIs(t, err, os.ErrNotExist)
+	torch.Scoped(func() { torch.NoGrad(func() { c.Net.FC.Bias.MulScalar_(math.Inf(1)) }) })
+	c.Source = "weights.pth"
+	_, err = c.Predict(paths[2:4], 4)
+	assert.EqualError(t, err, paths[2]+": the network gives scores that are no finite numbers: the weights, weights.pth, are damaged")
 }

@@ -104,6 +104,9 @@ func (c *predictCmd) open() (predictor, error) {
 		if m, err := hub.Find(c.Model); err == nil && m.Kind == hub.TextEncoder {
 			return nil, usageError{fmt.Sprintf("predict: %s is an encoder without a head: fine-tune it first (thaw train)", c.Model)}
 		}
+		if _, err := hub.Local(c.Model); err != nil {
+			return nil, usageError{fmt.Sprintf("predict: --model: there is no file or folder %s, and %v", c.Model, err)}
+		}
 	}
 	return openPictures(c.Model, c.Weights)
 }

@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# Does it help to start from a network that has seen other pictures? make demo-vision, or from anywhere:
+#
+#	examples/fashion/demo.sh FOLDER
+#
+# pretrain.yaml trains a ResNet-18 on five of Fashion-MNIST's classes. For each of three seeds, transfer.yaml fine-tunes
+# that network on 100 pictures of each of the other five, and scratch.yaml trains a new one on the same 500. Each of the
+# seven runs is a folder in FOLDER, which must not be there, with what the program printed in its log.txt.
+#
+# No run sees a test picture: thaw eval measures each of them once, after its last epoch, on the test pictures of its
+# classes. The exit code is 0 if the mean of transfer is above that of scratch by more than the larger of the two
+# spreads, a spread being the best seed less the worst, and 1 if it is not.
+set -euo pipefail
+export LC_ALL=C
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+thaw=${THAW:-$here/../../bin/thaw}
+test=$here/data/t10k-images-idx3-ubyte.gz
+seeds=(1 2 3)
+
+if [[ $# != 1 ]]; then
+	echo "usage: examples/fashion/demo.sh FOLDER" >&2
+	exit 2
+fi
+out=$1
+if [[ -e $out ]]; then
+	echo "thaw: $out is there already: name a folder to make" >&2
+	exit 1
+fi
+if [[ ! -x $thaw ]]; then
+	echo "thaw: $thaw is not there: run make build first" >&2
+	exit 1
+fi
+if [[ ! -f $test ]]; then
+	echo "thaw: $test is not there: run make fashion first" >&2
+	exit 1
+fi
+mkdir -p "$out"
+
+# run NAME SPEC KEY=VALUE... trains into $out/NAME, measures the result, prints a line and leaves the accuracy, in per
+# cent, in the variable accuracy.
+run() {
+	local name=$1 spec=$2 began=$SECONDS log=$out/$1.log
+	shift 2
+	if ! "$thaw" train "$here/$spec" out="$out/$name" "$@" >"$log" 2>&1; then
+		cat "$log" >&2
+		exit 1
+	fi
+	mv "$log" "$out/$name/log.txt"
+	"$thaw" eval "$out/$name" --data "$test" --json >"$out/$name/test.json"
+	accuracy=$(sed -n 's/.*"accuracy":\([0-9.e-]*\).*/\1/p' "$out/$name/test.json" | awk '{ printf "%.2f", 100 * $1 }')
+	if [[ -z $accuracy ]]; then
+		echo "thaw: $out/$name/test.json has no accuracy" >&2
+		exit 1
+	fi
+	printf '%-12s%7s %% of the test pictures  %4d s\n' "$name" "$accuracy" $((SECONDS - began))
+}
+
+run pretrain pretrain.yaml
+transfer=() scratch=()
+for seed in "${seeds[@]}"; do
+	run "transfer-$seed" transfer.yaml seed="$seed" weights="$out/pretrain/weights/best.safetensors"
+	transfer+=("$accuracy")
+	run "scratch-$seed" scratch.yaml seed="$seed"
+	scratch+=("$accuracy")
+done
+
+for i in "${!seeds[@]}"; do
+	echo "${seeds[i]} ${transfer[i]} ${scratch[i]}"
+done | awk '
+	BEGIN { printf "\n%-12s%10s%10s\n", "seed", "transfer", "scratch" }
+	{
+		printf "%-12s%10.2f%10.2f\n", $1, $2, $3
+		for (k = 2; k <= 3; k++) {
+			sum[k] += $k
+			if (NR == 1 || $k < low[k]) low[k] = $k
+			if (NR == 1 || $k > high[k]) high[k] = $k
+		}
+	}
+	END {
+		t = sum[2] / NR; s = sum[3] / NR
+		for (k = 2; k <= 3; k++) spread[k] = high[k] - low[k]
+		wide = spread[2] > spread[3] ? spread[2] : spread[3]
+		printf "%-12s%10.2f%10.2f\n", "mean", t, s
+		printf "%-12s%10.2f%10.2f\n\n", "spread", spread[2], spread[3]
+		won = t - s > wide
+		if (t <= s)
+			printf "transfer does not beat scratch: the means differ by %.2f points\n", t - s
+		else
+			printf "transfer beats scratch by %.2f points, %s than the spread of the seeds (%.2f)\n", t - s, won ? "more" : "not more", wide
+		exit !won
+	}
+' || verdict=$?
+echo "$((SECONDS / 60)) min $((SECONDS % 60)) s · runs in $out"
+exit "${verdict:-0}"
