@@ -12,12 +12,13 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 60s
 PEERS       := $(THAW_CACHE)/peers
 DEMO        := runs/reviews-$(shell date +%Y%m%d-%H%M%S)
+DEMO_VISION := runs/fashion-$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-cuda build reviews fashion demo test lint gen race fuzz bench peers gpu-bundle clean
+.PHONY: help deps deps-cuda build reviews fashion demo demo-vision test lint gen race fuzz bench peers gpu-bundle clean
 
 help: ## lists these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: ## brings libtorch for the CPU, once per machine (0.5 GB), and links it to third_party/libtorch
 	@third_party/fetch.sh --set cpu
@@ -41,6 +42,9 @@ demo: build reviews ## fine-tunes a real BERT on 9,544 movie reviews and tries i
 		"A quiet, generous film that stays with you for days." \
 		"Two hours of my life that I will not get back."
 	@echo "run       $(DEMO)"
+
+demo-vision: build fashion ## pre-trains a ResNet-18 on five classes of Fashion-MNIST and fine-tunes it on the others, beside training from scratch (CPU, 6 minutes)
+	@examples/fashion/demo.sh $(DEMO_VISION)
 
 test: deps reviews ## runs all tests, those on the real weights too
 	$(GO) test ./...

@@ -150,7 +150,7 @@ func (l *loader) epochs(workers, passes int) (spent, error) {
 	if err := pin(workers); err != nil {
 		return spent{}, err
 	}
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(workers))
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(workers + 1)) // one more than cores, as the program has
 	l.epoch++
 	l.cropped.Workers = workers
 	input := vision.Input{Resize: 256, Crop: 224, Mean: [3]float64{0.485, 0.456, 0.406}, Std: [3]float64{0.229, 0.224, 0.225}}
@@ -208,6 +208,7 @@ func (l *loader) request(first int) finetune.Request {
 
 // normalise makes a batch's pixels ready for a network, as the training thread does.
 func normalise(b *vision.Batch) (err error) {
+	defer b.Close()
 	failure := torch.Try(func() {
 		torch.SingleThreaded(func() {
 			torch.Scoped(func() {

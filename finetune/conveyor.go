@@ -49,7 +49,6 @@ func (c *conveyor[B]) epoch(ctx context.Context, asked []Request) (float64, erro
 			return 0, err
 		}
 		loss, err := c.stepWith(l)
-		l.Close()
 		if err != nil {
 			return 0, fmt.Errorf("step %d: %w", c.step, err)
 		}

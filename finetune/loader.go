@@ -18,7 +18,17 @@ type loaded[B Samples[B]] struct {
 	inputs []torch.Tensor
 }
 
-func (l loaded[B]) Close() { closeTensors(l.inputs) }
+func (l loaded[B]) Close() {
+	closeTensors(l.inputs)
+	closeBatch(l.batch)
+}
+
+// closeBatch frees what a batch holds, where it holds anything.
+func closeBatch(b any) {
+	if c, ok := b.(interface{ Close() }); ok {
+		c.Close()
+	}
+}
 
 func closeTensors(tensors []torch.Tensor) {
 	for _, t := range tensors {
@@ -27,7 +37,7 @@ func closeTensors(tensors []torch.Tensor) {
 }
 
 // load makes the batches that are asked for on goroutines of their own, which run ahead of the step, and gives them in
-// order. pack, where it is not nil, adds the inputs there. The loop closes what it is given.
+// order. pack, where it is not nil, adds the inputs there. What the loop is given is freed when it goes on.
 func load[B Samples[B]](ctx context.Context, data Dataset[B], asked []Request, pack func(B) []torch.Tensor) iter.Seq2[loaded[B], error] {
 	type made struct {
 		loaded[B]
@@ -81,9 +91,14 @@ func load[B Samples[B]](ctx context.Context, data Dataset[B], asked []Request, p
 				break
 			}
 			if m.err == nil && m.batch.Size() == 0 { // none of its samples can be read
+				m.Close()
 				continue
 			}
-			if !yield(m.loaded, m.err) || m.err != nil {
+			more := func() bool {
+				defer m.Close()
+				return yield(m.loaded, m.err)
+			}()
+			if !more || m.err != nil {
 				return
 			}
 		}

@@ -51,9 +51,10 @@ type Dataset[B Samples[B]] interface {
 	Len() int
 	// Length of a sample along the dimension that is padded; 1 where none is.
 	Length(i int) int
-	// Batch makes a batch of samples, of fewer than are asked for, or none, where some cannot be read and the data set
-	// passes over them; it is an error when those are all there are. It may be called from another goroutine than the
-	// model, one call at a time; a data set with a method Concurrency() int is called by so many goroutines at once.
+	// Batch makes a batch of samples: of fewer than are asked for, or none, where some cannot be read and the data set
+	// passes over them; it is an error when those are all there are. A batch that has a method Close is closed after its
+	// use. Batch may be called from another goroutine than the model, one call at a time; a data set with a method
+	// Concurrency() int is called by so many goroutines at once.
 	Batch(r Request) (B, error)
 	Classes() []string
 	// Varies reports whether a sample differs from epoch to epoch, by random crops say. What the frozen stages make of such

@@ -29,7 +29,9 @@ func (r *run[B]) planCache(plan *Plan) error {
 		if b.Size() > 0 {
 			break
 		}
+		closeBatch(b)
 	}
+	defer closeBatch(b)
 	row := r.rowBytes(plan, b)
 	for _, s := range []sampler{r.trainSet, r.testSet} {
 		for _, n := range s.lengths {

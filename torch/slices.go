@@ -3,6 +3,7 @@ package torch
 import (
 	"math"
 	"reflect"
+	"runtime"
 	"unsafe"
 
 	"github.com/thaw-ml/thaw/torch/internal/capi"
@@ -134,6 +135,19 @@ func goNameOf(d DType) string {
 	}
 	s := d.String()
 	return string(s[0]-'a'+'A') + s[1:]
+}
+
+// SharedBytes gives the memory of a contiguous tensor on the CPU itself, to be read and written: what writes there is seen
+// by the tensor and by all that share its memory. It must not be touched once the tensor is freed. nil for a tensor without
+// elements.
+func (t Tensor) SharedBytes() []byte {
+	p := t.ptr("shared_bytes")
+	data, n, err := capi.ElementMemory(p)
+	if err != nil {
+		panic(failed("shared_bytes", err, p))
+	}
+	runtime.KeepAlive(t.h)
+	return unsafe.Slice((*byte)(data), n)
 }
 
 // Bytes copies the raw element bytes, in row-major order and the machine's byte order.

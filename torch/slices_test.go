@@ -199,3 +199,17 @@ func TestDTypeNames(t *testing.T) {
 		assert.ErrorContains(t, err, `"`+s+`"`)
 	}
 }
+
+func TestSharedBytes(t *testing.T) {
+	torchtest.Scoped(t, func() {
+		x := torch.Zeros(torch.Uint8, torch.CPU, 2, 3)
+		shared := x.SharedBytes()
+		require.Len(t, shared, 6)
+		shared[4] = 7
+		assert.Equal(t, []uint8{0, 0, 0, 0, 7, 0}, torch.ToSlice[uint8](x))
+		x.Fill_(9)
+		assert.Equal(t, uint8(9), shared[0])
+		assert.Empty(t, torch.Zeros(torch.Uint8, torch.CPU, 0).SharedBytes())
+		assert.ErrorContains(t, torch.Try(func() { x.Transpose(0, 1).SharedBytes() }), "contiguous")
+	})
+}

@@ -18,7 +18,8 @@ type Batch struct {
 	Targets []float32
 	Share   float32
 
-	given []torch.Tensor // what the model reads in place of the above, see With
+	memory torch.Tensor   // [N or more, Side, Side, 3] uint8, whose memory Pixels is; undefined where that is Go's
+	given  []torch.Tensor // what the model reads in place of the above, see With
 }
 
 // Size is the number of pictures.
@@ -46,6 +47,17 @@ const (
 	numTensors
 )
 
+// Close frees the pixels. A batch of a data set's is to be closed; Pixels must not be touched after.
+func (b *Batch) Close() {
+	if b == nil {
+		return
+	}
+	b.memory.Close()
+	if b.memory.Defined() {
+		b.Pixels = nil
+	}
+}
+
 // Tensors are pixels, normalisation and targets, in the order of the constants.
 func (b *Batch) Tensors() []torch.Tensor {
 	out := make([]torch.Tensor, numTensors)
@@ -55,15 +67,16 @@ func (b *Batch) Tensors() []torch.Tensor {
 			factor[c] = 1 / (255 * b.Std[c])
 			shift[c] = -b.Mean[c] / b.Std[c]
 		}
-		out[pixels] = torch.FromBytes(b.Pixels, torch.Uint8, b.Size(), b.Side, b.Side, 3)
+		if b.memory.Defined() {
+			out[pixels] = b.memory.Narrow(0, 0, b.Size())
+		} else {
+			out[pixels] = torch.FromBytes(b.Pixels, torch.Uint8, b.Size(), b.Side, b.Side, 3)
+		}
 		out[scale], out[offset] = torch.FromSlice(factor, 1, 3, 1, 1), torch.FromSlice(shift, 1, 3, 1, 1)
 	}
-	switch {
-	case b.Targets != nil:
-		out[targets] = torch.FromSlice(b.Targets, b.Size(), -1)
+	out[targets] = b.target()
+	if b.Targets != nil {
 		out[share] = torch.FromScalar(b.Share)
-	case b.Class != nil:
-		out[targets] = torch.FromSlice(b.Class)
 	}
 	return out
 }
@@ -81,6 +94,19 @@ func (b *Batch) tensors() []torch.Tensor {
 		return b.given
 	}
 	return b.Tensors()
+}
+
+// target is what the loss compares with; undefined where labels are not known.
+func (b *Batch) target() torch.Tensor {
+	switch {
+	case b.given != nil:
+		return b.given[targets]
+	case b.Targets != nil:
+		return torch.FromSlice(b.Targets, b.Size(), -1)
+	case b.Class != nil:
+		return torch.FromSlice(b.Class)
+	}
+	return torch.Tensor{}
 }
 
 // images is the network's input, [N, 3, Side, Side] float32 in channels-last order: normalised, and mixed by MixUp.

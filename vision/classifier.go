@@ -54,7 +54,7 @@ const stagePool = StageHead
 
 // Loss is the mean cross-entropy of logits [N, classes].
 func (c *Classifier) Loss(b *Batch, logits torch.Tensor, smoothing float64) torch.Tensor {
-	return nn.CrossEntropy(logits, b.tensors()[targets], smoothing)
+	return nn.CrossEntropy(logits, b.target(), smoothing)
 }
 
 // config is config.json beside the weights. Its keys are transformers' where transformers has them.

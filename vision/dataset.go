@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/torch"
@@ -45,7 +46,7 @@ func NewDataset(a *album.Album, input Input, o Options) (*Dataset, error) {
 	}
 	workers := o.Pictures.Workers
 	if workers == 0 {
-		workers = runtime.GOMAXPROCS(0)
+		workers = min(runtime.GOMAXPROCS(0), runtime.NumCPU())
 	}
 	return &Dataset{
 		album: a, input: input, options: o, evaluation: input.evaluation(), training: training,
@@ -87,22 +88,24 @@ func (d *Dataset) Skipped() map[int]error {
 func (d *Dataset) Batch(r finetune.Request) (*Batch, error) {
 	b := &Batch{Side: d.input.Crop, Mean: single(d.input.Mean), Std: single(d.input.Std)}
 	if r.From == 0 {
-		b.Pixels = make([]byte, len(r.Indices)*d.pixels())
+		torch.Unscoped(func() { b.memory = torch.Empty(torch.Uint8, torch.CPU, len(r.Indices), b.Side, b.Side, 3) })
+		b.Pixels = b.memory.SharedBytes()
 		if err := d.fill(b.Pixels, r); err != nil {
+			b.Close()
 			return nil, err
 		}
 	}
 	d.list(b, r.Indices)
-	if len(b.Index) == 0 {
-		if skipped := d.Skipped(); len(skipped) == d.Len() {
-			return nil, fmt.Errorf("none of the %d pictures can be read; one of them: %w", d.Len(), skipped[r.Indices[0]])
-		}
-		return b, nil
+	var err error
+	switch skipped := d.Skipped(); {
+	case len(b.Index) == 0 && len(skipped) == d.Len():
+		err = fmt.Errorf("none of the %d pictures can be read; one of them: %w", d.Len(), skipped[r.Indices[0]])
+	case len(b.Index) > 0 && r.Epoch > 0 && r.From == 0:
+		err = d.mix(b, r)
 	}
-	if r.Epoch > 0 && r.From == 0 {
-		if err := d.mix(b, r); err != nil {
-			return nil, err
-		}
+	if err != nil {
+		b.Close()
+		return nil, err
 	}
 	return b, nil
 }
@@ -117,12 +120,20 @@ func (d *Dataset) fill(all []byte, r finetune.Request) error {
 	size := d.pixels()
 	failures := make([]error, len(r.Indices))
 	var busy sync.WaitGroup
-	for k, i := range r.Indices {
-		d.workers <- struct{}{}
+	var next atomic.Int64
+	for range min(cap(d.workers), len(r.Indices)) {
 		busy.Go(func() {
+			// A place is kept for all pictures that this goroutine takes: handing it on for each would cost more.
+			d.workers <- struct{}{}
 			defer func() { <-d.workers }()
-			into := &picture.Image{Pix: all[k*size : k*size : (k+1)*size]}
-			failures[k] = d.picture(into, i, r.Epoch)
+			for {
+				k := int(next.Add(1)) - 1
+				if k >= len(r.Indices) {
+					return
+				}
+				into := &picture.Image{Pix: all[k*size : k*size : (k+1)*size]}
+				failures[k] = d.picture(into, r.Indices[k], r.Epoch)
+			}
 		})
 	}
 	busy.Wait()

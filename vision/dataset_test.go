@@ -96,7 +96,16 @@ func batch(t testing.TB, d *vision.Dataset, epoch int, indices ...int) *vision.B
 	t.Helper()
 	b, err := d.Batch(finetune.Request{Indices: indices, Epoch: epoch})
 	require.NoError(t, err)
-	return b
+	return own(b)
+}
+
+// own is a batch with pixels of its own, which need not be closed.
+func own(b *vision.Batch) *vision.Batch {
+	defer b.Close()
+	return &vision.Batch{
+		Index: b.Index, Class: b.Class, Pixels: slices.Clone(b.Pixels), Side: b.Side, Mean: b.Mean, Std: b.Std,
+		Targets: b.Targets, Share: b.Share,
+	}
 }
 
 // damage cuts a picture off within its pixels: its header stays good.
@@ -198,7 +207,7 @@ func TestBatchesAreRepeatable(t *testing.T) {
 			busy.Go(func() {
 				b, err := d.Batch(finetune.Request{Indices: asked[k], Epoch: 2})
 				assert.NoError(t, err)
-				out[k] = b
+				out[k] = own(b)
 			})
 			if workers == 1 {
 				busy.Wait()

@@ -22,6 +22,11 @@ func (c *evalCmd) Run(ctx context.Context, s streams) error {
 	if err := checkRun("eval", c.Run_); err != nil {
 		return err
 	}
+	if c.Data != "" {
+		if _, err := os.Stat(c.Data); err != nil {
+			return usageError{fmt.Sprintf("eval: --data: %v", err)}
+		}
+	}
 	m, classes, err := c.measure(ctx)
 	if err != nil {
 		return err

@@ -23,7 +23,7 @@ func TestWrongTraining(t *testing.T) {
 		{"wrong key", []string{"epochs: 4", "epoch: 4"}, nil, exitUsage, "spec.yaml:9: phases[0].epoch: unknown key; did you mean \"epochs\"?\n"},
 		{"wrong value", []string{"lr: 5e-3, head", "lr: -1, head"}, nil, exitUsage, "spec.yaml:9: phases[0].lr: must be above 0, found -1\n"},
 		{"no YAML", []string{"{train", "[train"}, nil, exitUsage, "spec.yaml:9: did not find expected ',' or ']'\n"},
-		{"no model", []string{"model: model", "model: bert-base-uncased"}, nil, exitUsage, "spec.yaml:1: model: there is no folder FOLDER/bert-base-uncased, and bert-base-uncased is not here: thaw download bert-base-uncased brings it\n"},
+		{"no model", []string{"model: model", "model: bert-base-uncased"}, nil, exitUsage, "spec.yaml:1: model: there is no folder bert-base-uncased, and bert-base-uncased is not here: thaw download bert-base-uncased brings it\n"},
 		{"stage", []string{"train: all", "train: layer.9"}, nil, exitUsage,
 			"spec.yaml:9: phases[0].train: no stage matches \"layer.9\"; this model has embeddings, layer.0, layer.1, head\n"},
 		{"pattern", []string{"train: all", `train: "*.gamma"`}, nil, exitUsage, "spec.yaml:9: phases[0].train: no parameter matches \"*.gamma\"; they are named like classifier.weight\n"},
@@ -82,7 +82,7 @@ func TestWrongRuns(t *testing.T) {
 		{"eval run --data wrong.tsv", "thaw: FOLDER/wrong.tsv:2: the label \"great\" is not a class; the classes are \"bad\", \"good\"\n"},
 		{"eval run --data column.tsv", "thaw: FOLDER/column.tsv:1: there is no column \"t\"; the columns are \"text\", \"l\"; did you mean \"l\"?\n"},
 		{"eval run --data empty.jsonl", "thaw: FOLDER/empty.jsonl: the file is empty\n"},
-		{"predict --model model text", "thaw: FOLDER/model/config.json names no classes (id2label): it is no classifier's\n"},
+		{"predict --model model text", "thaw: model/config.json names no classes (id2label): it is no classifier's\n"},
 		{"predict --model run/weights --weights half.safetensors text", "thaw: FOLDER/half.safetensors: tensor \"bert.encoder.layer.0.intermediate.dense.weight\": " +
 			"data_offsets [34592, 39712] reach past the end of the file, which has 34636 bytes of data: truncated?\n"},
 		{"predict --model run/weights --weights model/model.safetensors text", "thaw: FOLDER/model/model.safetensors does not fit the model: 2 keys missing (classifier.weight, classifier.bias); " +

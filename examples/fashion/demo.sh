@@ -8,8 +8,8 @@
 # seven runs is a folder in FOLDER, which must not be there, with what the program printed in its log.txt.
 #
 # No run sees a test picture: thaw eval measures each of them once, after its last epoch, on the test pictures of its
-# classes. The exit code is 0 if the mean of transfer is above that of scratch by more than the larger of the two
-# spreads, a spread being the best seed less the worst, and 1 if it is not.
+# classes. The exit code is 0 if the mean of transfer is above that of scratch by more than the larger of their two
+# standard deviations over the seeds (with n - 1), and 1 if it is not. The range, best seed less worst, stands beside it.
 set -euo pipefail
 export LC_ALL=C
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -67,27 +67,37 @@ done
 for i in "${!seeds[@]}"; do
 	echo "${seeds[i]} ${transfer[i]} ${scratch[i]}"
 done | awk '
+	function max(a, b) { return a > b ? a : b }
 	BEGIN { printf "\n%-12s%10s%10s\n", "seed", "transfer", "scratch" }
 	{
 		printf "%-12s%10.2f%10.2f\n", $1, $2, $3
 		for (k = 2; k <= 3; k++) {
-			sum[k] += $k
+			x[k, NR] = $k
+			mean[k] += $k
 			if (NR == 1 || $k < low[k]) low[k] = $k
 			if (NR == 1 || $k > high[k]) high[k] = $k
 		}
 	}
 	END {
-		t = sum[2] / NR; s = sum[3] / NR
-		for (k = 2; k <= 3; k++) spread[k] = high[k] - low[k]
-		wide = spread[2] > spread[3] ? spread[2] : spread[3]
-		printf "%-12s%10.2f%10.2f\n", "mean", t, s
-		printf "%-12s%10.2f%10.2f\n\n", "spread", spread[2], spread[3]
-		won = t - s > wide
-		if (t <= s)
-			printf "transfer does not beat scratch: the means differ by %.2f points\n", t - s
+		for (k = 2; k <= 3; k++) {
+			mean[k] /= NR
+			for (i = 1; i <= NR; i++) deviation[k] += (x[k, i] - mean[k]) ^ 2 / (NR - 1)
+			deviation[k] = sqrt(deviation[k])
+		}
+		spread = max(deviation[2], deviation[3])
+		margin = mean[2] - mean[3]
+		printf "%-12s%10.2f%10.2f\n", "mean", mean[2], mean[3]
+		printf "%-12s%10.2f%10.2f\n", "deviation", deviation[2], deviation[3]
+		printf "%-12s%10.2f%10.2f\n\n", "range", high[2] - low[2], high[3] - low[3]
+		range = max(high[2] - low[2], high[3] - low[3])
+		printf "transfer less scratch: %.2f points. The larger standard deviation is %.2f, the larger range %.2f:\n", margin, spread, range
+		if (margin > range)
+			print "transfer beats scratch by more than the spread of the seeds, by either measure"
+		else if (margin > spread)
+			print "transfer beats scratch by more than the standard deviation, but not by more than the range"
 		else
-			printf "transfer beats scratch by %.2f points, %s than the spread of the seeds (%.2f)\n", t - s, won ? "more" : "not more", wide
-		exit !won
+			print "transfer does not beat scratch by more than the spread of the seeds"
+		exit margin <= spread
 	}
 ' || verdict=$?
 echo "$((SECONDS / 60)) min $((SECONDS % 60)) s · runs in $out"

@@ -65,6 +65,15 @@ at::Tensor row_major(thaw_tensor handle) {
 }
 } // namespace
 
+extern "C" char *thaw_tensor_memory(thaw_tensor handle, void **data, int64_t *nbytes) {
+  return guarded([&] {
+    const at::Tensor &t = borrow(handle);
+    TORCH_CHECK(t.is_cpu() && t.is_contiguous(), "only the memory of a contiguous tensor on the CPU can be shared");
+    *data = t.mutable_data_ptr();
+    *nbytes = static_cast<int64_t>(t.nbytes());
+  });
+}
+
 extern "C" char *thaw_tensor_to_bytes(thaw_tensor handle, void *dst, int64_t nbytes) {
   return guarded([&] {
     at::Tensor t = row_major(handle);

@@ -64,6 +64,13 @@ func FromBlob(data unsafe.Pointer, dtype int64, sizes []int64) (Handle, int32, *
 	return Handle(t), int32(scope), err
 }
 
+// ElementMemory gives the memory of a contiguous tensor on the CPU.
+func ElementMemory(h Handle) (data unsafe.Pointer, n int, err *Error) {
+	var size C.int64_t
+	err = failure(C.thaw_tensor_memory(C.thaw_tensor(h), &data, &size))
+	return data, int(size), err
+}
+
 // ToBytes copies the elements in row-major order to dst.
 func ToBytes(t Handle, dst unsafe.Pointer, nbytes int) *Error {
 	return failure(C.thaw_tensor_to_bytes(C.thaw_tensor(t), dst, C.int64_t(nbytes)))
