@@ -15,6 +15,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	// No model of this machine's caches is known to the tests.
+	for _, name := range []string{"HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TORCH_HOME"} {
+		os.Setenv(name, "/nonexistent")
+	}
 	// cuBLAS looks once, when its first handle is made; see cuda.Settings.
 	os.Setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 	torchtest.Main(m)

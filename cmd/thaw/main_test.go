@@ -18,7 +18,13 @@ import (
 	"github.com/thaw-ml/thaw/torch/torchtest"
 )
 
-func TestMain(m *testing.M) { torchtest.Main(m) }
+func TestMain(m *testing.M) {
+	// No model of this machine's caches is known to the tests.
+	for _, name := range []string{"HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TORCH_HOME"} {
+		os.Setenv(name, "/nonexistent")
+	}
+	torchtest.Main(m)
+}
 
 const sampleSpec = `model: model
 head: {classes: [bad, good], pooling: mean}
