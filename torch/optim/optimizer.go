@@ -1,4 +1,7 @@
 // Package optim holds optimisers on libtorch's fused kernels, gradient clipping, and learning-rate schedules.
+//
+// For steps that a CUDA graph records, the learning rates are a tensor (Rates in the optimisers' options): [groups], float32,
+// on the parameters' device, read at every step in place of the groups' LR, which the recording would fix.
 package optim
 
 import "github.com/thaw-ml/thaw/torch"
@@ -25,9 +28,6 @@ type Group struct {
 	LR          float64 // at this step
 	WeightDecay float64
 }
-
-// For steps that a graph records, the learning rates are a tensor (the options' Rates): [groups], float32, on the
-// parameters' device, read at every step in place of the groups' LR, which the recording would fix.
 
 // groups is the part that all optimisers share.
 type groups []*Group

@@ -1,0 +1,43 @@
+package finetune
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/thaw-ml/thaw/torch"
+)
+
+func TestMeasure(t *testing.T) {
+	for _, selection := range []Selection{All(), HeadOnly()} {
+		spec := quick(t, Phase{Train: selection, Epochs: 1, LR: 1e-3})
+		model := newNet(t)
+		held := torch.Stats()
+		speed, err := Measure[*rows](t.Context(), spec, model, newSamples(1, 40, mixed), Effort{Round: 20 * time.Millisecond, Rounds: 3})
+		require.NoError(t, err)
+		assert.Len(t, speed.Rounds, 3)
+		assert.Greater(t, speed.SamplesPerSecond, 100.0)
+		assert.Positive(t, speed.Batches)
+		assert.Positive(t, speed.PeakBytes)
+		assert.Positive(t, speed.Loss)
+		assert.Empty(t, speed.Replayed)
+		assert.NoDirExists(t, spec.Out, "nothing is written")
+		assert.Equal(t, held.Tensors, torch.Stats().Tensors)
+	}
+
+	spec, err := quick(t, Phase{Train: All(), Epochs: 1, LR: 1e-3}).Resolved()
+	require.NoError(t, err)
+	m := &replayer{t: t}
+	speed, err := measureOn(t.Context(), m, spec, newNet(t), Dataset[*rows](newSamples(1, 40, mixed)), Effort{Round: 20 * time.Millisecond, Rounds: 2})
+	require.NoError(t, err)
+	assert.ElementsMatch(t, []string{"8 x 8", "8 x 16"}, speed.Replayed)
+	assert.Greater(t, m.played, speed.Batches)
+}
+
+func TestMeasureRefuses(t *testing.T) {
+	spec := quick(t, Phase{Train: All(), Epochs: 1, LR: 1e-3}, Phase{Train: All(), Epochs: 1, LR: 1e-3})
+	_, err := Measure[*rows](t.Context(), spec, newNet(t), newSamples(1, 8, nil), Effort{Rounds: 1})
+	assert.EqualError(t, err, "one phase and some samples are measured")
+}
