@@ -25,14 +25,20 @@ import (
 //	summary.json                   the Result
 //	weights/{best,last}.safetensors
 //	weights/config.json            and the tokenizer's files
-type folder struct{ path string }
+type folder struct {
+	path       string
+	parentMade bool // by this run, which removes it again if it leaves nothing there
+}
 
 // createFolder makes the run folder; one that exists is an error, so that no run overwrites another.
 func createFolder(s *Spec) (*folder, error) {
 	if s.Out == "" {
 		return nil, s.Errorf("out", "no run folder is given")
 	}
-	if err := os.MkdirAll(filepath.Dir(s.Out), 0o755); err != nil {
+	parent := filepath.Dir(s.Out)
+	_, err := os.Stat(parent)
+	f := &folder{path: s.Out, parentMade: errors.Is(err, fs.ErrNotExist)}
+	if err := os.MkdirAll(parent, 0o755); err != nil {
 		return nil, fmt.Errorf("making the run folder: %w", err)
 	}
 	if err := os.Mkdir(s.Out, 0o755); errors.Is(err, fs.ErrExist) {
@@ -40,7 +46,6 @@ func createFolder(s *Spec) (*folder, error) {
 	} else if err != nil {
 		return nil, fmt.Errorf("making the run folder: %w", err)
 	}
-	f := &folder{s.Out}
 	text, err := s.YAML()
 	if err == nil {
 		err = errors.Join(f.write("spec.yaml", text), os.Mkdir(f.weights(), 0o755))
@@ -81,6 +86,9 @@ func (f *folder) write(name string, text []byte) error {
 func (f *folder) abandon(reason error) {
 	if _, err := os.Stat(filepath.Join(f.path, "metrics.csv")); err != nil {
 		os.RemoveAll(f.path)
+		if f.parentMade {
+			os.Remove(filepath.Dir(f.path)) // fails where another run has come in, as it should
+		}
 		return
 	}
 	// The run's own error is the one to tell; this file is only a help.

@@ -61,7 +61,7 @@ func TestFolderFiles(t *testing.T) {
 	assert.Equal(t, `phase 1
 stage.0 ... stage.3      frozen      288   run once, kept: 1 MB in memory
 head                     trained      18   lr 0.01
-5 steps in 1 epochs of 5 batches
+5 steps in 1 epoch of 5 batches
 phase 2
 stage.0 ... stage.2      frozen      216   run once, kept: 1 MB in memory
 stage.3                  trained      72   lr 0.01

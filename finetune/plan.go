@@ -5,6 +5,7 @@ import (
 	"math"
 	"strings"
 
+	"github.com/thaw-ml/thaw/internal/quantity"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/nn"
 	"github.com/thaw-ml/thaw/torch/optim"
@@ -217,7 +218,8 @@ func (p *Plan) String() string {
 		b.WriteByte('\n')
 		i = j
 	}
-	fmt.Fprintf(&b, "%d steps in %d epochs of %d batches", p.Steps, p.Phase.Epochs, p.Batches)
+	fmt.Fprintf(&b, "%s in %s of %s", quantity.Count(p.Steps, "step", "steps"), quantity.Count(p.Phase.Epochs, "epoch", "epochs"),
+		quantity.Count(p.Batches, "batch", "batches"))
 	return b.String()
 }
 

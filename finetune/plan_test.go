@@ -185,7 +185,7 @@ stage.1                  trained      72   lr 0.00025
 stage.2                  trained      72   lr 0.0005
 stage.3                  trained       8   of 72, lr 0.001
 head                     trained      18   lr 0.01
-6 steps in 1 epochs of 6 batches`, report.plans[1].String())
+6 steps in 1 epoch of 6 batches`, report.plans[1].String())
 	assert.Equal(t, `stage.0 ... stage.3      trained     288   lr 3e-05
 head                     trained      18   lr 0.0003
 12 steps in 2 epochs of 6 batches`, report.plans[2].String())

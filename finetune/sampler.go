@@ -39,9 +39,17 @@ func longFirst(batches [][]int) [][]int {
 
 // shuffled is sorted with samples of equal length, and then the batches, in an order that seed and epoch decide. So
 // batches have next to no padding and still differ from epoch to epoch.
+//
+// A sample that would be left alone in the last batch takes one from the batch before along: BatchNorm has no variance of
+// one value, and the step of a lone sample weighs as much as that of a whole batch.
 func (s sampler) shuffled(seed uint64, epoch int) [][]int {
 	rng := rand.New(rand.NewPCG(seed, uint64(epoch)))
-	batches := s.cut(rng.Perm(len(s.lengths)))
+	order := rng.Perm(len(s.lengths))
+	batches := s.cut(order)
+	if n := len(batches); n > 1 && s.tokens == 0 && len(batches[n-1]) == 1 && len(batches[n-2]) > 2 {
+		batches[n-2] = batches[n-2][:len(batches[n-2])-1]
+		batches[n-1] = order[len(order)-2:]
+	}
 	rng.Shuffle(len(batches), func(i, j int) { batches[i], batches[j] = batches[j], batches[i] })
 	return batches
 }

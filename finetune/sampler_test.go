@@ -84,6 +84,31 @@ func TestShuffledDiffersBySeedAndEpoch(t *testing.T) {
 	assert.NotEqual(t, first, s.sorted())
 }
 
+func TestShuffledLeavesNoSampleAlone(t *testing.T) {
+	for _, c := range []struct {
+		rows, size int
+		sizes      []int
+	}{
+		{9, 4, []int{4, 3, 2}},
+		{13, 4, []int{4, 4, 3, 2}},
+		{8, 4, []int{4, 4}},
+		{10, 4, []int{4, 4, 2}},
+		{3, 2, []int{2, 1}}, // there is nothing to take
+		{3, 1, []int{1, 1, 1}},
+		{1, 4, []int{1}},
+	} {
+		s := sampler{lengths: make([]int, c.rows), size: c.size}
+		batches := s.shuffled(1, 1)
+		requireCut(t, s, batches)
+		var sizes []int
+		for _, b := range batches {
+			sizes = append(sizes, len(b))
+		}
+		slices.SortFunc(sizes, func(a, b int) int { return b - a })
+		assert.Equal(t, c.sizes, sizes, "%d rows in batches of %d", c.rows, c.size)
+	}
+}
+
 func TestSortedBatches(t *testing.T) {
 	data := newSamples(1, 20, mixed)
 	assert.Equal(t, requests(newSampler(data, 6, 0).sorted(), 0), SortedBatches(data, 6))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/hub"
+	"github.com/thaw-ml/thaw/internal/quantity"
 	"github.com/thaw-ml/thaw/text/corpus"
 	"github.com/thaw-ml/thaw/text/tokenizer"
 	"github.com/thaw-ml/thaw/torch"
@@ -167,9 +168,10 @@ func (t *Task) Describe() [][2]string {
 	if m.Config.Pooling == Mean {
 		pooled = "mean pooling"
 	}
-	data := fmt.Sprintf("%d train · %d test · median %d tokens · %d test texts also in train", t.Train.Len(), t.Test.Len(), t.MedianTokens, t.Duplicates)
+	data := fmt.Sprintf("%s train · %s test · median %d tokens · %s also in train", quantity.Digits(t.Train.Len()), quantity.Digits(t.Test.Len()),
+		t.MedianTokens, quantity.Count(t.Duplicates, "test text", "test texts"))
 	if t.NotUTF8 > 0 {
-		data += fmt.Sprintf(" · %d rows not UTF-8", t.NotUTF8)
+		data += fmt.Sprintf(" · %s not UTF-8", quantity.Count(t.NotUTF8, "row", "rows"))
 	}
 	lines := [][2]string{
 		{"model", fmt.Sprintf("%s  %.1fM parameters  %s", m.Name(), float64(nn.NumParams(m))/1e6, m.Source)},
@@ -177,10 +179,10 @@ func (t *Task) Describe() [][2]string {
 		{"data", data},
 	}
 	if t.NotUTF8 > 0 {
-		lines = append(lines, [2]string{"warning", fmt.Sprintf("%d rows have bytes that are not UTF-8 (the first is %s): they are kept, with U+FFFD in their place", t.NotUTF8, t.FirstNotUTF8)})
+		lines = append(lines, [2]string{"warning", fmt.Sprintf("%s with bytes that are not UTF-8 (the first is %s), kept with U+FFFD in their place", quantity.Count(t.NotUTF8, "row", "rows"), t.FirstNotUTF8)})
 	}
 	if t.Empty > 0 {
-		lines = append(lines, [2]string{"warning", fmt.Sprintf("%d rows have no text; they are kept", t.Empty)})
+		lines = append(lines, [2]string{"warning", fmt.Sprintf("%s without a text, kept as they are", quantity.Count(t.Empty, "row", "rows"))})
 	}
 	return lines
 }

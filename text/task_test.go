@@ -79,9 +79,9 @@ func TestPrepareOfUnusualRows(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, []int{5, 2, 1, 2, 2}, []int{task.Train.Len(), task.Test.Len(), task.Duplicates, task.NotUTF8, task.Empty})
 	assert.Equal(t, [][2]string{
-		{"data", "5 train · 2 test · median 3 tokens · 1 test texts also in train · 2 rows not UTF-8"},
-		{"warning", "2 rows have bytes that are not UTF-8 (the first is " + rows + ":2): they are kept, with U+FFFD in their place"},
-		{"warning", "2 rows have no text; they are kept"},
+		{"data", "5 train · 2 test · median 3 tokens · 1 test text also in train · 2 rows not UTF-8"},
+		{"warning", "2 rows with bytes that are not UTF-8 (the first is " + rows + ":2), kept with U+FFFD in their place"},
+		{"warning", "2 rows without a text, kept as they are"},
 	}, task.Describe()[2:])
 }
 

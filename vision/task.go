@@ -10,6 +10,7 @@ import (
 
 	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/hub"
+	"github.com/thaw-ml/thaw/internal/quantity"
 	"github.com/thaw-ml/thaw/torch/nn"
 	"github.com/thaw-ml/thaw/vision/album"
 	"github.com/thaw-ml/thaw/vision/picture"
@@ -124,24 +125,24 @@ func (t *Task) Describe() [][2]string {
 	lines := [][2]string{
 		{"model", fmt.Sprintf("%s  %.1fM parameters  %s", m.Name(), float64(nn.NumParams(m))/1e6, m.Source)},
 		{"head", fmt.Sprintf("new: %d -> %d %s", m.Net.Features(), len(m.Classes), classes)},
-		{"data", fmt.Sprintf("%d train · %d test · %d x %d pixels · %d test pictures also in train · %s",
-			t.Train.Len(), t.Test.Len(), m.Input.Crop, m.Input.Crop, len(t.Duplicates), picture.JPEGDecoder())},
+		{"data", fmt.Sprintf("%s train · %s test · %d x %d pixels · %s also in train · %s", quantity.Digits(t.Train.Len()), quantity.Digits(t.Test.Len()),
+			m.Input.Crop, m.Input.Crop, quantity.Count(len(t.Duplicates), "test picture", "test pictures"), picture.JPEGDecoder())},
 	}
 	warn := func(format string, args ...any) {
 		lines = append(lines, [2]string{"warning", fmt.Sprintf(format, args...)})
 	}
 	if len(t.Duplicates) > 0 {
 		d := t.Duplicates[0]
-		warn("%d pictures are in training and test alike, which makes the measures too good; the first: %s and %s", len(t.Duplicates), d.FirstName, d.SecondName)
+		warn("%s in training and test alike, which makes the measures too good; the first: %s and %s", quantity.Count(len(t.Duplicates), "picture", "pictures"), d.FirstName, d.SecondName)
 	}
 	if len(t.unreadable) > 0 {
-		warn("%d pictures are left out; the first: %v", len(t.unreadable), t.unreadable[0])
+		warn("%s left out; the first: %v", quantity.Count(len(t.unreadable), "picture", "pictures"), t.unreadable[0])
 	}
 	if t.training.Others > 0 {
-		warn("%d files are no pictures and are passed over; the first: %s", t.training.Others, t.training.FirstOther)
+		warn("%s passed over; the first: %s", quantity.Count(t.training.Others, "file that is no picture", "files that are no pictures"), t.training.FirstOther)
 	}
 	if t.training.LeftOut > 0 {
-		warn("%d pictures of other classes are left out", t.training.LeftOut)
+		warn("%s of other classes left out", quantity.Count(t.training.LeftOut, "picture", "pictures"))
 	}
 	return lines
 }
@@ -161,7 +162,7 @@ func (t *Task) Skipped() string {
 	if count == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%d pictures could not be read and were left out; one of them: %v", count, first)
+	return fmt.Sprintf("%s left out, unreadable; the first: %v", quantity.Count(count, "picture", "pictures"), first)
 }
 
 // OpenRun opens a run's best network and the pictures that it is measured on: those of data, or the run's own.

@@ -109,20 +109,20 @@ func TestPrepareWarns(t *testing.T) {
 		lines[i][1] = strings.ReplaceAll(strings.ReplaceAll(lines[i][1], folder, "FOLDER"), test, "TEST")
 	}
 	assert.Equal(t, [][2]string{
-		{"warning", "5 pictures are in training and test alike, which makes the measures too good; the first: FOLDER/pictures/class0/a.jpg and TEST/class0/a.jpg"},
-		{"warning", "1 pictures are left out; the first: reading picture FOLDER/pictures/class2/a.jpg: it is no picture that can be read (text/plain; charset=utf-8): want JPEG, PNG, GIF, BMP, WebP or TIFF"},
-		{"warning", "1 files are no pictures and are passed over; the first: FOLDER/pictures/class1/notes.txt"},
+		{"warning", "5 pictures in training and test alike, which makes the measures too good; the first: FOLDER/pictures/class0/a.jpg and TEST/class0/a.jpg"},
+		{"warning", "1 picture left out; the first: reading picture FOLDER/pictures/class2/a.jpg: it is no picture that can be read (text/plain; charset=utf-8): want JPEG, PNG, GIF, BMP, WebP or TIFF"},
+		{"warning", "1 file that is no picture passed over; the first: FOLDER/pictures/class1/notes.txt"},
 	}, lines)
 	s.Out = filepath.Join(folder, "run")
 	result, err := finetune.Run(t.Context(), s, task.Model, task.Train, task.Test, nil)
 	require.NoError(t, err)
 	assert.Equal(t, 6, result.Last.Rows)
-	assert.Equal(t, "1 pictures could not be read and were left out; one of them: reading picture FOLDER/pictures/class2/a.jpg: it is no picture that can be read (text/plain; charset=utf-8): want JPEG, PNG, GIF, BMP, WebP or TIFF", strings.ReplaceAll(task.Skipped(), folder, "FOLDER"))
+	assert.Equal(t, "1 picture left out, unreadable; the first: reading picture FOLDER/pictures/class2/a.jpg: it is no picture that can be read (text/plain; charset=utf-8): want JPEG, PNG, GIF, BMP, WebP or TIFF", strings.ReplaceAll(task.Skipped(), folder, "FOLDER"))
 
 	task, s, err = prepare(t, spec, "pictures.unreadable=skip", "head.classes=[class1, class0]", "data.other_classes=skip")
 	require.NoError(t, err)
 	assert.Equal(t, []string{"class1", "class0"}, s.Head.Classes)
-	assert.Equal(t, [2]string{"warning", "6 pictures of other classes are left out"}, task.Describe()[4])
+	assert.Equal(t, [2]string{"warning", "6 pictures of other classes left out"}, task.Describe()[4])
 }
 
 // outcome is what a run left.
@@ -276,7 +276,7 @@ func TestFineTuneSkips(t *testing.T) {
 		skipped := len(task.Train.Skipped()) + len(task.Test.Skipped())
 		assert.Equal(t, 5, skipped)
 		assert.Equal(t, 6-len(task.Test.Skipped()), result.Last.Rows)
-		assert.Regexp(t, `^5 pictures could not be read and were left out; one of them: reading picture .*cut off`, task.Skipped())
+		assert.Regexp(t, `^5 pictures left out, unreadable; the first: reading picture .*cut off`, task.Skipped())
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"runtime"
 
 	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/internal/quantity"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/cuda"
 	"github.com/thaw-ml/thaw/vision/picture"
@@ -88,7 +89,8 @@ func (d *diagnosis) examineCUDA() {
 func (d diagnosis) print(s streams) {
 	fmt.Fprintf(s.out, "thaw      %s (%s)\n", d.Thaw, d.Go)
 	fmt.Fprintf(s.out, "libtorch  %s, %s\n", d.Libtorch, d.LibtorchPath)
-	fmt.Fprintf(s.out, "cpu       %s kernels, %d threads on %d cores\n", d.CPUCapability, d.Threads, d.Cores)
+	fmt.Fprintf(s.out, "cpu       %s kernels, %s on %s\n", d.CPUCapability,
+		quantity.Count(d.Threads, "thread", "threads"), quantity.Count(d.Cores, "core", "cores"))
 	fmt.Fprintf(s.out, "jpeg      %s\n", d.JPEG)
 	if d.CUDA == nil {
 		fmt.Fprintln(s.out, "cuda      not in this program: runs are on the CPU")

@@ -313,6 +313,6 @@ func TestWrongPredictionsOfPictures(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, os.Truncate("pictures/green/3.jpg", info.Size()-20))
 	said := ok(t, "", "train", "spec.yaml", "out=skipping", "pictures.unreadable=skip")
-	assert.Contains(t, said, "warning   1 pictures could not be read and were left out; one of them: reading picture "+folder+"/pictures/green/3.jpg: ")
+	assert.Contains(t, said, "warning   1 picture left out, unreadable; the first: reading picture "+folder+"/pictures/green/3.jpg: ")
 	assert.NoFileExists(t, filepath.Join("skipping", "failed.txt"))
 }

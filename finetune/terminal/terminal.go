@@ -15,6 +15,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/internal/quantity"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/cuda"
 )
@@ -46,7 +47,7 @@ func (v *View) Greet() {
 	if threads == 0 {
 		threads = torch.NumThreads()
 	}
-	on := fmt.Sprintf("cpu (%d threads)", threads)
+	on := fmt.Sprintf("cpu (%s)", quantity.Count(threads, "thread", "threads"))
 	if d, err := torch.ParseDevice(v.spec.Device); err == nil && d.Type == torch.CUDAType {
 		on = d.String()
 		if devices, err := cuda.Devices(); err == nil && d.Index < len(devices) {
@@ -97,7 +98,7 @@ func (v *View) Begin(task string, samples int) {
 func (v *View) status(samples int) string {
 	spent := time.Since(v.began).Seconds()
 	rate := float64(samples) / max(spent, 1e-3)
-	s := fmt.Sprintf(" %d/%d", samples, v.total)
+	s := fmt.Sprintf(" %s/%s", quantity.Digits(samples), quantity.Digits(v.total))
 	if loss := math.Float64frombits(v.loss.Load()); loss > 0 {
 		s += fmt.Sprintf("  loss %.3f", loss)
 	}
@@ -121,7 +122,7 @@ func (v *View) Advance(samples int, loss float64) {
 func (v *View) End(m *finetune.Metrics) {
 	spent := time.Since(v.began).Seconds()
 	v.closeBar()
-	line := fmt.Sprintf("%-9s %6d rows", v.task, v.samples)
+	line := fmt.Sprintf("%-9s %6s", v.task, quantity.Digits(v.samples)) + " rows"
 	if loss := math.Float64frombits(v.loss.Load()); loss > 0 {
 		line += fmt.Sprintf("  loss %.3f", loss)
 	}

@@ -134,7 +134,7 @@ func TestViewOfPhasesWithoutTestRows(t *testing.T) {
 model     a pair of layers
 phase 1   body                     frozen        6   run once, kept: 1 MB in memory
           head                     trained       8   lr 0.1
-          1 steps in 1 epochs of 1 batches
+          1 step in 1 epoch of 1 batch
 
 prefix        10 rows  #/s  #s
 check     frozen hashes taken · 2 of 2 tensors have gradients
@@ -142,7 +142,7 @@ epoch 1       10 rows  loss #  #/s  #s
 check     frozen tensors unchanged · every trained tensor moved
 phase 2   body                     trained       6   lr 0.01
           head                     trained       8   lr 0.1
-          1 steps in 1 epochs of 1 batches
+          1 step in 1 epoch of 1 batch
 
 check     frozen hashes taken · 4 of 4 tensors have gradients
 epoch 2       10 rows  loss #  #/s  #s

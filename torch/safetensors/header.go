@@ -85,7 +85,7 @@ func headerBytes(path string, file []byte) ([]byte, error) {
 	msg := ""
 	switch {
 	case n > maxHeader:
-		msg = fmt.Sprintf("the header's length is %d, the limit is %d", n, maxHeader)
+		msg = fmt.Sprintf("the header's length is %d, the limit is %d: is this a safetensors file?", n, maxHeader)
 	case n > uint64(len(file)-prefixSize):
 		msg = fmt.Sprintf("the header's length is %d, but only %d bytes follow", n, len(file)-prefixSize)
 	default:

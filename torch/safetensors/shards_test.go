@@ -49,7 +49,7 @@ func TestOpenShardedRefuses(t *testing.T) {
 		{"folder", `{"weight_map":{"a":".."}}`, `DIR/model.safetensors.index.json: tensor "a": shard ".." is not a plain file name`},
 		{"no name", `{"weight_map":{"a":""}}`, `DIR/model.safetensors.index.json: tensor "a": shard "" is not a plain file name`},
 		{"missing shard", `{"weight_map":{"a":"1.safetensors","b":"1.safetensors","c":"3.safetensors"}}`, `DIR/model.safetensors.index.json: shard 2 of 2: stat DIR/3.safetensors: no such file or directory`},
-		{"shard is the index", `{"weight_map":{"a":"model.safetensors.index.json"}}`, `DIR/model.safetensors.index.json: byte 0: the header's length is 8388068008349082235, the limit is 100000000`},
+		{"shard is the index", `{"weight_map":{"a":"model.safetensors.index.json"}}`, `DIR/model.safetensors.index.json: byte 0: the header's length is 8388068008349082235, the limit is 100000000: is this a safetensors file?`},
 		{"not in its shard", `{"weight_map":{"a":"1.safetensors","b":"1.safetensors","c":"2.safetensors","d":"2.safetensors"}}`, `DIR/2.safetensors: tensor "d": is not in this shard, where DIR/model.safetensors.index.json says it is`},
 		{"in another shard", `{"weight_map":{"a":"1.safetensors","b":"2.safetensors","c":"2.safetensors"}}`, `DIR/1.safetensors: tensor "b": is in this shard, but DIR/model.safetensors.index.json says "2.safetensors"`},
 		{"not listed", `{"weight_map":{"a":"1.safetensors","c":"2.safetensors"}}`, `DIR/1.safetensors: tensor "b": is not listed in DIR/model.safetensors.index.json`},
