@@ -102,12 +102,14 @@ func (c *conveyor[B]) stepWith(l loaded[B]) (loss float64, err error) {
 		return 0, err
 	}
 	step := func() error { return c.compute(l.batch, p) }
-	switch {
-	case p.recording != nil:
+	if p.recording == nil && !p.refused && c.worthRecording(l.batch) {
+		if err := c.record(p, l.batch, step); err != nil {
+			return 0, err
+		}
+	}
+	if p.recording != nil {
 		err = p.recording.replay()
-	case !p.refused && c.worthRecording(l.batch):
-		err = c.record(p, l.batch, step)
-	default:
+	} else {
 		torch.Scoped(func() { err = step() })
 	}
 	if err != nil {
@@ -121,7 +123,16 @@ func (c *conveyor[B]) stepWith(l loaded[B]) (loss float64, err error) {
 	return loss, err
 }
 
-// worthRecording reports whether batches of this shape come so often that a recording pays: it takes as long as three
+// setKnobs sets learning rates and the number of rows at once, waiting for what came before.
+func (c *conveyor[B]) setKnobs(rates []float64, rows int) {
+	knobs := make([]float32, 0, len(rates)+1)
+	for _, rate := range rates {
+		knobs = append(knobs, float32(rate))
+	}
+	torch.Scoped(func() { c.knobs.Copy_(torch.FromSlice(append(knobs, float32(rows)))) })
+}
+
+// worthRecording reports whether batches of this shape come so often that a recording pays: it takes as long as four
 // steps or so.
 func (c *conveyor[B]) worthRecording(b B) bool {
 	length := 0

@@ -17,6 +17,7 @@ import (
 type replayer struct {
 	host
 	refuse           error  // of capture
+	onCapture        func() // called by capture
 	after            func() // called after each replay
 	captured, played int    // recordings, and replays of them
 	copied           bool   // something was copied ahead and not yet taken
@@ -37,6 +38,9 @@ func (r *replayer) taken() error {
 }
 
 func (r *replayer) capture(f func()) (recording, error) {
+	if r.onCapture != nil {
+		r.onCapture()
+	}
 	if r.refuse != nil {
 		return nil, r.refuse
 	}
@@ -189,6 +193,56 @@ func TestRecordingsThatDifferAreRefused(t *testing.T) {
 			assert.Equal(t, want.weights, model.bytes())
 		})
 	}
+}
+
+// A recording in which the optimiser moves nothing is found out although the first step's learning rate is 0.
+func TestRecordingsAreCheckedAtFullRates(t *testing.T) {
+	spec := quick(t, Phase{Train: All(), Epochs: 2, LR: 1e-2, WarmUp: new(0.5)})
+	spec, err := spec.Resolved()
+	require.NoError(t, err)
+	model := newNet(t)
+	var still torch.Tensor // the head's weights before the step
+	defer func() { still.Close() }()
+	m := &replayer{t: t}
+	m.onCapture = func() {
+		still.Close()
+		torch.Scoped(func() { still = torch.Keep(model.Head.Weight.Detach().Clone()) })
+	}
+	m.after = func() { torch.NoGrad(func() { model.Head.Weight.Copy_(still) }) }
+	var report record
+	_, err = runOn(t.Context(), m, spec, model, newSamples(1, 45, mixed), newSamples(2, 18, mixed), &report)
+	require.NoError(t, err)
+	assert.Contains(t, strings.Join(report.lines, "\n"), "the recorded step differs from them (its loss by 0.0e+00, its move by ")
+	assert.Equal(t, m.captured, m.played, "none is used")
+}
+
+// What a recording that broke off half-way left in the gradients does not get into the next step.
+func TestBrokenRecordingsLeaveNoGradients(t *testing.T) {
+	off := quick(t, Phase{Train: All(), Epochs: 2, LR: 1e-2})
+	off.Graph = "off"
+	train, test := newSamples(1, 45, mixed), newSamples(2, 18, mixed)
+	want := runAs(t, &replayer{}, off, train, test)
+
+	spec, err := quick(t, Phase{Train: All(), Epochs: 2, LR: 1e-2}).Resolved()
+	require.NoError(t, err)
+	model := newNet(t)
+	m := &replayer{t: t, refuse: errors.New("it broke off"), onCapture: func() {
+		torch.Scoped(func() { model.Head.Weight.SetGrad(model.Head.Weight.Detach().OnesLike()) })
+	}}
+	_, err = runOn(t.Context(), m, spec, model, train, test, silent{})
+	require.NoError(t, err)
+	assert.Equal(t, want.weights, model.bytes())
+}
+
+// Memory that runs short while a recording is tried is no end of the run.
+func TestRecordingsThatPanicAreRefused(t *testing.T) {
+	spec, err := quick(t, Phase{Train: All(), Epochs: 2, LR: 1e-2}).Resolved()
+	require.NoError(t, err)
+	m := &replayer{t: t, onCapture: func() { panic(&torch.Error{Op: "empty", Msg: "out of memory"}) }}
+	var report record
+	_, err = runOn(t.Context(), m, spec, newNet(t), newSamples(1, 45, mixed), newSamples(2, 18, mixed), &report)
+	require.NoError(t, err)
+	assert.Contains(t, strings.Join(report.lines, "\n"), "operator by operator, which is slower: empty: out of memory")
 }
 
 // A loss that is no number ends the run, although no step waits for it.

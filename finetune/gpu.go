@@ -2,6 +2,7 @@ package finetune
 
 import (
 	"errors"
+	"sync"
 
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/cuda"
@@ -62,7 +63,12 @@ func (g *gpu) events() []**cuda.Event {
 	return all
 }
 
+// turns lets one run at a time use GPUs in a process: settings and cuBLAS's workspaces belong to all of it.
+var turns sync.Mutex
+
 func (g *gpu) within(f func() error) (err error) {
+	turns.Lock()
+	defer turns.Unlock()
 	defer func() {
 		for _, e := range g.events() {
 			(*e).Close()
@@ -76,12 +82,26 @@ func (g *gpu) within(f func() error) (err error) {
 		if err = g.settings.Apply(); err != nil {
 			return
 		}
-		defer func() { err = errors.Join(err, g.before.Apply()) }()
+		defer func() {
+			err = errors.Join(err, g.before.Apply())
+			if e := g.tidy(); err == nil {
+				err = e
+			}
+		}()
 		var failure error
 		inner := cuda.WithStream(g.compute, func() { failure = f() })
 		err = errors.Join(failure, inner)
 	})
 	return errors.Join(outer, err)
+}
+
+// tidy gives back what libraries keep of a run: cuBLAS its workspaces, of which each run's stream has its own, the
+// allocator the memory of graphs, which nothing else would use.
+func (g *gpu) tidy() error {
+	if err := cuda.Synchronize(g.index); err != nil {
+		return err
+	}
+	return errors.Join(cuda.DropWorkspaces(), cuda.EmptyCache())
 }
 
 func (g *gpu) pin(tensors []torch.Tensor) []torch.Tensor {
@@ -165,6 +185,9 @@ func (r *arriving) close() {
 }
 
 func (g *gpu) capture(f func()) (recording, error) {
+	if err := cuda.EmptyCache(); err != nil { // during a capture the allocator cannot, should memory run short
+		return nil, err
+	}
 	graph, err := cuda.NewGraph(cuda.GraphOptions{Device: g.index, WarmUp: -1, SharePool: g.pool})
 	if err != nil {
 		return nil, err
@@ -202,6 +225,8 @@ func (g *gpu) free() int64 {
 	}
 	return m.Free + m.Reserved - m.Allocated
 }
+
+func (g *gpu) resetPeak() error { return cuda.ResetPeak(g.index) }
 
 func (g *gpu) peak() int64 {
 	m, err := cuda.Memory(g.index)

@@ -32,7 +32,8 @@ type machine interface {
 	generator() (*torch.Generator, error)
 	synchronize() error
 	free() int64 // bytes of memory
-	peak() int64 // bytes that tensors took at most since the run began; 0 where that is the process's memory
+	resetPeak() error
+	peak() int64 // bytes that tensors took at most since the run began, or resetPeak; 0 where that is the process's memory
 }
 
 // reading is a value under way from the device.
@@ -62,6 +63,7 @@ func (host) read(t torch.Tensor) (reading, error)      { return known(t.Item()),
 func (host) synchronize() error                        { return nil }
 func (host) generator() (*torch.Generator, error)      { return torch.DefaultGenerator(), nil }
 func (host) free() int64                               { return availableMemory() }
+func (host) resetPeak() error                          { return nil }
 func (host) peak() int64                               { return 0 }
 func (host) capture(func()) (recording, error)         { return nil, fmt.Errorf("the CPU records no graphs") }
 
@@ -83,6 +85,7 @@ func newMachine(spec *Spec) (machine, error) {
 	}
 	m, err := newGPU(device, cuda.Settings{
 		TF32:          spec.Precision != "float32",
+		ConvTF32:      spec.Precision != "float32",
 		Benchmark:     !spec.Deterministic,
 		Deterministic: spec.Deterministic,
 	})

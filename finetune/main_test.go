@@ -8,7 +8,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// cuBLAS looks once, when its first handle is made; see cuda.Settings.
+	// The size of workspaces that makes cuBLAS deterministic; see cuda.Settings.
 	os.Setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 	torchtest.Main(m)
 }

@@ -20,6 +20,7 @@ type Speed struct {
 	Loss             float64   `json:"loss"`               // the mean of the last round
 	PeakBytes        int64     `json:"peak_memory_bytes"`  // of the GPU, or of the process where the run is on the CPU
 	Replayed         []string  `json:"replayed"`           // shapes whose steps were replayed as graphs
+	Warnings         []string  `json:"warnings,omitempty"` // such as why a shape's steps could not be recorded
 }
 
 // Effort says how long to measure.
@@ -50,7 +51,8 @@ func Measure[B Samples[B]](ctx context.Context, spec Spec, model Model[B], train
 }
 
 func measureOn[B Samples[B]](ctx context.Context, m machine, spec Spec, model Model[B], train Dataset[B], effort Effort) (speed *Speed, err error) {
-	r := newRun(spec, model, train, Dataset[B](nothing[B]{train}), m, silent{})
+	var noted warnings
+	r := newRun(spec, model, train, Dataset[B](nothing[B]{train}), m, &noted)
 	failure := torch.Try(func() {
 		err = m.within(func() error {
 			r.move(m.device())
@@ -62,7 +64,20 @@ func measureOn[B Samples[B]](ctx context.Context, m machine, spec Spec, model Mo
 	if err = errors.Join(err, failure); err != nil {
 		return nil, err
 	}
+	speed.Warnings = noted.texts
 	return speed, nil
+}
+
+// warnings is a Reporter that keeps what was unusual.
+type warnings struct {
+	silent
+	texts []string
+}
+
+func (w *warnings) Note(subject, text string) {
+	if subject == "warning" {
+		w.texts = append(w.texts, text)
+	}
 }
 
 // measure repeats the batches of the first epoch.
@@ -114,6 +129,9 @@ func (r *run[B]) measure(ctx context.Context, effort Effort) (*Speed, error) {
 		}
 		batches = min(enough, 4*batches)
 	}
+	if err := r.machine.resetPeak(); err != nil { // recording and its check took more
+		return nil, err
+	}
 	for range effort.Rounds {
 		some := take(batches)
 		spent, err := steps(some)
@@ -127,8 +145,7 @@ func (r *run[B]) measure(ctx context.Context, effort Effort) (*Speed, error) {
 		speed.Rounds = append(speed.Rounds, float64(samples)/spent.Seconds())
 		speed.Batches = len(some)
 	}
-	sorted := slices.Sorted(slices.Values(speed.Rounds))
-	speed.SamplesPerSecond = sorted[len(sorted)/2]
+	speed.SamplesPerSecond = median(speed.Rounds)
 	if speed.PeakBytes = r.machine.peak(); speed.PeakBytes == 0 {
 		speed.PeakBytes = peakResident()
 	}
@@ -136,6 +153,12 @@ func (r *run[B]) measure(ctx context.Context, effort Effort) (*Speed, error) {
 		speed.Replayed = t.ahead.replayed
 	}
 	return speed, nil
+}
+
+func median(x []float64) float64 {
+	sorted := slices.Sorted(slices.Values(x))
+	n := len(sorted)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }
 
 // shapes gives the first of the batches of each shape.

@@ -1,6 +1,7 @@
 package finetune
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -34,6 +35,16 @@ func TestMeasure(t *testing.T) {
 	require.NoError(t, err)
 	assert.ElementsMatch(t, []string{"8 x 8", "8 x 16"}, speed.Replayed)
 	assert.Greater(t, m.played, speed.Batches)
+	assert.Empty(t, speed.Warnings)
+
+	m = &replayer{t: t, refuse: errors.New("graph capture: no")}
+	speed, err = measureOn(t.Context(), m, spec, newNet(t), Dataset[*rows](newSamples(1, 40, mixed)), Effort{Round: 20 * time.Millisecond, Rounds: 2})
+	require.NoError(t, err)
+	assert.Empty(t, speed.Replayed)
+	assert.ElementsMatch(t, []string{
+		"steps of 8 x 8 run operator by operator, which is slower: graph capture: no",
+		"steps of 8 x 16 run operator by operator, which is slower: graph capture: no",
+	}, speed.Warnings)
 }
 
 func TestMeasureRefuses(t *testing.T) {

@@ -1,6 +1,7 @@
 package finetune
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
@@ -10,57 +11,96 @@ import (
 
 // A recorded step must do what the step does operator by operator. With deterministic kernels it does so bit for bit;
 // otherwise sums of gradients come in another order each time, and the two differ as two runs of either do. What is
-// compared is how far parameters and the optimiser's averages moved.
+// compared is how far parameters and the optimiser's averages moved, at the phase's highest learning rates: at the rates
+// of a warm-up's first step, which are 0, nothing would.
 const (
 	differentLoss = 1e-4 // relative
 	differentMove = 1e-2 // of the length of the move
+	// Where the operators themselves, run twice, differ by more, so may the recording: by so many times as much, but never by
+	// more than half of the move.
+	noiseAllowed     = 4
+	mostDifferentYet = 0.5
 )
 
-// record makes the first step of a place operator by operator, records it, makes it again from the same state by the
-// recording, and compares. Where it cannot be recorded, or differs, that is told and steps go on operator by operator.
+// record records the step of a place, once it was seen to do what it does operator by operator. Where it cannot be
+// recorded, or differs, that is told and steps go on operator by operator. Either way no step was made at the end.
 func (c *conveyor[B]) record(p *slot, b B, step func() error) error {
+	var recorded recording
+	var why string
+	var err error
+	if failure := torch.Try(func() { recorded, why, err = c.tryRecording(b, step) }); failure != nil {
+		why = failure.Error() // memory that ran short, mostly; if it is the step's own, that fails again
+	}
+	switch {
+	case err != nil:
+		return err
+	case why != "":
+		p.refused = true
+		c.report.Note("warning", fmt.Sprintf("steps of %d x %d run operator by operator, which is slower: %s", b.Size(), b.Width(), why))
+	default:
+		p.recording = recorded
+		c.replayed = append(c.replayed, fmt.Sprintf("%d x %d", b.Size(), b.Width()))
+	}
+	return nil
+}
+
+// tryRecording makes a step operator by operator, records it, makes it again by the recording from the same state, and
+// compares. Then all is as it was. why says why there is no recording.
+func (c *conveyor[B]) tryRecording(b B, step func() error) (_ recording, why string, err error) {
 	live := c.moving()
 	before, err := c.photograph(live)
 	if err != nil {
-		return err
+		return nil, "", err
 	}
 	defer before.Close()
+	usual := persistent(c.knobs.Clone)
+	defer usual.Close()
+	defer func() {
+		// What a recording that broke off has left in the gradients was never computed.
+		c.optimizer.ZeroGrad()
+		c.knobs.Copy_(usual)
+		err = errors.Join(err, c.goBack(live, before))
+	}()
+	c.setKnobs(c.top, b.Size())
 	if torch.Scoped(func() { err = step() }); err != nil {
-		return err
+		return nil, "", err
 	}
 	eager, err := c.photograph(live)
 	if err != nil {
-		return err
+		return nil, "", err
 	}
 	defer eager.Close()
-	giveUp := func(why string) error {
-		p.refused = true
-		c.report.Note("warning", fmt.Sprintf("steps of %d x %d run operator by operator, which is slower: %s", b.Size(), b.Width(), why))
-		return c.goBack(live, eager)
+	if l := eager.loss(); math.IsNaN(l) || math.IsInf(l, 0) {
+		return nil, "", errNotFinite
 	}
 	if err := c.goBack(live, before); err != nil {
-		return err
+		return nil, "", err
+	}
+	mostLoss, mostMove := 0.0, 0.0
+	if !c.spec.Deterministic {
+		if torch.Scoped(func() { err = step() }); err != nil {
+			return nil, "", err
+		}
+		loss, move := c.compare(live, before, eager)
+		mostLoss = min(max(differentLoss, noiseAllowed*loss), mostDifferentYet)
+		mostMove = min(max(differentMove, noiseAllowed*move), mostDifferentYet)
+		if err := c.goBack(live, before); err != nil {
+			return nil, "", err
+		}
 	}
 	recorded, err := c.machine.capture(func() { _ = step() }) // its only error is one of the first step
 	if err != nil {
-		return giveUp(err.Error())
+		return nil, err.Error(), nil
 	}
 	if err := recorded.replay(); err != nil {
 		recorded.close()
-		return giveUp(err.Error())
+		return nil, err.Error(), nil
 	}
-	loss, move := c.compare(live, before, eager)
-	switch {
-	case math.IsNaN(eager.loss()):
+	if loss, move := c.compare(live, before, eager); !(loss <= mostLoss) || !(move <= mostMove) {
 		recorded.close()
-		return errNotFinite
-	case c.spec.Deterministic && (loss != 0 || move != 0), !(loss <= differentLoss), !(move <= differentMove):
-		recorded.close()
-		return giveUp(fmt.Sprintf("the recorded step differs from them (its loss by %.1e, its move by %.1e); please report this", loss, move))
+		return nil, fmt.Sprintf("the recorded step differs from them (its loss by %.1e, its move by %.1e); please report this", loss, move), nil
 	}
-	p.recording = recorded
-	c.replayed = append(c.replayed, fmt.Sprintf("%d x %d", b.Size(), b.Width()))
-	return nil
+	return recorded, "", nil
 }
 
 // moving lists all that a step writes: the epoch's loss first, then what is trained.
@@ -128,15 +168,16 @@ func (c *conveyor[B]) goBack(live []torch.Tensor, p *photo) error {
 
 // compare tells how far what is live lies from the photo after: the loss, and all that moved since before.
 func (c *conveyor[B]) compare(live []torch.Tensor, before, after *photo) (loss, move float64) {
+	var apart, moved []torch.Tensor // lengths: the differences themselves would take as much memory as two photos
+	defer func() { closeTensors(apart); closeTensors(moved) }()
 	torch.Scoped(func() {
 		torch.NoGrad(func() {
 			want := after.loss() - before.loss()
 			loss = math.Abs(live[0].Item()-after.loss()) / math.Max(math.Abs(want), 1e-12)
-			var apart, moved []torch.Tensor
 			for i := 1; i < len(live); i++ {
 				if t := live[i]; t.DType().IsFloat() && t.Dim() > 0 { // step counts would hide the rest
-					apart = append(apart, t.Sub(after.tensors[i]).To(torch.Float32))
-					moved = append(moved, after.tensors[i].Sub(before.tensors[i]).To(torch.Float32))
+					apart = append(apart, distance(t, after.tensors[i]))
+					moved = append(moved, distance(after.tensors[i], before.tensors[i]))
 				} else if !t.Equal(after.tensors[i]) {
 					move = math.Inf(1)
 				}
@@ -149,10 +190,16 @@ func (c *conveyor[B]) compare(live []torch.Tensor, before, after *photo) (loss, 
 	return loss, move
 }
 
-// length is the Euclidean length of tensors taken together.
-func length(tensors []torch.Tensor) float64 {
-	if len(tensors) == 0 {
+// distance is the Euclidean length of the difference of two tensors, on their device.
+func distance(a, b torch.Tensor) (d torch.Tensor) {
+	torch.Scoped(func() { d = torch.Keep(a.Sub(b).To(torch.Float32).VectorNorm(2, nil, false)) })
+	return d
+}
+
+// length is the Euclidean length of several lengths at right angles.
+func length(of []torch.Tensor) float64 {
+	if len(of) == 0 {
 		return 0
 	}
-	return torch.Stack(torch.ForeachNorm(tensors, 2), 0).VectorNorm(2, nil, false).Item()
+	return torch.Stack(of, 0).VectorNorm(2, nil, false).Item()
 }

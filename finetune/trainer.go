@@ -186,10 +186,12 @@ func (r *run[B]) upload(b B) B {
 	if device.Type == torch.CPUType {
 		return b
 	}
-	tensors := b.Tensors()
-	for i, t := range tensors {
+	pinned := r.machine.pin(b.Tensors()) // which the device copies from without making the CPU wait
+	tensors := make([]torch.Tensor, len(pinned))
+	for i, t := range pinned {
 		if t.Defined() {
-			tensors[i] = t.ToDevice(device)
+			tensors[i] = torch.Empty(t.DType(), device, t.Shape()...)
+			tensors[i].CopyAsync_(t)
 		}
 	}
 	return b.With(tensors)

@@ -33,7 +33,7 @@ type handle struct {
 
 func (h *handle) ptr() capi.Handle { return h.native }
 
-// holdAccumulator keeps the node that collects the gradient for as long as the handle lives.
+// holdAccumulator keeps the node that collects the gradient, on the CPU, for as long as the handle lives.
 func (h *handle) holdAccumulator(a capi.Accumulator) {
 	h.leaf.Free()
 	h.leaf = a

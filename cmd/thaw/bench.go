@@ -8,6 +8,7 @@ import (
 	"io"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/thaw-ml/thaw/finetune"
@@ -94,8 +95,16 @@ func (c *benchCmd) Run(ctx context.Context, s streams) error {
 				failures = append(failures, fmt.Errorf("%s, %s: %w", b.Name, mode, err))
 				result.Error = err.Error()
 				fmt.Fprintf(s.out, "%-28s %-7s failed: %v\n", b.Name, mode, err)
+			case report.GPU != "" && mode != benchmark.Eager && len(speed.Replayed) == 0: // it ran, as eager does
+				err = fmt.Errorf("was not recorded: %s", strings.Join(speed.Warnings, "; "))
+				failures = append(failures, fmt.Errorf("%s, %s: %w", b.Name, mode, err))
+				result.Error = err.Error()
+				fmt.Fprintf(s.out, "%-28s %-7s %v\n", b.Name, mode, err)
 			default:
 				fmt.Fprintf(s.out, "%-28s %-7s %10.1f samples/s %8.2f GB\n", b.Name, mode, speed.SamplesPerSecond, float64(speed.PeakBytes)/1e9)
+				for _, warning := range speed.Warnings {
+					fmt.Fprintf(s.out, "%-28s %-7s warning: %s\n", b.Name, mode, warning)
+				}
 			}
 			report.Results = append(report.Results, result)
 		}

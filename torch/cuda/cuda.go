@@ -128,13 +128,19 @@ func Synchronize(device int) error { return wrap("synchronize", capi.Synchronize
 
 // Settings are switches of the whole process.
 type Settings struct {
-	// TF32 lets float32 products and convolutions round their inputs to 10 bits of mantissa: several times as fast on
-	// compute capability 8.0 and later.
+	// TF32 lets float32 matrix products round their inputs to 10 bits of mantissa: several times as fast on compute
+	// capability 8.0 and later. libtorch starts with false.
 	TF32 bool
+	// ConvTF32 is the same for convolutions. libtorch starts with true.
+	ConvTF32 bool
+	// CuDNNAttention lets scaled_dot_product_attention take cuDNN's kernels where libtorch thinks them the fastest, on
+	// compute capability 9.0 and later. libtorch starts with true. Some of them round the probability of dropout to a
+	// sixteenth, and gradients were NaN where a row's mask left almost nothing (PyTorch's issues 174245 and 196678).
+	CuDNNAttention bool
 	// Benchmark makes cuDNN try its convolution algorithms on each new shape and keep the fastest.
 	Benchmark bool
 	// Deterministic makes results the same from run to run: deterministic kernels only, operators that have none fail,
-	// and cuBLAS gets workspaces of a fixed size. Set it before the first product: cuBLAS looks once.
+	// and cuBLAS gets workspaces of a fixed size, where CUBLAS_WORKSPACE_CONFIG does not say which.
 	Deterministic bool
 }
 

@@ -64,7 +64,7 @@ func TestDevices(t *testing.T) {
 
 func TestSettings(t *testing.T) {
 	needGPU(t)
-	for _, want := range []cuda.Settings{{TF32: true}, {Benchmark: true}, {Deterministic: true}, {}} {
+	for _, want := range []cuda.Settings{{TF32: true}, {ConvTF32: true}, {CuDNNAttention: true}, {Benchmark: true}, {Deterministic: true}, {}} {
 		setting(t, want)
 		got, err := cuda.CurrentSettings()
 		require.NoError(t, err)

@@ -61,7 +61,8 @@ func NewGraph(o GraphOptions) (*Graph, error) {
 // Capture runs f for the warm-up and once more for the recording: on the current stream, or, where that is the default one,
 // which cannot be recorded, on a side stream that starts behind it and that it waits for. A function that trains should
 // run on one stream of its own ([WithStream]) from the start: autograd adds up a gradient on the stream where its
-// parameter first took part. Tensors that f makes are freed at the end of each run, except what the last returned:
+// parameter first took part. [torch.Autocast] belongs inside f: around Capture it would keep casts of weights from the
+// warm-up. Tensors that f makes are freed at the end of each run, except what the last returned:
 // the graph's outputs, which live until Close. The warm-up's runs are real: parameters and generators move. The recorded
 // run does nothing on the device before the first Replay.
 //
@@ -174,7 +175,7 @@ var uncapturable = []struct{ says, means string }{
 	{"operation not permitted when stream is capturing",
 		"the function waits for the device (Item, ToSlice, a copy to the CPU, a shape that depends on values, printing): take that out of it"},
 	{"operation would make the legacy stream depend on a capturing blocking stream",
-		"the function uses the default stream: do not change streams inside it"},
+		"the function uses the default stream, or a gradient that began there: run all that trains on one stream (WithStream), and change none inside"},
 	{"operation failed due to a previous error during capture",
 		"something in the function cannot be captured, and its error was passed over"},
 	{"unjoined work",

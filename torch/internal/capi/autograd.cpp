@@ -42,7 +42,9 @@ extern "C" char *thaw_tensor_set_requires_grad(thaw_tensor t, int32_t on, uintpt
   return guarded([&] {
     at::Tensor tensor = borrow(t);
     tensor.requires_grad_(on != 0);
-    if (on && tensor.is_leaf())
+    // Kept alive, the node need not be made anew in each forward pass. On a GPU it must be: it keeps the stream that it
+    // is made on, and makes a capture on any other stream fail.
+    if (on && tensor.is_leaf() && tensor.is_cpu())
       *accumulator = reinterpret_cast<uintptr_t>(
           new std::shared_ptr<torch::autograd::Node>(torch::autograd::impl::grad_accumulator(tensor)));
   });

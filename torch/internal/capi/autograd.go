@@ -34,7 +34,7 @@ func SetGrad(t, grad Handle) *Error {
 	return failure(C.thaw_tensor_set_grad(C.thaw_tensor(t), C.thaw_tensor(grad)))
 }
 
-// Accumulator holds the node that collects a leaf's gradient; 0 for none.
+// Accumulator holds the node that collects the gradient of a leaf on the CPU; 0 for none.
 type Accumulator uintptr
 
 // SetRequiresGrad says whether autograd records what is done with a leaf.

@@ -24,7 +24,7 @@ typedef struct {
 } thaw_cuda_versions_info;
 
 typedef struct {
-  int32_t tf32, benchmark, deterministic;
+  int32_t tf32, conv_tf32, cudnn_attention, benchmark, deterministic;
 } thaw_cuda_switches;
 
 char *thaw_cuda_start(void);
@@ -50,6 +50,8 @@ typedef struct {
 char *thaw_cuda_memory_stats(int32_t device, thaw_cuda_memory *m);
 char *thaw_cuda_memory_reset_peak(int32_t device);
 char *thaw_cuda_memory_empty_cache(void);
+// Frees the workspaces that cuBLAS keeps for each thread and stream. No graph may live that was captured with them.
+char *thaw_cuda_memory_drop_workspaces(void);
 
 // ---- stream ----
 

@@ -16,7 +16,7 @@ type CUDAProperties struct {
 type CUDAVersions struct{ Driver, Runtime, CuDNN, NCCL int64 }
 
 // CUDASwitches are settings of the whole process.
-type CUDASwitches struct{ TF32, Benchmark, Deterministic bool }
+type CUDASwitches struct{ TF32, ConvTF32, CuDNNAttention, Benchmark, Deterministic bool }
 
 // CUDAMemory counts what the caching allocator holds on a device.
 type CUDAMemory struct {

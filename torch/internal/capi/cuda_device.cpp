@@ -126,7 +126,9 @@ extern "C" char *thaw_cuda_switches_get(thaw_cuda_switches *s) {
   return guarded([&] {
     cuda_start();
     auto &context = at::globalContext();
-    s->tf32 = context.allowTF32CuBLAS() && context.allowTF32CuDNN();
+    s->tf32 = context.allowTF32CuBLAS();
+    s->conv_tf32 = context.allowTF32CuDNN();
+    s->cudnn_attention = context.userEnabledCuDNNSDP();
     s->benchmark = context.benchmarkCuDNN();
     s->deterministic = context.deterministicCuDNN();
   });
@@ -137,7 +139,8 @@ extern "C" char *thaw_cuda_switches_set(const thaw_cuda_switches *s) {
     cuda_start();
     auto &context = at::globalContext();
     context.setAllowTF32CuBLAS(s->tf32 != 0);
-    context.setAllowTF32CuDNN(s->tf32 != 0);
+    context.setAllowTF32CuDNN(s->conv_tf32 != 0);
+    context.setSDPUseCuDNN(s->cudnn_attention != 0);
     context.setBenchmarkCuDNN(s->benchmark != 0);
     context.setDeterministicCuDNN(s->deterministic != 0);
     context.setDeterministicAlgorithms(s->deterministic != 0, false);

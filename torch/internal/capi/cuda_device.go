@@ -62,11 +62,12 @@ func CUDAGenerator(device int) (Generator, *Error) {
 func GetCUDASwitches() (CUDASwitches, *Error) {
 	var s C.thaw_cuda_switches
 	err := failure(C.thaw_cuda_switches_get(&s))
-	return CUDASwitches{s.tf32 != 0, s.benchmark != 0, s.deterministic != 0}, err
+	return CUDASwitches{s.tf32 != 0, s.conv_tf32 != 0, s.cudnn_attention != 0, s.benchmark != 0, s.deterministic != 0}, err
 }
 
 // SetCUDASwitches changes them.
 func SetCUDASwitches(s CUDASwitches) *Error {
-	c := C.thaw_cuda_switches{tf32: flag(s.TF32), benchmark: flag(s.Benchmark), deterministic: flag(s.Deterministic)}
+	c := C.thaw_cuda_switches{tf32: flag(s.TF32), conv_tf32: flag(s.ConvTF32), cudnn_attention: flag(s.CuDNNAttention),
+		benchmark: flag(s.Benchmark), deterministic: flag(s.Deterministic)}
 	return failure(C.thaw_cuda_switches_set(&c))
 }

@@ -4,6 +4,11 @@
 
 #include "internal_cuda.h"
 
+// Of ATen/cuda/CUDAContextLight.h, which needs the headers of cuBLAS.
+namespace at::cuda {
+TORCH_CUDA_CPP_API void clearCublasWorkspaces();
+}
+
 using namespace thaw;
 namespace caching = c10::cuda::CUDACachingAllocator;
 
@@ -32,5 +37,12 @@ extern "C" char *thaw_cuda_memory_empty_cache(void) {
   return guarded([] {
     cuda_start();
     caching::emptyCache();
+  });
+}
+
+extern "C" char *thaw_cuda_memory_drop_workspaces(void) {
+  return guarded([] {
+    cuda_start();
+    at::cuda::clearCublasWorkspaces();
   });
 }

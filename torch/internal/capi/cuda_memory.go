@@ -22,3 +22,6 @@ func ResetCUDAPeak(device int) *Error {
 
 // EmptyCUDACache gives what no tensor uses back to the driver.
 func EmptyCUDACache() *Error { return failure(C.thaw_cuda_memory_empty_cache()) }
+
+// DropCUDAWorkspaces frees the workspaces that cuBLAS keeps for each thread and stream.
+func DropCUDAWorkspaces() *Error { return failure(C.thaw_cuda_memory_drop_workspaces()) }

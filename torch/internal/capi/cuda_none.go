@@ -21,6 +21,7 @@ func SetCUDASwitches(CUDASwitches) *Error                  { return noCUDA() }
 func CUDAMemoryStats(int) (CUDAMemory, *Error)             { return CUDAMemory{}, noCUDA() }
 func ResetCUDAPeak(int) *Error                             { return noCUDA() }
 func EmptyCUDACache() *Error                               { return noCUDA() }
+func DropCUDAWorkspaces() *Error                           { return noCUDA() }
 func NewCUDAStream(int, bool) (CUDAStream, *Error)         { return CUDAStream{}, noCUDA() }
 func CurrentCUDAStream(int) (CUDAStream, *Error)           { return CUDAStream{}, noCUDA() }
 func (CUDAStream) Enter() (exit func() *Error, err *Error) { return nil, noCUDA() }
