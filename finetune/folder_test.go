@@ -86,8 +86,12 @@ func TestFolderSpecNamesWhatAutoBecame(t *testing.T) {
 	require.NoError(t, err)
 	text, err := os.ReadFile(filepath.Join(spec.Out, "spec.yaml"))
 	require.NoError(t, err)
-	assert.Contains(t, string(text), "\ndevice: cpu\n")
-	assert.Contains(t, string(text), "\nprecision: float32\n")
+	want := spec
+	want.Device = "auto"
+	require.NoError(t, want.ChooseDevice())
+	assert.NotEqual(t, "auto", want.Device)
+	assert.Contains(t, string(text), "\ndevice: "+want.Device+"\n")
+	assert.Contains(t, string(text), "\nprecision: "+want.Precision+"\n")
 }
 
 func TestFolderSummary(t *testing.T) {

@@ -1,6 +1,7 @@
 package finetune
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -103,7 +104,7 @@ func TestGPUMemoryIsFlat(t *testing.T) {
 	needGPU(t)
 	for _, graph := range []string{"auto", "off"} {
 		t.Run(graph, func(t *testing.T) {
-			require.NoError(t, cuda.EmptyCache())
+			require.NoError(t, errors.Join(cuda.DropWorkspaces(), cuda.EmptyCache()))
 			start, err := cuda.Memory(0)
 			require.NoError(t, err)
 			spec := quick(t, Phase{Train: All(), Epochs: 56, LR: 1e-4})
@@ -131,7 +132,6 @@ func TestGPUMemoryIsFlat(t *testing.T) {
 			require.Greater(t, steps, 1000)
 			assert.LessOrEqual(t, late.Reserved, early.Reserved)
 			assert.LessOrEqual(t, late.Allocated, early.Allocated+1<<20) // what is in flight differs by a batch
-			require.NoError(t, cuda.EmptyCache())
 			end, err := cuda.Memory(0)
 			require.NoError(t, err)
 			assert.Equal(t, start.Allocated, end.Allocated)
@@ -142,6 +142,7 @@ func TestGPUMemoryIsFlat(t *testing.T) {
 // Errors on the way leave nothing on the device.
 func TestGPUFailuresLeaveNothing(t *testing.T) {
 	needGPU(t)
+	require.NoError(t, cuda.DropWorkspaces())
 	before, err := cuda.Memory(0)
 	require.NoError(t, err)
 	spec := quick(t, Phase{Train: All(), Epochs: 2, LR: 1e-3})

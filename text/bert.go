@@ -135,8 +135,24 @@ func (a *BertSelfAttention) Forward(x, mask torch.Tensor) torch.Tensor {
 	split := func(y torch.Tensor) torch.Tensor { // [N, heads, T, hidden/heads]
 		return y.View(n, t, a.heads, h/a.heads).Transpose(1, 2)
 	}
-	q, k, v := split(a.Query.Forward(x)), split(a.Key.Forward(x)), split(a.Value.Forward(x))
-	return a.attend(q, k, v, mask).Transpose(1, 2).Reshape(n, t, h)
+	q, k, v := a.project(x)
+	return a.attend(split(q), split(k), split(v), mask).Transpose(1, 2).Reshape(n, t, h)
+}
+
+// project gives x's queries, keys and values, each [N, T, hidden]. On a GPU they are one product, which fills more of it,
+// rounds x once and has one gradient to it in place of three to add up.
+func (a *BertSelfAttention) project(x torch.Tensor) (q, k, v torch.Tensor) {
+	if x.Device().Type == torch.CPUType {
+		return a.Query.Forward(x), a.Key.Forward(x), a.Value.Forward(x)
+	}
+	return a.projectTogether(x)
+}
+
+func (a *BertSelfAttention) projectTogether(x torch.Tensor) (q, k, v torch.Tensor) {
+	weight := torch.Cat([]torch.Tensor{a.Query.Weight, a.Key.Weight, a.Value.Weight}, 0)
+	bias := torch.Cat([]torch.Tensor{a.Query.Bias, a.Key.Bias, a.Value.Bias}, 0)
+	y := torch.FastLinear(x, weight, bias).Chunk(3, 2)
+	return y[0], y[1], y[2]
 }
 
 // attend is softmax(q k^T / sqrt(d) + mask) v. libtorch's fused kernel for the CPU cannot drop, so there, with dropout, the

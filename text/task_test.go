@@ -154,7 +154,7 @@ func TestOpenRun(t *testing.T) {
 	spec := workplace(t)
 	folder := filepath.Dir(spec)
 	out := filepath.Join(folder, "run")
-	s, err := finetune.ReadSpec(spec, "out="+out, "phases[0].train=all", "phases[0].epochs=3")
+	s, err := finetune.ReadSpec(spec, "out="+out, "device=cpu", "phases[0].train=all", "phases[0].epochs=3")
 	require.NoError(t, err)
 	task, err := text.Prepare(&s)
 	require.NoError(t, err)

@@ -56,6 +56,9 @@ func (s *Synthetic) Classes() []string { return s.classes }
 // Varies is false.
 func (s *Synthetic) Varies() bool { return false }
 
+// Concurrency lets batches be copied by several goroutines.
+func (s *Synthetic) Concurrency() int { return 4 }
+
 // Batch gives pictures in the order they are kept, whatever the positions that are asked for.
 func (s *Synthetic) Batch(r finetune.Request) (*Batch, error) {
 	b := &Batch{Index: r.Indices, Side: s.side, Mean: single(s.input.Mean), Std: single(s.input.Std)}

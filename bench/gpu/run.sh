@@ -10,21 +10,27 @@ device=${DEVICE:-cuda}
 
 usage() {
 	cat <<EOT
-usage: run.sh doctor|test|bench|peers|demo|report|all
+usage: run.sh doctor|test|bench|peers|demo|report [FOLDER...]|all
 
   doctor  what Thaw finds here, and whether it works                            doctor.json
-  test    the tests of every package that has GPU tests, those first            tests.log
+  test    the tests of every package that has GPU tests, those first; where some
+          fail, those that did not pass once more, each in a process of its own  tests.log
   bench   Thaw's training steps on random samples                               bench.json, bench.log
   peers   PyTorch's, with the same names                                        peers.jsonl
   demo    fine-tunes a 6-layer BERT on movie reviews, on the GPU and the CPU    demo.log
   report  what the above found, as one JSON object and one table                result.json, result.md
-  all     all of these, PyTorch between two passes of Thaw, within 9 minutes
+  all     all of these within 9 minutes, what there are targets for first: PyTorch between two passes of Thaw, then the
+          GPU tests and the demo; then the other cases and tests, as far as time goes
+
+The files of several calls, each in a folder of its own, make one table on any machine: OUT=table run.sh report CALL1 CALL2.
+What a later folder has of a test or a demo counts; speeds count together. It needs python3 and no GPU.
 
 OUT      the folder to write to, by default ./out; what an earlier run left there is overwritten
 LIBTORCH a folder with lib/libtorch_cuda.so, or that lib folder; else the torch of PYTHON, python3 or python is taken,
          then what LD_LIBRARY_PATH and ldconfig know
 PYTHON   the Python with torch and transformers, for peers
 CASES    only the cases of bench and peers that match this regular expression
+MODES    with CASES, how PyTorch runs them: eager, graph, compile, by default eager,graph
 DEVICE   cuda; with cpu, bench, peers and demo run on the CPU: slow, to try the bundle where there is no GPU
 WITHIN   seconds that all may take, by default 525
 EOT
@@ -52,12 +58,13 @@ pythons() {
 }
 
 # torch_of PYTHON: the folder of its torch, which is not imported. In /, as Thaw's own folder torch would be found here.
+# A link is not followed: what CUDA's wheels brought lies beside the link.
 torch_of() {
 	(cd / && timeout 30 "$1" -c '
 import importlib.util, os
 found = importlib.util.find_spec("torch")
 if found and found.origin:
-    print(os.path.dirname(os.path.realpath(found.origin)))') 2>/dev/null || true
+    print(os.path.dirname(os.path.abspath(found.origin)))') 2>/dev/null || true
 }
 
 libtorch= # the folder of libtorch_cuda.so
@@ -68,7 +75,7 @@ find_libtorch() {
 	if [[ ${LIBTORCH:-} ]]; then
 		for dir in "$LIBTORCH/lib" "$LIBTORCH"; do
 			if [[ -e $dir/libtorch_cuda.so ]]; then
-				libtorch=$(cd "$dir" && pwd -P)
+				libtorch=$(cd "$dir" && pwd)
 				return
 			fi
 		done
@@ -111,9 +118,14 @@ version_of() {
 	done
 }
 
+# wrong_build VERSION
+wrong_build() {
+	die "libtorch in $libtorch is $1: the bundle needs the build for CUDA 13 (torch $pinned as pip installs it by default, +cu130)"
+}
+
 # check_host: what the programs need, each with its one line.
 check_host() {
-	local glibc version site dir
+	local glibc version dir
 	[[ $(uname -sm) == "Linux x86_64" ]] || die "this is $(uname -sm): the bundle is for Linux x86_64"
 	glibc=$(getconf GNU_LIBC_VERSION 2>/dev/null) || die "this system's C library is not glibc: the bundle needs glibc 2.36 or later"
 	glibc=${glibc#glibc }
@@ -124,15 +136,19 @@ check_host() {
 	version=$(version_of "$torch")
 	[[ ${version%%+*} == "$pinned" ]] ||
 		die "libtorch in $libtorch is ${version:-of an unknown version}: the bundle was built with $pinned; install torch $pinned, or name its folder with LIBTORCH"
-	site=$(dirname "$torch")
+	case $version in
+	*+cu13*) ;;
+	*+cpu) [[ $device == cpu ]] || wrong_build "$version" ;;
+	*+cu* | *+rocm* | *+xpu*) wrong_build "$version" ;;
+	esac
 	path=$libtorch
-	for dir in "$site"/nvidia/*/lib; do # where wheels have CUDA's libraries
-		[[ ! -d $dir ]] || path+=:$dir
+	for dir in "$(dirname "$torch")"/nvidia/*/lib "$(dirname "$(cd "$torch" && pwd -P)")"/nvidia/*/lib; do # CUDA's libraries, from wheels
+		[[ ! -d $dir || :$path: == *:$dir:* ]] || path+=:$dir
 	done
 	path+=:$work/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 	local why code=0
-	why=$(native 120 "$work/bin/thaw" version 2>&1) || code=$? # the first time, two gigabytes are read
-	[[ $code != 124 && $code != 137 ]] || die "the program did not start within 120 s with the libtorch in $libtorch: is its disk slow?"
+	why=$(native 240 "$work/bin/thaw" version 2>&1) || code=$? # the first time, two gigabytes are read
+	[[ $code != 124 && $code != 137 ]] || die "the program did not start within 240 s with the libtorch in $libtorch: is its disk slow?"
 	[[ $code == 0 ]] ||
 		die "the program does not start with the libtorch in $libtorch: $(sed -n '$s/.*error while loading shared libraries: //; $p' <<<"$why"); torch's wheel brings what it needs as packages named nvidia-*, beside it"
 }
@@ -146,93 +162,186 @@ native() {
 	timeout -k 5 "$limit" env LD_LIBRARY_PATH="$path" "$@"
 }
 
-# need_device: the doctor's line where no GPU answers.
+# need_device: the doctor's line where no GPU answers. What else the doctor finds does not keep a step from trying.
 need_device() {
 	[[ $device == cuda ]] || return 0
-	[[ -s $out/doctor.json && ${doctored:-} ]] || doctor
+	[[ ${doctored:-} ]] || doctor || true
 }
 
 # ---- time --------------------------------------------------------------------------------------------------
 
 reserve=0 # seconds for the steps that are yet to come, so that one that hangs leaves them some
+late=()   # what was not begun, as no time was left
+
+left() { echo $((within - reserve - SECONDS)); }
 
 # limit SECONDS: that, or what is left of the time for all.
 limit() {
-	local left=$((within - reserve - SECONDS))
+	local left
+	left=$(left)
 	echo $((left < 2 ? 2 : left < $1 ? left : $1))
+}
+
+# share PART OF: of the time that is left. In less than 20 s nothing is measured.
+share() {
+	local seconds=$(($(left) * $1 / $2))
+	echo $((seconds < 20 ? 20 : seconds))
+}
+
+# enough WHAT: whether there is time to begin that; where there is not, it says so and notes it.
+enough() {
+	(($(left) <= within / 50)) || return 0
+	printf 'thaw: %s: not begun, no time is left\n' "$1" >&2
+	late+=("$1")
+	return 1
+}
+
+# ---- the GPU's clocks --------------------------------------------------------------------------------------
+
+watcher= # the process that writes them down
+
+watch_clocks() {
+	local gpu=${CUDA_VISIBLE_DEVICES:-0}
+	[[ $device == cuda ]] && command -v nvidia-smi >/dev/null || return 0
+	nvidia-smi --id="${gpu%%,*}" --query-gpu=clocks.sm,clocks.mem,power.draw,temperature.gpu --format=csv,noheader,nounits -l 5 \
+		>"$work/clocks.csv" 2>/dev/null </dev/null &
+	watcher=$!
+}
+
+stop_clocks() {
+	[[ $watcher ]] || return 0
+	kill "$watcher" 2>/dev/null || true
+	wait "$watcher" 2>/dev/null || true
+	watcher=
 }
 
 # ---- steps -------------------------------------------------------------------------------------------------
 
+# doctor fails where something does not work, and ends all where there is no device to go on with.
 doctor() {
-	local problem
-	if native "$(limit 100)" "$work/bin/thaw" doctor --json >"$out/doctor.json" 2>"$work/doctor.err"; then
+	local code=0 problem none=
+	native "$(limit 200)" "$work/bin/thaw" doctor --json >"$out/doctor.json" 2>"$work/doctor.err" || code=$?
+	doctored=yes
+	if [[ $code == 0 ]]; then
 		python3 "$work/report.py" doctor "$out/doctor.json"
-		doctored=yes
 		return
 	fi
-	problem=$(python3 "$work/report.py" problem "$out/doctor.json" 2>/dev/null) || problem=$(tail -n 1 "$work/doctor.err")
+	problem=$(python3 "$work/report.py" problem "$out/doctor.json" "$code" "$work/doctor.err") || none=yes
 	if [[ $device == cpu ]]; then
-		echo "the doctor: ${problem:-it did not end in time} (DEVICE=cpu: going on)"
+		echo "the doctor: $problem (DEVICE=cpu: going on)"
 		return
 	fi
-	die "${problem:-the doctor did not end in time}"
+	[[ ! $none ]] || die "$problem"
+	printf 'thaw: the doctor: %s\n' "$problem" >&2
+	return 1
 }
 
-# tests: each package's GPU tests first, then its others. Their tables run in the packages' folders.
+# tests KIND LIMIT: the GPU tests of every package, or its others. Their tables run in the packages' folders.
 tests() {
-	local package names which end=$((SECONDS + $(limit 130))) left code failed=0 args
-	: >"$out/tests.log"
-	for which in gpu others; do
-		while IFS=$'\t' read -r package names <&4; do
-			if [[ $which == gpu ]]; then args=(-test.run "^($names)\$"); else args=(-test.skip "^($names)\$"); fi
-			left=$((end - SECONDS))
-			((left < 60)) || left=60 # one that hangs must not keep the others from running
-			code=0
-			if ((left < 4)); then
-				code=124
-			else
-				# Go's own limit comes first: it tells what every goroutine waits for.
-				(cd "$work/tests/$package" && native "$left" ./tests -test.v -test.timeout "$((left - 2))s" "${args[@]}") \
-					>>"$out/tests.log" 2>&1 4<&- || code=$?
-			fi
-			printf '== %s %s exit %d\n' "$package" "$which" "$code" | tee -a "$out/tests.log"
-			[[ $code == 0 ]] || failed=1
-		done 4<"$work/tests.tsv"
+	local kind=$1 end=$((SECONDS + $(limit "$2"))) package names seconds code failed=0 args broken=() remaining
+	remaining=$(awk 'END { print NR }' "$work/tests.tsv")
+	while IFS=$'\t' read -r package names <&4; do
+		if [[ $kind == gpu ]]; then args=(-test.run "^($names)\$"); else args=(-test.skip "^($names)\$"); fi
+		seconds=$(((end - SECONDS) * 2 / (remaining + 1))) # one that hangs must not keep the others from running
+		remaining=$((remaining - 1))
+		code=0
+		test_binary "$package" "$kind" "$seconds" "${args[@]}" || code=$?
+		[[ $code == 0 ]] || failed=1
+		[[ $code == 0 || $kind != gpu ]] || broken+=("$package"$'\t'"$names")
+	done 4<"$work/tests.tsv"
+	for package in "${broken[@]}"; do
+		tests_alone "$end" "${package%%$'\t'*}" "${package#*$'\t'}"
 	done
 	python3 "$work/report.py" tests "$out/tests.log"
 	return "$failed"
 }
 
-# bench PASS: the cases with a target, then, in the first pass, the others.
-targets='^(bert-base-full-len128-bs(16|128)|resnet50-full-bs32)$'
-bench() {
-	local pass=$1 failed=0
-	[[ $pass != 1 ]] || : >"$out/bench.log"
-	need_device
-	if [[ ${CASES:-} ]]; then
-		bench_part "$pass" all "$CASES" 0.2 3 100 || failed=1
-	else
-		bench_part "$pass" targets "$targets" 0.4 5 50 || failed=1
-		if [[ $pass == 1 ]]; then
-			bench_part 1 others "$others" 0.2 3 80 || failed=1
-		fi
+# tests_alone END PACKAGE NAMES: those that did not pass, each in a process of its own: after an error of CUDA's nothing in
+# the same process works any more.
+tests_alone() {
+	local name seconds
+	while read -r name <&5; do
+		seconds=$(($1 - SECONDS))
+		test_binary "$2" "alone $name" "$((seconds < 15 ? seconds : 15))" -test.run "^$name\$" || true
+	done 5< <(python3 "$work/report.py" unpassed "$out/tests.log" "$2" "$3")
+}
+
+# test_binary PACKAGE SECTION SECONDS ARGUMENTS...: a package's tests, for so long at most, as a section of the log.
+test_binary() {
+	local code=0 what="== $1 $2"
+	if (($3 < 4)); then
+		late+=("tests of $1 ($2)")
+		echo "$what not begun" | tee -a "$out/tests.log"
+		return
 	fi
-	python3 "$work/report.py" bench "$work/bench" "$out/bench.log" "$out/bench.json"
+	# Go's own limit comes first: it tells what every goroutine waits for.
+	(cd "$work/tests/$1" && native "$3" ./tests -test.v -test.timeout "$(($3 - 2))s" "${@:4}") >>"$out/tests.log" 2>&1 4<&- 5<&- || code=$?
+	printf '\n' >>"$out/tests.log" # a program that was stopped may have left half a line
+	echo "$what exit $code" | tee -a "$out/tests.log"
+	return "$code"
+}
+
+test_all() {
+	: >"$out/tests.log"
+	local failed=0
+	tests gpu 300 || failed=1
+	tests others 500 || failed=1
 	return "$failed"
 }
 
-# RE2, which Thaw uses, knows no "not": what targets leaves, written out.
-others='^(bert-base-(top4|head)-|bert-base-full-real|resnet50-(layer4|head)-|resnet50-full-bs256)'
+# The cases with a target, the most telling first; and the others, by family. RE2, which Thaw uses, knows no "not": what
+# the targets leave is written out.
+target_cases=(bert-base-full-len128-bs16 resnet50-full-bs32 bert-base-full-len128-bs128)
+targets='^(bert-base-full-len128-bs(16|128)|resnet50-full-bs32)$'
+others_bert='^bert-base-(top4-|head-|full-real)'
+others_resnet='^resnet50-(layer4-|head-|full-bs256)'
 
-# bench_part PASS NAME CASES SECONDS ROUNDS LIMIT
+bench() {
+	local failed=0
+	: >"$out/bench.log"
+	bench_targets 1 || failed=1
+	[[ ${CASES:-} ]] || bench_others || failed=1
+	return "$failed"
+}
+
+# bench_targets PASS: each in a process of its own, as an error of CUDA's leaves nothing working in a process.
+bench_targets() {
+	local name failed=0
+	need_device
+	if [[ ${CASES:-} ]]; then
+		bench_part "$1" chosen "$CASES" 500 || failed=1
+	else
+		for name in "${target_cases[@]}"; do
+			bench_part "$1" "$name" "^$name\$" 60 || failed=1
+		done
+	fi
+	join_bench
+	return "$failed"
+}
+
+bench_others() {
+	local failed=0
+	need_device
+	bench_part 1 others-bert "$others_bert" "$(share 3 10)" || failed=1
+	bench_part 1 others-resnet "$others_resnet" "$(share 3 10)" || failed=1
+	join_bench
+	return "$failed"
+}
+
+join_bench() { python3 "$work/report.py" bench "$work/bench" "$out/bench.log" "$out/bench.json"; }
+
+# bench_part PASS NAME CASES LIMIT
 bench_part() {
 	local code=0
 	mkdir -p "$work/bench"
 	printf '== pass %s %s\n' "$1" "$2" >>"$out/bench.log"
-	native "$(limit "$6")" "$work/bin/thaw" bench "$3" --device "$device" --seconds "$4" --rounds "$5" \
+	if ! enough "bench of $2, pass $1"; then
+		printf '== not begun\n' >>"$out/bench.log"
+		return
+	fi
+	native "$(limit "$4")" "$work/bin/thaw" bench "$3" --device "$device" --seconds 0.4 --rounds 5 \
 		--json "$work/bench/$1-$2.json" 2>&1 | tee -a "$out/bench.log" || code=$?
-	printf '== exit %d\n' "$code" >>"$out/bench.log"
+	printf '\n== exit %d\n' "$code" >>"$out/bench.log"
 	return "$code"
 }
 
@@ -251,33 +360,79 @@ sys.exit(any(importlib.util.find_spec(m) is None or importlib.util.find_spec(m).
 	return 1
 }
 
-peers() {
-	local python failed=0
-	need_device
-	: >"$out/peers.jsonl"
-	if ! python=$(python_with_torch); then
+peer_python= # the first that has what the peers need
+
+find_peer_python() {
+	[[ $peer_python ]] || peer_python=$(python_with_torch) || {
 		echo "thaw: no Python here has torch, torchvision and transformers: PyTorch is not measured; name one with PYTHON" >&2
 		return 1
-	fi
-	# Compiling takes most of a minute a case: the two for which there is a target, and in a process of their own, so that
-	# a failure there takes nothing else along.
-	peers_part "$python" "${CASES:-$targets}" eager,graph "$([[ ${CASES:-} ]] && echo 200 || echo 60)" || failed=1
-	[[ ${CASES:-} || $device == cpu ]] || peers_part "$python" '^bert-base-full-len128-' compile 110 || failed=1
-	[[ ${CASES:-} ]] || peers_part "$python" "$others" eager,graph 90 || failed=1
+	}
+}
+
+peers() {
+	local failed=0
+	: >"$out/peers.jsonl"
+	peers_targets || failed=1
+	[[ ${CASES:-} ]] || peers_others || failed=1
 	return "$failed"
 }
 
-# peers_part PYTHON CASES MODES LIMIT
+peers_targets() {
+	local failed=0
+	need_device
+	find_peer_python || return 1
+	if [[ ${CASES:-} ]]; then
+		peers_part chosen "$CASES" "${MODES:-eager,graph}" 500
+		return
+	fi
+	peers_part targets "$targets" eager,graph 100 || failed=1
+	if (($(left) < within / 13)); then
+		echo "thaw: PyTorch compiles later: no time is left now"
+	else
+		peers_compile || failed=1
+	fi
+	return "$failed"
+}
+
+peers_others() {
+	local failed=0
+	need_device
+	find_peer_python || return 1
+	[[ $compiled ]] || peers_compile || failed=1
+	peers_part others-bert "$others_bert" eager,graph "$(share 2 5)" || failed=1
+	peers_part others-resnet "$others_resnet" eager,graph "$(share 1 2)" || failed=1
+	[[ $device == cpu ]] || peers_part others-compile '^(bert-base-full-len128-bs128|resnet50-full-bs32)$' compile 200 || failed=1
+	return "$failed"
+}
+
+compiled= # whether PyTorch compiled the case with a target for that, or failed; not where it was stopped
+
+# peers_compile: in a call of its own, as it takes most of a minute, and a failure there takes nothing else along.
+peers_compile() {
+	local code=0
+	if [[ $device != cpu ]]; then
+		peers_part target-compile '^bert-base-full-len128-bs16$' compile 130 || code=$?
+	fi
+	[[ $code == 124 || $code == 137 ]] || compiled=yes
+	return "$code"
+}
+
+# peers_part NAME CASES MODES LIMIT
 peers_part() {
-	local code=0 limit
+	local code=0 limit what="$1: $3"
+	if ! enough "peers, $what"; then
+		python3 "$work/report.py" process "$what" none /dev/null >>"$out/peers.jsonl"
+		return
+	fi
 	limit=$(limit "$4")
 	# Caches of its own: every run compiles, and leaves nothing in the home folder.
 	(cd "$work" && timeout -k 5 "$limit" env TORCHINDUCTOR_CACHE_DIR="$work/inductor" TRITON_CACHE_DIR="$work/triton" \
-		HF_HUB_OFFLINE=1 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 "$1" "$work/peers/gpu_steps.py" --cases "$2" --modes "$3" \
-		--device "$device" --seconds 0.4 --rounds 5 --deadline "$((limit > 12 ? limit - 8 : limit))") \
+		HF_HUB_OFFLINE=1 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 "$peer_python" "$work/peers/gpu_steps.py" --cases "$2" \
+		--modes "$3" --device "$device" --seconds 0.4 --rounds 5 --deadline "$((limit > 12 ? limit - 8 : limit))") \
 		2>"$work/peers.err" | tee -a "$out/peers.jsonl" || code=$?
-	python3 "$work/report.py" process "$3" "$code" "$work/peers.err" >>"$out/peers.jsonl"
-	[[ $code == 0 ]] || printf 'thaw: gpu_steps.py (%s) ended with exit code %d: %s\n' "$3" "$code" "$(tail -n 1 "$work/peers.err")" >&2
+	printf '\n' >>"$out/peers.jsonl" # a process that was stopped may have left half a line
+	python3 "$work/report.py" process "$what" "$code" "$work/peers.err" >>"$out/peers.jsonl"
+	[[ $code == 0 ]] || printf 'thaw: gpu_steps.py (%s) ended with exit code %d: %s\n' "$what" "$code" "$(tail -n 1 "$work/peers.err")" >&2
 	return "$code"
 }
 
@@ -298,6 +453,10 @@ demo() {
 demo_on() {
 	local code=0
 	printf '== demo on %s\n' "$1" | tee -a "$out/demo.log"
+	if ! enough "demo on $1"; then
+		python3 "$work/report.py" demo "$1" none "$work/runs/$1" >>"$out/demo.log"
+		return
+	fi
 	native "$(limit "$2")" "$work/bin/thaw" train "$work/demo/reviews.yaml" device="$1" out="$work/runs/$1" \
 		>"$work/demo.out" 2>&1 || code=$?
 	tr '\r' '\n' <"$work/demo.out" | tail -n 60 >>"$out/demo.log" # a terminal's progress, if it shows one
@@ -306,9 +465,7 @@ demo_on() {
 	return "$code"
 }
 
-report() {
-	python3 "$work/report.py" result "$here/MANIFEST" "$out"
-}
+report() { python3 "$work/report.py" result "$here/MANIFEST" "$out" "$work/clocks.csv" "$@"; }
 
 # step NAME COMMAND...: one step of all; what fails is noted, and the next goes on.
 failed=()
@@ -318,22 +475,39 @@ step() {
 }
 
 all() {
+	local rest
 	# What an earlier run left must not pass for this one's.
-	(cd "$out" && rm -f doctor.json tests.log bench.json bench.log peers.jsonl demo.log result.json result.md)
-	say doctor
-	doctor
-	reserve=$((within / 5)) # the second pass takes 40 s, the demo 50 s
-	step test tests
-	step "bench, pass 1" bench 1
-	step peers peers
-	reserve=$((within / 8))
-	step "bench, pass 2" bench 2
+	(cd "$out" && rm -f doctor.json tests.log bench.json bench.log peers.jsonl demo.log result.json result.md &&
+		touch tests.log bench.log peers.jsonl)
+	watch_clocks
+	step doctor doctor
+	# Two fifths of the time are for the tests and the demo; after a slow start, half of what is left.
+	rest=$(((within - SECONDS) / 2))
+	((rest < within * 2 / 5)) || rest=$((within * 2 / 5))
+	reserve=$((rest + within * 9 / 50)) # compiling takes 50 s, the second pass 40 s
+	step "bench of the targets, pass 1" bench_targets 1
+	reserve=$((rest + within * 2 / 25))
+	step "peers of the targets" peers_targets
+	reserve=$rest
+	step "bench of the targets, pass 2" bench_targets 2
+	report >/dev/null || true # from here on there is a table, whatever comes
+	reserve=$((within / 8)) # the demo takes 50 s
+	step "GPU tests" tests gpu 150
 	reserve=$((within / 100))
 	step demo demo
+	if [[ ! ${CASES:-} ]]; then
+		step "bench of the others" bench_others
+		step "peers of the others" peers_others
+	fi
+	step "other tests" tests others 200
+	stop_clocks
 	step report report
 	say "done; what was written is in $out"
-	[[ ${#failed[@]} == 0 ]] || die "failed: $(printf '%s; ' "${failed[@]}" | sed 's/; $//')"
+	[[ ${#failed[@]} == 0 ]] || die "failed: $(joined "${failed[@]}")$([[ ${#late[@]} == 0 ]] || printf '; not begun: %s' "$(joined "${late[@]}")")"
 }
+
+# joined WORDS...: with semicolons.
+joined() { printf '%s; ' "$@" | sed 's/; $//'; }
 
 # ---- the start ---------------------------------------------------------------------------------------------
 
@@ -341,7 +515,7 @@ unpack() {
 	command -v python3 >/dev/null || die "python3 not found: the bundle needs it"
 	work=$(mktemp -d "${TMPDIR:-/tmp}/thaw-gpu.XXXXXX" 2>/dev/null) ||
 		die "cannot write to ${TMPDIR:-/tmp}: name another folder with TMPDIR"
-	trap 'rm -rf "$work"' EXIT
+	trap 'stop_clocks; rm -rf "$work"' EXIT
 	trap 'exit 130' INT TERM HUP
 	# Python, as tar and gzip need not be there; and what copied the bundle may have lost who may execute.
 	python3 -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2], **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))' \
@@ -359,7 +533,7 @@ main() {
 	-h | --help) usage && exit 0 ;;
 	*) usage >&2 && exit 2 ;;
 	esac
-	[[ $# == 1 ]] || { usage >&2 && exit 2; }
+	[[ $# == 1 || $1 == report ]] || { usage >&2 && exit 2; }
 	[[ $device == cuda || $device == cpu ]] || die "DEVICE is $device: write cuda or cpu"
 	if ! { mkdir -p "${OUT:-out}" && out=$(cd "${OUT:-out}" && pwd -P) && : >"$out/result.json.tmp" && rm "$out/result.json.tmp"; } 2>/dev/null; then
 		die "cannot write to ${OUT:-out}: name another folder with OUT"
@@ -367,10 +541,10 @@ main() {
 	unpack
 	[[ $1 == report ]] || check_host
 	case $1 in
-	test) tests ;;
-	bench) bench 1 ;;
-	*) "$1" ;;
+	test) test_all ;;
+	*) "$@" ;;
 	esac
+	[[ ${#late[@]} == 0 ]] || die "not begun, as no time was left: $(joined "${late[@]}")"
 }
 
 main "$@"

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -57,6 +58,8 @@ type benchReport struct {
 }
 
 func (c *benchCmd) Run(ctx context.Context, s streams) error {
+	runtime.LockOSThread() // cuDNN's choices of kernels belong to a thread
+	defer runtime.UnlockOSThread()
 	wanted, err := regexp.Compile(c.Cases)
 	if err != nil {
 		return usageError{"bench: " + err.Error()}

@@ -135,7 +135,7 @@ type Settings struct {
 	ConvTF32 bool
 	// CuDNNAttention lets scaled_dot_product_attention take cuDNN's kernels where libtorch thinks them the fastest, on
 	// compute capability 9.0 and later. libtorch starts with true. Some of them round the probability of dropout to a
-	// sixteenth, and gradients were NaN where a row's mask left almost nothing (PyTorch's issues 174245 and 196678).
+	// sixteenth (PyTorch #174245), and with a mask gradients were NaN at lengths of 64, 192, ... (#196678).
 	CuDNNAttention bool
 	// Benchmark makes cuDNN try its convolution algorithms on each new shape and keep the fastest.
 	Benchmark bool

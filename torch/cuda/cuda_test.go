@@ -32,6 +32,7 @@ func TestWithoutGPU(t *testing.T) {
 		"Memory":           func() error { _, err := cuda.Memory(0); return err },
 		"ResetPeak":        func() error { return cuda.ResetPeak(0) },
 		"EmptyCache":       cuda.EmptyCache,
+		"DropWorkspaces":   cuda.DropWorkspaces,
 		"NewStream":        func() error { _, err := cuda.NewStream(cuda.StreamOptions{}); return err },
 		"CurrentStream":    func() error { _, err := cuda.CurrentStream(0); return err },
 		"WithStream":       func() error { return cuda.WithStream(cuda.Stream{}, func() { t.Error("it ran") }) },
