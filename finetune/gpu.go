@@ -52,7 +52,7 @@ func (g *gpu) start() (err error) {
 			return err
 		}
 	}
-	return cuda.ResetPeak(g.index)
+	return g.resetPeak()
 }
 
 func (g *gpu) events() []**cuda.Event {
@@ -226,12 +226,12 @@ func (g *gpu) free() int64 {
 	return m.Free + m.Reserved - m.Allocated
 }
 
-func (g *gpu) resetPeak() error { return cuda.ResetPeak(g.index) }
+func (g *gpu) resetPeak() error { return errors.Join(cuda.EmptyCache(), cuda.ResetPeak(g.index)) }
 
 func (g *gpu) peak() int64 {
 	m, err := cuda.Memory(g.index)
 	if err != nil {
 		return 0
 	}
-	return m.AllocatedPeak
+	return m.ReservedPeak // what recordings keep counts; among Allocated it does not
 }

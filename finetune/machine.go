@@ -33,7 +33,7 @@ type machine interface {
 	synchronize() error
 	free() int64 // bytes of memory
 	resetPeak() error
-	peak() int64 // bytes that tensors took at most since the run began, or resetPeak; 0 where that is the process's memory
+	peak() int64 // bytes that were taken of it at most since the run began, or resetPeak; 0 where that is the process's memory
 }
 
 // reading is a value under way from the device.

@@ -24,7 +24,7 @@ type Result struct {
 	Seconds    Seconds `json:"seconds"`
 	Throughput float64 `json:"samples_per_second"` // of the training steps
 	PeakBytes  int64   `json:"peak_memory_bytes"`  // resident, of the whole process
-	// PeakDeviceBytes is what tensors took on the GPU at most; 0 for runs on the CPU.
+	// PeakDeviceBytes is what the run took of the GPU at most; 0 for runs on the CPU.
 	PeakDeviceBytes int64     `json:"peak_device_memory_bytes,omitempty"`
 	Seed            uint64    `json:"seed"`
 	Versions        *Versions `json:"versions"`

@@ -11,31 +11,42 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
 
 // tools is what run.sh may use beside python3. Tests run it with nothing else on the PATH.
 var tools = strings.Fields("awk bash cat chmod dirname env find getconf head mkdir mktemp printf rm sed sha256sum sleep sort " +
-	"tail tee timeout tr uname")
+	"tail tee timeout touch tr uname")
 
 // program stands in for bin/thaw: its answers are those of the real one, which other tests check.
 const program = `#!/usr/bin/env bash
 case $1 in
 version) echo "thaw 0.1.0"; exit ${THAW_VERSION_CODE:-0} ;;
 doctor)
-	printf '{"thaw":"0.1.0","libtorch":"2.11.0","libtorch_path":"%s","cores":16,"cuda":{"driver":"13.0","cudnn":"9.19","devices":[{"Index":0,"Name":"NVIDIA H100 80GB HBM3"}]},"problems":[%s]}\n' "$LD_LIBRARY_PATH" "$PROBLEM"
+	[[ ! $BREAK == *doctor* ]] || { echo "terminate called" >&2; exit 134; }
+	[[ $BREAK == *device* ]] || devices='{"Index":0,"Name":"NVIDIA H100 80GB HBM3"}'
+	printf '{"thaw":"0.1.0","libtorch":"2.11.0","libtorch_path":"%s","cores":16,"cuda":{"driver":"13.0","cudnn":"9.19","devices":[%s]},"problems":[%s]}\n' "$LD_LIBRARY_PATH" "$devices" "$PROBLEM"
 	[[ -z $PROBLEM ]] || { echo "thaw: something this program promises does not work" >&2; exit 1; }
 	;;
 bench)
+	cases=$2
 	while [[ $1 != --json ]]; do shift; done
+	[[ $cases == *-full-len128-bs16\$ ]] || { echo '{"results": []}' >"$2"; exit; }
 	echo "bert-base-full-len128-bs16   eager        900.0 samples/s     3.10 GB"
 	echo "bert-base-full-len128-bs16   graph       2000.0 samples/s     3.10 GB"
-	[[ ! $HANG == *bench* ]] || sleep 100
+	results='{"case": "bert-base-full-len128-bs16", "mode": "eager", "samples_per_second": 900, "rounds": [890, 900, 910]}'
+	if [[ $BREAK == *bench* ]]; then # what is stopped writes what it has
+		trap 'echo "{\"results\": [$results]}" >"$2"; exit 1' TERM
+		sleep 100 &
+		wait
+	fi
 	cat >"$2" <<-EOT
-	{"results": [{"case": "bert-base-full-len128-bs16", "mode": "eager", "samples_per_second": 900, "rounds": [890, 900, 910]},
-	{"case": "bert-base-full-len128-bs16", "mode": "graph", "samples_per_second": 2000, "rounds": [1990, 2000, 2010]}]}
+	{"results": [$results, {"case": "bert-base-full-len128-bs16", "mode": "graph", "samples_per_second": 2000, "rounds": [1990, 2000, 2010],
+	"peak_memory_bytes": 3100000000, "warnings": ["2x16: the driver is old"]}]}
 	EOT
 	;;
 train)
@@ -48,20 +59,31 @@ esac
 
 // tested stands in for a package's tests.
 const tested = `#!/usr/bin/env bash
-[[ ! $HANG == *tests* ]] || sleep 100
+[[ ! $BREAK == *hanging-tests* ]] || sleep 100
 [[ -f testdata/golden ]] || exit 1
-if [[ $* == *-test.skip* ]]; then printf -- '--- PASS: TestOther (0.00s)\nPASS\n'; else printf -- '--- PASS: TestOnGPU (0.00s)\nPASS\n'; fi
+if [[ $* == *-test.skip* ]]; then printf -- '--- PASS: TestOther (0.00s)\nPASS\n'; exit; fi
+if [[ $BREAK == *crashing-tests* && $* != *TestLast\$* ]]; then
+	[[ $* != *TestFirst* ]] || printf -- '=== RUN   TestFirst\n--- PASS: TestFirst (0.00s)\n'
+	printf '=== RUN   TestOnGPU\nterminate called after throwing\n  what():  CUDA error: an illegal memory access\nSIGABRT: abort\nhalf a li'
+	exit 2
+fi
+for name in TestFirst TestOnGPU TestLast; do
+	[[ $* != *$name* ]] || printf -- "--- PASS: $name (0.00s)\n"
+done
 `
 
 // peer stands in for gpu_steps.py.
-const peer = `import json, os, sys
+const peer = `import json, os, sys, time
 mode = sys.argv[sys.argv.index("--modes") + 1]
+cases = sys.argv[sys.argv.index("--cases") + 1]
+broken = os.environ.get("BREAK", "")
 print(json.dumps({"versions": {"torch": "2.11.0+cu130", "gpu": "NVIDIA H100 80GB HBM3"}}))
-if "full-len128" in sys.argv[sys.argv.index("--cases") + 1]:
-    for m, speed in (("eager", 336), ("graph", 1852)) if "eager" in mode else (("compile", 2326),):
-        print(json.dumps({"case": "bert-base-full-len128-bs16", "mode": m, "samples_per_second": speed, "rounds": [speed]}))
-if "compile" in mode and "peers" in os.environ.get("HANG", ""):
+if "compile" in mode and "peers" in broken:
     sys.exit("it broke")
+if "len128-bs(16" in cases or "len128-bs16$" in cases:
+    for m, speed in (("eager", 336), ("graph", 1852)) if "eager" in mode else (("compile", 2326),):
+        print(json.dumps({"case": "bert-base-full-len128-bs16", "mode": m, "samples_per_second": speed, "rounds": [speed],
+                          "peak_memory_bytes": 4200000000}))
 `
 
 // host is a machine to run the bundle on.
@@ -91,8 +113,9 @@ func newHost(t *testing.T) *host {
 	h.write(filepath.Join(h.bin, "python3"), "#!/bin/sh\nexec "+strings.TrimSpace(string(python))+" -S \"$@\"\n")
 
 	files := map[string]string{
-		"bin/thaw": program, "tests/a/b/tests": tested, "tests/a/b/testdata/golden": "x", "tests.tsv": "a/b\tTestOnGPU\n",
+		"bin/thaw": program, "tests/a/b/tests": tested, "tests/a/b/testdata/golden": "x", "tests.tsv": "a/b\tTestFirst|TestOnGPU|TestLast\n",
 		"peers/gpu_steps.py": peer, "demo/reviews.yaml": "", "lib/libturbojpeg.so.0": "", "report.py": read(t, "report.py"),
+		"measured.py": read(t, "measured.py"),
 	}
 	h.write(filepath.Join(h.bundle, "run.sh"), read(t, "run.sh"))
 	var packed bytes.Buffer
@@ -161,9 +184,9 @@ func (h *host) torch(version string, cuda bool) (folder string) {
 }
 
 // run runs run.sh in /, and gives what it printed to stdout and stderr, and its exit code.
-func (h *host) run(step string) (stdout, stderr string, code int) {
+func (h *host) run(arguments ...string) (stdout, stderr string, code int) {
 	h.t.Helper()
-	cmd := exec.Command(filepath.Join(h.bin, "bash"), filepath.Join(h.bundle, "run.sh"), step)
+	cmd := exec.Command(filepath.Join(h.bin, "bash"), append([]string{filepath.Join(h.bundle, "run.sh")}, arguments...)...)
 	cmd.Dir = "/"
 	cmd.Env = []string{"PATH=" + h.bin, "OUT=" + h.out, "TMPDIR=" + h.t.TempDir()}
 	for k, v := range h.env {
@@ -198,13 +221,16 @@ func TestOneLineSaysWhatIsMissing(t *testing.T) {
 		}, "this system has glibc 2.31: the bundle needs 2.36 or later"},
 		"it does not start": {"all", func(h *host) { h.torch("2.11.0", true); h.env["THAW_VERSION_CODE"] = "1" },
 			"the program does not start with the libtorch in "},
+		"CUDA 12": {"all", func(h *host) { h.torch("2.11.0+cu126", true) },
+			"is 2.11.0+cu126: the bundle needs the build for CUDA 13 (torch 2.11.0 as pip installs it by default, +cu130)"},
+		"a CPU's": {"all", func(h *host) { h.torch("2.11.0+cpu", true) }, "is 2.11.0+cpu: the bundle needs the build for CUDA 13"},
 		"no device": {"all", func(h *host) {
 			h.torch("2.11.0+cu130", true)
-			h.env["PROBLEM"] = `"cuda: cuda: devices: no NVIDIA driver answers on this machine: a GPU's driver must be installed"`
+			h.env["BREAK"], h.env["PROBLEM"] = "device", `"cuda: cuda: devices: no NVIDIA driver answers on this machine: a GPU's driver must be installed"`
 		}, "no NVIDIA driver answers on this machine: a GPU's driver must be installed\n"},
 		"no device for bench": {"bench", func(h *host) {
 			h.torch("2.11.0+cu130", true)
-			h.env["PROBLEM"] = `"cuda: no NVIDIA driver answers on this machine"`
+			h.env["BREAK"], h.env["PROBLEM"] = "device", `"cuda: no NVIDIA driver answers on this machine"`
 		}, "no NVIDIA driver answers on this machine\n"},
 		"damaged": {"all", func(h *host) {
 			h.write(filepath.Join(h.bundle, "MANIFEST"), strings.Repeat("0", 64)+"  payload/bin/thaw\n")
@@ -256,11 +282,39 @@ func TestLibtorchIsFound(t *testing.T) {
 	}
 }
 
+// CUDA's libraries lie beside a link to torch's folder, and beside the folder itself; for the CPU, a build for it does.
+func TestLibtorchBehindALink(t *testing.T) {
+	h := newHost(t)
+	folder := h.torch("2.11.0+cpu", true)
+	store := filepath.Join(t.TempDir(), "store")
+	h.write(filepath.Join(store, "nvidia/cudnn/lib/libcudnn.so.9"), "")
+	if err := os.Rename(folder, filepath.Join(store, "torch")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(store, "torch"), folder); err != nil {
+		t.Fatal(err)
+	}
+	h.env["DEVICE"] = "cpu"
+	want := folder + "/lib:" + filepath.Dir(folder) + "/nvidia/cu13/lib:" + store + "/nvidia/cudnn/lib:"
+	for _, libtorch := range []string{"", folder} {
+		h.env["LIBTORCH"] = libtorch
+		if stdout, stderr, code := h.run("doctor"); code != 0 || !strings.Contains(stdout, "libtorch 2.11.0 in "+want) {
+			t.Errorf("LIBTORCH %q: exit code %d, stdout %q, stderr %q", libtorch, code, stdout, stderr)
+		}
+	}
+}
+
+// files are those that all leaves: no more than eight come back from a borrowed machine.
+const files = "bench.json bench.log demo.log doctor.json peers.jsonl result.json result.md tests.log"
+
 // all runs every step, leaves eight files, and nothing else anywhere.
 func TestAll(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)
 	h.torch("2.11.0+cu130", true)
+	pid := filepath.Join(t.TempDir(), "pid")
+	h.write(filepath.Join(h.bin, "nvidia-smi"), "#!/bin/sh\necho $$ >"+pid+"\necho '345, 1593, 70.00, 30'\necho '1980, 2619, 690.50, 61'\n"+
+		"echo '1755, 2619, [N/A], 60'\nexec sleep 100\n")
 	if err := os.Chmod(h.bundle, 0o555); err != nil {
 		t.Fatal(err)
 	}
@@ -268,14 +322,55 @@ func TestAll(t *testing.T) {
 	if code != 0 {
 		t.Fatalf("exit code %d, stdout %s, stderr %s", code, stdout, stderr)
 	}
-	h.check("bench.json bench.log demo.log doctor.json peers.jsonl result.json result.md tests.log",
+	h.check(files,
 		"| bert-base-full-len128-bs16 | 336 | 2,326 | 1,852 | 900 | 2,000 | - | 5.95 | 0.86 |",
 		"| bert-base-full-len128-bs16: at least 5.0 times PyTorch's eager | 5.952 | pass |",
 		"| bert-base-full-len128-bs16: at least 0.75 times PyTorch's best | 0.86 | pass |",
 		"| bert-base-full-len128-bs128: at least 1.15 times PyTorch's eager | - | not measured |",
-		"| every GPU test passes | GPU tests: 1 passed, 0 failed, 0 skipped; other tests: 1 passed, 0 failed, 0 skipped | pass |",
+		"| every GPU test passes | GPU tests: 3 passed, 0 failed, 0 skipped; other tests: 1 passed, 0 failed, 0 skipped | pass |",
 		"| 0.8300 on the GPU, 0.8300 on the CPU | pass |",
+		"| bert-base-full-len128-bs16 | 4,200 | 4,200 | 4,200 | - | 3,100 | - |\n",
+		"Clocks, least/median/most of 3 readings, idle ones too: SM 345/1,755/1,980 MHz · memory 1,593/2,619/2,619 MHz · 70/380/690 W · 30/60/61 °C\n",
+		"- bert-base-full-len128-bs16, Thaw graph: 2x16: the driver is old\n",
 		"NVIDIA H100 80GB HBM3", "at 0123456789ab")
+	if strings.Contains(read(t, filepath.Join(h.out, "result.md")), "Errors:") {
+		t.Error(read(t, filepath.Join(h.out, "result.md")))
+	}
+	if id, err := strconv.Atoi(strings.TrimSpace(read(t, pid))); err != nil || syscall.Kill(id, 0) == nil {
+		t.Errorf("nvidia-smi, process %d, still runs; %v", id, err)
+	}
+	// What counts most comes first, and the table stands before the tests begin.
+	var order []string
+	for line := range strings.Lines(stdout) {
+		if name, found := strings.CutPrefix(line, "== "); found && strings.HasSuffix(line, " s)\n") {
+			order = append(order, name[:strings.LastIndex(name, " (")])
+		}
+	}
+	want := "doctor; bench of the targets, pass 1; peers of the targets; bench of the targets, pass 2; GPU tests; demo; " +
+		"bench of the others; peers of the others; other tests; report; done; what was written is in " + h.out
+	if got := strings.Join(order, "; "); got != want {
+		t.Errorf("steps %s, want %s", got, want)
+	}
+
+	// Elsewhere, one table of several calls: the clocks and the bundle are those of the call, tests those of the last.
+	again := filepath.Join(t.TempDir(), "again")
+	h.write(filepath.Join(again, "tests.log"), "--- FAIL: TestOnGPU (0.00s)\n== a/b gpu exit 1\n")
+	first := h.out
+	h.out = filepath.Join(t.TempDir(), "table")
+	h.write(filepath.Join(h.bundle, "MANIFEST"), strings.Replace(read(t, filepath.Join(h.bundle, "MANIFEST")), "0123456789ab", "ba9876543210", 1))
+	for _, tool := range []string{"torch", "torchvision", "transformers"} {
+		os.RemoveAll(filepath.Join(filepath.Dir(h.bin), "site", tool))
+	}
+	if _, stderr, code := h.run("report", first, again); code != 0 {
+		t.Fatalf("exit code %d, stderr %s", code, stderr)
+	}
+	h.check("result.json result.md",
+		"| bert-base-full-len128-bs16 | 336 | 2,326 | 1,852 | 900 | 2,000 | - | 5.95 | 0.86 |",
+		"GPU tests: 0 passed, 1 failed, 0 skipped; other tests: 1 passed, 0 failed, 0 skipped | FAIL |",
+		"SM 345/1,755/1,980 MHz", "NVIDIA H100 80GB HBM3", "at 0123456789ab")
+	if _, stderr, code := h.run("report", "/nowhere"); code != 1 || !strings.Contains(stderr, "thaw: there is no folder /nowhere") {
+		t.Errorf("exit code %d, stderr %s", code, stderr)
+	}
 }
 
 // Steps that hang or fail keep none of the others from running, and the time that all may take is kept.
@@ -283,21 +378,65 @@ func TestAllWithStepsThatHang(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)
 	h.torch("2.11.0+cu130", true)
-	h.env["HANG"], h.env["WITHIN"] = "tests bench peers", "12"
+	h.env["BREAK"], h.env["WITHIN"] = "hanging-tests bench peers", "30"
 	began := time.Now()
-	_, stderr, code := h.run("all")
-	if code != 1 || !strings.HasSuffix(stderr, "thaw: failed: test; bench, pass 1; peers; bench, pass 2\n") {
-		t.Errorf("exit code %d, stderr %s", code, stderr)
+	stdout, stderr, code := h.run("all")
+	_, last, _ := strings.Cut(stderr, "thaw: failed: ")
+	failed, late, _ := strings.Cut(last, "; not begun: ")
+	if want := "bench of the targets, pass 1; peers of the targets; bench of the targets, pass 2; GPU tests"; code != 1 || !strings.HasPrefix(failed, want) {
+		t.Errorf("exit code %d, stderr %s, stdout %s", code, stderr, stdout)
 	}
-	// Each step that comes too late still has two seconds.
+	if !strings.HasPrefix(late, "bench of resnet50-full-bs32, pass 1; bench of bert-base-full-len128-bs128, pass 1; ") {
+		t.Errorf("not begun: %s", late)
+	}
 	if took := time.Since(began); took > time.Minute {
 		t.Errorf("it took %v", took)
 	}
-	h.check("bench.json bench.log demo.log doctor.json peers.jsonl result.json result.md tests.log",
-		"| bert-base-full-len128-bs16 | 336 | 2,326 | 1,852 | 900 | 2,000 | - | 5.95 | 0.86 |", // as it was printed
+	h.check(files,
+		"| bert-base-full-len128-bs16 | 336 | - | 1,852 | 900 | - | - | 2.68 | - |", // as it was printed
+		"| bert-base-full-len128-bs16: at least 0.75 times PyTorch's best | - | not measured |",
 		"- a/b (gpu): did not end in time",
-		"- gpu_steps.py (compile): exit code 1: it broke",
-		"- thaw bench, pass 1 (targets): ended early")
+		"- gpu_steps.py (target-compile: compile): exit code 1: it broke",
+		"- thaw bench, pass 1 (bert-base-full-len128-bs16): ended early, after bert-base-full-len128-bs16, eager\n",
+		"- thaw bench, pass 1 (resnet50-full-bs32): not begun: no time was left\n")
+}
+
+// A doctor and tests that crash take nothing along: who runs next to the crash is told, and who works alone.
+func TestAllWithCrashes(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	h.torch("2.11.0+cu130", true)
+	h.env["BREAK"] = "doctor crashing-tests"
+	_, stderr, code := h.run("all")
+	if code != 1 || !strings.HasSuffix(stderr, "thaw: failed: doctor; GPU tests\n") ||
+		!strings.Contains(stderr, "thaw: the doctor: the doctor itself: exit code 134: terminate called\n") {
+		t.Errorf("exit code %d, stderr %s", code, stderr)
+	}
+	h.check(files,
+		"| bert-base-full-len128-bs16 | 336 | 2,326 | 1,852 | 900 | 2,000 | - | 5.95 | 0.86 |",
+		"| every GPU test passes | GPU tests: 1 passed, 1 failed, 0 skipped; other tests: 1 passed, 0 failed, 0 skipped | FAIL |",
+		"Tests that failed:\n\n- a/b (gpu): exit code 2, during TestOnGPU: what(): CUDA error: an illegal memory access\n",
+		"GPU tests once more, each in a process of its own:\n\n- a/b: pass alone: TestLast\n"+
+			"- a/b.TestOnGPU, alone: exit code 2: what(): CUDA error: an illegal memory access\n",
+		"- the doctor: the doctor itself: exit code 134: terminate called\n")
+}
+
+// What the doctor finds wrong ends nothing where there is a device.
+func TestDoctorFindsSomething(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	h.torch("2.11.0+cu130", true)
+	h.env["PROBLEM"] = `"cuda:0: a convolution differs"`
+	if _, stderr, code := h.run("doctor"); code != 1 || stderr != "thaw: the doctor: cuda:0: a convolution differs\n" {
+		t.Errorf("exit code %d, stderr %q", code, stderr)
+	}
+	if _, stderr, code := h.run("bench"); code != 0 || stderr != "thaw: the doctor: cuda:0: a convolution differs\n" {
+		t.Errorf("exit code %d, stderr %q", code, stderr)
+	}
+	if _, stderr, code := h.run("report"); code != 0 || stderr != "" {
+		t.Errorf("exit code %d, stderr %q", code, stderr)
+	}
+	h.check("bench.json bench.log doctor.json result.json result.md", "- the doctor: cuda:0: a convolution differs\n", "| 900 | 2,000 |")
 }
 
 // check looks at the files that were left, and for lines in the table.
@@ -345,7 +484,7 @@ func TestPeersCasesAreThaws(t *testing.T) {
 	}
 }
 
-// run.sh splits the cases in two: those with targets, and the others.
+// run.sh splits the cases: those with targets, and the others, by family.
 func TestEveryCaseIsInOnePart(t *testing.T) {
 	script := read(t, "run.sh")
 	pattern := func(name string) string {
@@ -363,10 +502,20 @@ func TestEveryCaseIsInOnePart(t *testing.T) {
 		}
 		return strings.Fields(string(out))
 	}
-	parts := append(list(pattern("targets")), list(pattern("others"))...)
+	parts := slices.Concat(list(pattern("targets")), list(pattern("others_bert")), list(pattern("others_resnet")))
 	all := list("")
 	slices.Sort(parts)
 	slices.Sort(all)
+	_, names, _ := strings.Cut(script, "\ntarget_cases=(")
+	names, _, _ = strings.Cut(names, ")")
+	for _, name := range strings.Fields(names) {
+		if !slices.Contains(list(pattern("targets")), name) {
+			t.Errorf("%s is a target case and not among the targets", name)
+		}
+	}
+	if n := len(list(pattern("targets"))); n != len(strings.Fields(names)) {
+		t.Errorf("%d targets, %q", n, names)
+	}
 	if !slices.Equal(all, parts) {
 		t.Errorf("the parts have %q, all are %q", parts, all)
 	}

@@ -1,18 +1,26 @@
 """What run.sh says about the files it wrote. Python's standard library only.
 
-report.py result MANIFEST OUT         writes OUT/result.json and OUT/result.md, and prints the latter
-report.py doctor DOCTOR.json          prints what the doctor found, in two lines
-report.py problem DOCTOR.json         prints the doctor's problems in one line; exit code 1 where there are none
-report.py tests TESTS.log             prints how many tests passed
-report.py bench DIR LOG OUT.json      joins the passes of thaw bench; of one that ended early, what it printed
-report.py process MODES CODE STDERR   prints the JSON line about a peer's process
-report.py demo DEVICE CODE FOLDER     prints the JSON line about a run of the demo
+report.py result MANIFEST OUT CLOCKS [FOLDER...]   writes OUT/result.json and OUT/result.md, and prints the latter; of the
+                                                   files in OUT, or of several calls' in the folders
+report.py doctor DOCTOR.json                       prints what the doctor found, in two lines
+report.py problem DOCTOR.json CODE STDERR          prints what is wrong in one line, which it notes in the file where the
+                                                   doctor could not; exit code 1 where there is no device
+report.py tests TESTS.log                          prints how many tests passed
+report.py unpassed TESTS.log PACKAGE A|B|...       prints which of these GPU tests to run once more
+report.py bench DIR LOG OUT.json                   joins the passes of thaw bench; of one that was killed, what it printed
+report.py process NAME CODE STDERR                 prints the JSON line about a peer's process
+report.py demo DEVICE CODE FOLDER                  prints the JSON line about a run of the demo
+
+A CODE is an exit code, or "none" of what was not begun.
 """
 import datetime
 import json
 import os
 import re
 import sys
+
+from measured import (UNRECORDED, ended, join_bench, json_lines, read_bench, read_clocks, read_json, read_peers, read_tests,
+                      read_text, tests_line, unpassed)
 
 # What must be reached: case, of PyTorch what, how many times that. See issue "The CUDA build, graphs, ...".
 TARGETS = [
@@ -24,38 +32,7 @@ TARGETS = [
 # The demo's accuracies may differ by one standard error of an accuracy near 0.83 on 1,061 texts: the GPU computes in
 # bfloat16, and its dropout draws other numbers.
 DEMO_TOLERANCE = 0.012
-
-
-def read_json(path):
-    try:
-        with open(path, encoding="utf-8") as f:
-            return json.load(f)
-    except (OSError, ValueError):
-        return None
-
-
-def read_text(path):
-    try:
-        with open(path, encoding="utf-8", errors="replace") as f:
-            return f.read()
-    except OSError:
-        return ""
-
-
-def json_lines(text):
-    """The objects among the lines: a process that was stopped may have left half a line."""
-    out = []
-    for line in text.splitlines():
-        if line.startswith("{"):
-            try:
-                out.append(json.loads(line))
-            except ValueError:
-                pass
-    return out
-
-
-def median(values):
-    return sorted(values)[len(values) // 2] if values else None
+PYTORCH, THAW = ("eager", "compile", "graph"), ("eager", "graph", "cached")
 
 
 def write(path, text):
@@ -65,109 +42,11 @@ def write(path, text):
     os.replace(path + ".tmp", path)
 
 
-# ---- tests
-
-RESULT = re.compile(r"^(\s*)--- (PASS|FAIL|SKIP): (\S+)")
-SECTION = re.compile(r"^== (\S+) (gpu|others) exit (\d+)$")
-
-
-def read_tests(log):
-    """Counts by kind (gpu, others), and names. A section of the log ends with the line that tells its exit code."""
-    out = {kind: dict(passed=0, failed=0, skipped=0) for kind in ("gpu", "others")}
-    failures, skipped = [], []
-    results, last, running = [], "", None
-    for line in log.splitlines():
-        if found := RESULT.match(line):
-            results.append((not found[1], found[2], found[3]))
-        elif line.startswith("=== RUN"):
-            running = line.split()[-1]
-        elif line.startswith(("panic:", "FAIL:", "fatal error:", "SIG")):
-            last = line
-        elif found := SECTION.match(line):
-            package, kind, code = found[1], found[2], int(found[3])
-            failed = [name for _, verdict, name in results if verdict == "FAIL"]
-            for top, verdict, name in results:
-                if top:
-                    out[kind][{"PASS": "passed", "FAIL": "failed", "SKIP": "skipped"}[verdict]] += 1
-                if verdict == "SKIP" and top and kind == "gpu":
-                    skipped.append(f"{package}.{name}")
-            failures += [f"{package}.{name}" for name in failed]
-            if code and not failed:
-                what = {124: "did not end in time", 137: "did not end in time"}.get(code, f"exit code {code}")
-                during = f", during {running}" if running and running not in [name for *_, name in results] else ""
-                failures.append(f"{package} ({kind}): {what}{during}" + (f": {last}" if last else ""))
-                out[kind]["failed"] += 1
-            results, last, running = [], "", None
-    return dict(out, failures=failures, gpu_skipped=skipped)
-
-
-def tests_line(t):
-    counts = [f"{kind}: {n['passed']} passed, {n['failed']} failed, {n['skipped']} skipped"
-              for kind, n in (("GPU tests", t["gpu"]), ("other tests", t["others"]))]
-    return "; ".join(counts)
-
-
-# ---- thaw bench
-
-SPEED = re.compile(r"^(\S+) +(eager|graph|cached) +([0-9.]+) samples/s +([0-9.]+) GB$")
-FAILED = re.compile(r"^(\S+) +(eager|graph|cached) +failed: (.*)$")
-PART = re.compile(r"^== pass (\d+) (\S+)$")
-
-
-def printed_parts(log):
-    """What thaw bench printed, by (pass, part)."""
-    parts, results = {}, []
-    for line in log.splitlines():
-        if found := PART.match(line):
-            results = parts.setdefault((int(found[1]), found[2]), [])
-        elif found := SPEED.match(line):
-            speed = float(found[3])
-            results.append(dict(case=found[1], mode=found[2], samples_per_second=speed, rounds=[speed],
-                                peak_memory_bytes=int(float(found[4]) * 1e9)))
-        elif found := FAILED.match(line):
-            results.append(dict(case=found[1], mode=found[2], error=found[3]))
-    return parts
-
-
-def join_bench(folder, log, out):
-    printed, passes = printed_parts(read_text(log)), []
-    for (number, part), results in printed.items():
-        whole = read_json(os.path.join(folder, f"{number}-{part}.json"))
-        passes.append({"pass": number, "part": part, **(whole or {"results": results, "ended_early": True})})
-    write(out, json.dumps({"passes": passes}, indent=1) + "\n")
-
-
-def read_bench(bench):
-    """By case and mode: the median over the rounds of all passes."""
-    out = {}
-    for p in (bench or {}).get("passes", []):
-        for r in p.get("results") or []:
-            entry = out.setdefault(r["case"], {}).setdefault(r["mode"], dict(rounds=[], passes=[]))
-            if r.get("error"):
-                entry["error"] = r["error"]
-            elif r.get("rounds"):
-                entry["rounds"] += r["rounds"]
-                entry["passes"].append(r["samples_per_second"])
-                entry["peak_memory_bytes"] = r.get("peak_memory_bytes")
-    for modes in out.values():
-        for entry in modes.values():
-            entry["samples_per_second"] = median(entry["rounds"])
-    return out
-
-
-def read_peers(rows):
-    out = {}
-    for r in rows:
-        if "case" in r:
-            out.setdefault(r["case"], {})[r["mode"]] = {k: v for k, v in r.items() if k not in ("case", "mode")}
-    return out
-
-
 # ---- the result
 
-def name(device):
-    """Of a device in doctor.json."""
-    return device.get("Name") or device.get("name") or "?"
+def devices(doctor):
+    """The names of those in doctor.json."""
+    return [d.get("Name") or d.get("name") or "?" for d in (doctor.get("cuda") or {}).get("devices") or []]
 
 
 def speed(modes, *names):
@@ -177,39 +56,44 @@ def speed(modes, *names):
 
 
 def compare(thaw, peers):
-    """A row a case: what ran, and the ratios of equal work: what is cached is not."""
+    """A row a case: what ran, and the ratios of equal work: what is cached is not. PyTorch's best is known where it compiled
+    too. Where Thaw did not record a graph that it should have, its steps count as not measured."""
     rows = []
     for case in list(dict.fromkeys([*peers, *thaw])):
         t, p = thaw.get(case, {}), peers.get(case, {})
-        equal, eager, best = speed(t, "eager", "graph"), speed(p, "eager"), speed(p, "eager", "compile", "graph")
+        unrecorded = str(t.get("graph", {}).get("error", "")).startswith(UNRECORDED)
+        ours = None if unrecorded else speed(t, "eager", "graph")
+        eager, compiled, best = speed(p, "eager"), speed(p, "compile"), speed(p, "eager", "compile", "graph")
         rows.append(dict(
-            case=case, in_thaw=case in thaw,
-            pytorch={m: speed(p, m) for m in ("eager", "compile", "graph")},
-            thaw={m: speed(t, m) for m in ("eager", "graph", "cached")},
-            to_eager=equal / eager if equal and eager else None,
-            to_best=equal / best if equal and best else None,
-            cached_to_best=speed(t, "cached") / best if speed(t, "cached") and best else None,
+            case=case, in_thaw=case in thaw, equal_work="-real-" not in case, unrecorded=unrecorded,
+            pytorch={m: speed(p, m) for m in PYTORCH}, thaw={m: speed(t, m) for m in THAW},
+            to_eager=ours / eager if ours and eager else None,
+            to_best=ours / best if ours and compiled else None,
+            cached_to_eager=speed(t, "cached") / eager if speed(t, "cached") and eager else None,
+            memory={f"{who} {m}": modes.get(m, {}).get("peak_memory_bytes") or None
+                    for who, modes, names in (("PyTorch", p, PYTORCH), ("Thaw", t, THAW)) for m in names},
             errors={f"{who} {m}": e["error"] for who, modes in (("PyTorch", p), ("Thaw", t))
                     for m, e in modes.items() if e.get("error")},
+            warnings={m: e["warnings"] for m, e in t.items() if e["warnings"]},
         ))
     return rows
 
 
-def judge(rows, peers, tests, demo):
+def judge(rows, tests, demo):
     """The targets: what, what was reached, and whether that is enough: true, false, or null where it was not measured."""
     by_case, out = {r["case"]: r for r in rows}, []
     for case, of, least in TARGETS:
-        row = by_case.get(case)
-        reached = row and row["to_eager" if of == "eager" else "to_best"]
-        # A best without compile is not PyTorch's best.
-        if of == "best" and not speed(peers.get(case, {}), "compile"):
-            reached = None
-        out.append(dict(target=f"{case}: at least {least} times PyTorch's {of}", reached=reached and round(reached, 3),
-                        met=reached >= least if reached else None))
+        row = by_case.get(case, {})
+        reached = row.get(f"to_{of}")
+        met = reached >= least if reached else None
+        if row.get("unrecorded"):
+            reached, met = "Thaw's graph was not recorded", False
+        out.append(dict(target=f"{case}: at least {least} times PyTorch's {of}", met=met,
+                        reached=round(reached, 3) if isinstance(reached, float) else reached))
     gpu, others = tests["gpu"], tests["others"]
-    ran = sum(gpu.values())
-    out.append(dict(target="every GPU test passes", reached=tests_line(tests),
-                    met=gpu["passed"] == ran and not others["failed"] if ran else None))
+    ran, bad = sum(gpu.values()), gpu["failed"] or gpu["skipped"] or others["failed"]
+    missing = any(n.endswith("(gpu)") for n in tests["not_begun"])
+    out.append(dict(target="every GPU test passes", reached=tests_line(tests), met=False if bad else None if missing or not ran else True))
     accuracy = {d["device"]: d.get("accuracy") for d in demo}
     on_gpu, on_cpu = accuracy.get("cuda"), accuracy.get("cpu")
     both = on_gpu is not None and on_cpu is not None
@@ -224,19 +108,29 @@ def manifest(path):
     return dict(re.findall(r"^# (\S+) (.+)$", read_text(path), re.M))
 
 
-def gather(manifest_path, out):
-    at = lambda name: os.path.join(out, name)  # noqa: E731
-    rows = json_lines(read_text(at("peers.jsonl")))
-    bench, peers = read_json(at("bench.json")), read_peers(rows)
-    thaw, tests = read_bench(bench), read_tests(read_text(at("tests.log")))
-    demo = [r for r in json_lines(read_text(at("demo.log"))) if "device" in r]
+def gather(manifest_path, clocks, folders):
+    """All there is in the folders, each with the files of a call. Of tests and demos the last of each counts."""
+    texts = lambda name: [read_text(os.path.join(f, name)) for f in folders]  # noqa: E731
+    objects = lambda name: [o for f in folders if (o := read_json(os.path.join(f, name)))]  # noqa: E731
+    # A table that was made before knows the bundle that was measured, and the clocks, of which there is no other file.
+    earlier = objects("result.json")
+    made = [e["bundle"] for e in earlier if e.get("bundle")]
+    now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    seen = read_clocks(read_text(clocks))
+    doctors = objects("doctor.json")
+    rows = json_lines("\n".join(texts("peers.jsonl")))
+    passes = [p for b in objects("bench.json") for p in b.get("passes") or []]
+    peers, thaw, tests = read_peers(rows), read_bench(passes), read_tests("\n".join(texts("tests.log")))
+    demo = list({r["device"]: r for r in json_lines("\n".join(texts("demo.log"))) if "device" in r}.values())
     comparisons = compare(thaw, peers)
     versions = [r["versions"] for r in rows if "versions" in r]
     return dict(
-        date=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"), bundle=manifest(manifest_path),
-        doctor=read_json(at("doctor.json")), pytorch=versions[0] if versions else None, comparisons=comparisons,
-        targets=judge(comparisons, peers, tests, demo), tests=tests, demo=demo,
-        bench=bench, peers=[r for r in rows if "versions" not in r],
+        date=min([e["date"] for e in earlier if e.get("date")], default=now), bundle=made[0] if made else manifest(manifest_path),
+        doctor=max(doctors, key=lambda d: len(devices(d)), default=None), gpus=sorted({n for d in doctors for n in devices(d)}),
+        pytorch=versions[0] if versions else None, clocks=[seen] if seen else [c for e in earlier for c in e.get("clocks") or []],
+        comparisons=comparisons, targets=judge(comparisons, tests, demo), tests=tests, demo=demo,
+        problems=[p for d in doctors for p in d.get("problems") or []],
+        bench={"passes": passes}, peers=[r for r in rows if "versions" not in r],
     )
 
 
@@ -244,47 +138,99 @@ def number(x, digits=0):
     return "-" if x is None else f"{x:,.{digits}f}"
 
 
+NOTES = """Samples a second, medians. Ratios are of equal work: Thaw's eager or graph, the faster, to PyTorch's eager, and to the
+fastest of PyTorch's three where it compiled too. What is cached does less work: the frozen layers ran before. Frozen
+layers are in evaluation mode on both sides. Rows with a * are not of equal work: Thaw fills batches of up to 8 padded
+lengths from sorted rows, the peer pads shuffled batches to their longest."""
+MASK_NOTE = """Of PyTorch's best: transformers' graph and compile carry an attention mask of all ones (masking_utils leaves it out
+only where nothing is traced); its eager carries none, and waits for the GPU to find out. Thaw has none where no text is
+padded."""
+MEMORY_NOTE = """Peak memory in MB: what each allocator took of the GPU at most in the rounds that were timed, with what recordings
+keep. On a CPU it is the process's memory."""
+
+
+def clocks_line(c):
+    units = (("sm_mhz", "SM {} MHz"), ("memory_mhz", "memory {} MHz"), ("watts", "{} W"), ("celsius", "{} °C"))
+    parts = [form.format("/".join(number(c[key][m]) for m in ("min", "median", "max"))) for key, form in units if c.get(key)]
+    return f"Clocks, least/median/most of {c['readings']} readings, idle ones too: " + " · ".join(parts)
+
+
+def mistakes(r):
+    """What went wrong, a line each."""
+    lines = [f"the doctor: {p}" for p in r["problems"]]
+    if len(r["gpus"]) > 1:
+        lines.append(f"the calls ran on different GPUs, whose speeds do not compare: {', '.join(r['gpus'])}")
+    lines += [f"{c['case']}, {what}: {why}" for c in r["comparisons"] for what, why in c["errors"].items()]
+    for p in r["peers"]:
+        if p.get("process") and p.get("exit") != 0:
+            last = p["stderr"].splitlines()[-1] if p.get("stderr") else ""
+            lines.append(f"gpu_steps.py ({p['process']}): {ended(p.get('exit'))}" + (f": {last}" if last else ""))
+    for p in r["bench"]["passes"]:
+        last = f", after {p['results'][-1]['case']}, {p['results'][-1]['mode']}" if p.get("results") else ", before anything was measured"
+        if p.get("not_begun"):
+            lines.append(f"thaw bench, pass {p['pass']} ({p['part']}): {ended(None)}")
+        elif p.get("ended_early"):
+            lines.append(f"thaw bench, pass {p['pass']} ({p['part']}): ended early{last}")
+    lines += [f"tests of {n}: {ended(None)}" for n in r["tests"]["not_begun"]]
+    lines += [f"demo on {d['device']}: {ended(d.get('exit'))}" for d in r["demo"] if d.get("exit") != 0]
+    return lines
+
+
+def alone_lines(alone):
+    """How the tests of each package did that ran once more, each in a process of its own."""
+    lines = []
+    for package, tests in alone.items():
+        passing = [name for name, how in tests.items() if how == "passes"]
+        lines += [f"{package}: pass alone: {', '.join(passing)}"] if passing else []
+        lines += [f"{package}.{name}, alone: {how}" for name, how in tests.items() if how != "passes"]
+    return lines
+
+
 def table(r):
     doctor, peer, bundle = r["doctor"] or {}, r["pytorch"] or {}, r["bundle"]
     cuda = doctor.get("cuda") or {}
-    devices = [name(d) for d in cuda.get("devices") or []]
     lines = [
         "# Thaw beside PyTorch", "",
-        f"{r['date']} · {', '.join(devices) or peer.get('gpu') or 'no GPU'} · driver {peer.get('driver') or '?'} "
+        f"{r['date']} · {', '.join(devices(doctor)) or peer.get('gpu') or 'no GPU'} · driver {peer.get('driver') or '?'} "
         f"(CUDA {cuda.get('driver', '?')}) · {doctor.get('cores', '?')} cores",
         "",
         f"Thaw {doctor.get('thaw', '?')} at {bundle.get('commit', '?')} · libtorch {doctor.get('libtorch', '?')} · cuDNN {cuda.get('cudnn', '?')} · "
         f"PyTorch {peer.get('torch', '?')} · torchvision {peer.get('torchvision', '?')} · transformers {peer.get('transformers', '?')}",
-        "",
-        "Samples a second, medians. Ratios are of equal work: Thaw's eager or graph, the faster, to PyTorch's eager, and to the",
-        "fastest of PyTorch's three. What is cached does less work: the frozen layers ran before.", "",
+        "", *[line for c in r["clocks"] for line in (clocks_line(c), "")],
+        NOTES, "",
         "| case | PyTorch eager | compile | graph | Thaw eager | graph | cached | to eager | to best |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for c in r["comparisons"]:
-        thaw = [number(c["thaw"][m]) for m in ("eager", "graph", "cached")] if c["in_thaw"] else ["no Thaw case yet", "", ""]
-        lines.append(f"| {c['case']} | " + " | ".join([number(c["pytorch"][m]) for m in ("eager", "compile", "graph")] + thaw
-                                                      + [number(c["to_eager"], 2), number(c["to_best"], 2)]) + " |")
-    lines += ["", "| target | reached | |", "|---|---|---|"]
+        thaw = [number(c["thaw"][m]) for m in THAW] if c["in_thaw"] else ["no Thaw case yet", "", ""]
+        lines.append(f"| {c['case']}{'' if c['equal_work'] else ' *'} | " + " | ".join(
+            [number(c["pytorch"][m]) for m in PYTORCH] + thaw + [number(c["to_eager"], 2), number(c["to_best"], 2)]) + " |")
     verdict = {True: "pass", False: "FAIL", None: "not measured"}
+    lines += ["", "| target | reached | |", "|---|---|---|"]
     lines += [f"| {t['target']} | {t['reached'] if t['reached'] is not None else '-'} | {verdict[t['met']]} |" for t in r["targets"]]
-    for title, names in (("Tests that failed", r["tests"]["failures"]), ("GPU tests that were skipped", r["tests"]["gpu_skipped"])):
+    lines += ["", MASK_NOTE]
+    held = [c for c in r["comparisons"] if any(c["memory"].values())]
+    if held:
+        lines += ["", MEMORY_NOTE, "", "| case | PyTorch eager | compile | graph | Thaw eager | graph | cached |", "|---|---:|---:|---:|---:|---:|---:|"]
+        lines += [f"| {c['case']} | " + " | ".join(number(bytes and bytes / 1e6) for bytes in c["memory"].values()) + " |" for c in held]
+    warned = [f"{c['case']}, Thaw {mode}: {w}" for c in r["comparisons"] for mode, ws in c["warnings"].items() for w in ws]
+    for title, names in (
+        ("Tests that failed", r["tests"]["failures"]),
+        ("GPU tests once more, each in a process of its own", alone_lines(r["tests"]["alone"])),
+        ("GPU tests that were skipped", r["tests"]["gpu_skipped"]), ("Warnings", warned), ("Errors", mistakes(r)),
+    ):
         if names:
-            lines += ["", f"{title}:", "", *[f"- {n}" for n in names]]
-    errors = [f"{c['case']}, {what}: {why}" for c in r["comparisons"] for what, why in c["errors"].items()]
-    errors += [f"gpu_steps.py ({p['process']}): exit code {p['exit']}: {p['stderr'].splitlines()[-1] if p['stderr'] else 'no word'}"
-               for p in r["peers"] if p.get("exit")]
-    errors += [f"thaw bench, pass {p['pass']} ({p['part']}): ended early" for p in (r["bench"] or {}).get("passes", []) if p.get("ended_early")]
-    errors += [f"demo on {d['device']}: exit code {d['exit']}" for d in r["demo"] if d["exit"]]
-    if errors:
-        lines += ["", "Errors:", "", *[f"- {e}" for e in errors]]
+            lines += ["", f"{title}:", "", *[f"- {' '.join(n.split())[:600]}" for n in names]]  # libtorch's errors have many lines
     return "\n".join(lines) + "\n"
 
 
 # ---- the commands
 
-def result(manifest_path, out):
-    r = gather(manifest_path, out)
+def result(manifest_path, out, clocks, *folders):
+    for f in folders:
+        if not os.path.isdir(f):
+            sys.exit(f"thaw: there is no folder {f}: name those with the files of run.sh's calls")
+    r = gather(manifest_path, clocks, folders or [out])
     text = table(r)
     write(os.path.join(out, "result.json"), json.dumps(r, indent=1) + "\n")
     write(os.path.join(out, "result.md"), text)
@@ -296,24 +242,34 @@ def doctor(path):
     cuda = d.get("cuda") or {}
     print(f"thaw {d.get('thaw')} · libtorch {d.get('libtorch')} in {d.get('libtorch_path')}")
     print(f"driver {cuda.get('driver')} · runtime {cuda.get('runtime')} · cuDNN {cuda.get('cudnn')} · NCCL {cuda.get('nccl')} · "
-          + ", ".join(f"cuda:{i} {name(d)}" for i, d in enumerate(cuda.get("devices") or [])))
+          + ", ".join(f"cuda:{i} {name}" for i, name in enumerate(devices(d))))
 
 
-def problem(path):
+def problem(path, code, stderr):
+    d = read_json(path)
+    if d is None:  # it crashed, or did not end in time: whether there is a device is not known
+        last = (read_text(stderr).strip().splitlines() or [""])[-1]
+        d = dict(problems=[f"the doctor itself: {ended(int(code))}" + (f": {last}" if last else "")])
+        write(path, json.dumps(d) + "\n")
+        print(d["problems"][0])
+        return
     # "cuda: cuda: devices: no driver ..." is told by its end; one mishap may be met twice.
-    problems = [re.sub(r"^(cuda: )+([a-z]+: )?", "", p) for p in (read_json(path) or {}).get("problems") or []]
-    problems = list(dict.fromkeys(problems))
-    if not problems:
+    problems = [re.sub(r"^(cuda: )+([a-z]+: )?", "", p) for p in d.get("problems") or []]
+    print("; ".join(dict.fromkeys(problems)).replace("\n", " ") or f"{ended(int(code))}, and no word why")
+    if not devices(d):
         sys.exit(1)
-    print("; ".join(problems).replace("\n", " "))
 
 
-def process(modes, code, stderr):
-    print(json.dumps(dict(process=modes, exit=int(code), stderr=read_text(stderr)[-4000:])))
+def bench(folder, log, out):
+    write(out, json.dumps({"passes": join_bench(folder, read_text(log))}, indent=1) + "\n")
+
+
+def process(name, code, stderr):
+    print(json.dumps(dict(process=name, exit=None if code == "none" else int(code), stderr=read_text(stderr)[-4000:])))
 
 
 def demo(device, code, folder):
-    row, summary = dict(device=device, exit=int(code)), read_json(os.path.join(folder, "summary.json"))
+    row, summary = dict(device=device, exit=None if code == "none" else int(code)), read_json(os.path.join(folder, "summary.json"))
     if summary:
         row.update(accuracy=summary["best"]["accuracy"], last_accuracy=summary["last"]["accuracy"], rows=summary["best"]["rows"],
                    samples_per_second=summary["samples_per_second"], seconds=summary["seconds"],
@@ -322,8 +278,9 @@ def demo(device, code, folder):
 
 
 def main():
-    commands = dict(result=result, doctor=doctor, problem=problem, bench=join_bench, process=process, demo=demo,
-                    tests=lambda log: print(tests_line(read_tests(read_text(log)))))
+    commands = dict(result=result, doctor=doctor, problem=problem, bench=bench, process=process, demo=demo,
+                    tests=lambda log: print(tests_line(read_tests(read_text(log)))),
+                    unpassed=lambda log, package, names: print("\n".join(unpassed(read_text(log), package, names.split("|")))))
     if len(sys.argv) < 2 or sys.argv[1] not in commands:
         sys.exit(__doc__)
     commands[sys.argv[1]](*sys.argv[2:])

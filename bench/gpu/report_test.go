@@ -2,9 +2,11 @@ package gpu
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -32,7 +34,7 @@ FAIL
 === RUN   TestGPUMemoryIsFlat
 panic: test timed out after 58s
 goroutine 1 [running]:
-== finetune gpu exit 2
+half a line== finetune gpu exit 2
 --- PASS: TestVersion (0.00s)
 PASS
 FAIL: 3 tensors of the tests were never freed (0 of them found by the collector)
@@ -40,6 +42,12 @@ FAIL: 3 tensors of the tests were never freed (0 of them found by the collector)
 --- PASS: TestSpec (0.00s)
 PASS
 == finetune others exit 0
+--- FAIL: TestOperatorsAgainstCPU (0.20s)
+== torch/cuda alone TestOperatorsAgainstCPU exit 1
+--- PASS: TestGPUMemoryIsFlat (9.00s)
+== finetune alone TestGPUMemoryIsFlat exit 0
+== finetune alone TestMeasureOnGPU not begun
+== vision others not begun
 `,
 	"bench.json": `{"passes": [
 		{"pass": 1, "part": "targets", "results": [
@@ -48,9 +56,12 @@ PASS
 			{"case": "bert-base-full-len128-bs128", "mode": "graph", "samples_per_second": 3300, "rounds": [3300]},
 			{"case": "bert-base-head-len128-bs16", "mode": "graph", "error": "out of memory"},
 			{"case": "bert-base-head-len128-bs16", "mode": "cached", "samples_per_second": 9000, "rounds": [9000]},
-			{"case": "resnet50-full-bs32", "mode": "graph", "samples_per_second": 3400, "rounds": [3400]}]},
+			{"case": "resnet50-full-bs32", "mode": "graph", "samples_per_second": 3400, "rounds": [3500, 3300], "peak_memory_bytes": 2500000000},
+			{"case": "bert-base-full-real-bs32", "mode": "graph", "samples_per_second": 4000, "rounds": [4000],
+			 "warnings": ["32x16 is not recorded", "32x64 is not recorded"]}]},
 		{"pass": 2, "part": "targets", "ended_early": true, "results": [
-			{"case": "bert-base-full-len128-bs16", "mode": "graph", "samples_per_second": 1700, "rounds": [1700, 1710]}]}]}`,
+			{"case": "bert-base-full-len128-bs16", "mode": "graph", "samples_per_second": 1700, "rounds": [1700, 1710]}]},
+		{"pass": 2, "part": "resnet50-full-bs32", "not_begun": true, "results": []}]}`,
 	"peers.jsonl": `{"versions": {"torch": "2.11.0+cu130", "transformers": "5.17.0", "driver": "580.159.04"}}
 {"case": "bert-base-full-len128-bs16", "mode": "eager", "samples_per_second": 336}
 {"case": "bert-base-full-len128-bs16", "mode": "graph", "samples_per_second": 1852}
@@ -59,7 +70,8 @@ PASS
 {"versions": {"torch": "2.11.0+cu130"}}
 {"case": "bert-base-full-len128-bs16", "mode": "compile", "samples_per_second": 2326}
 {"case": "bert-base-head-len128-bs16", "mode": "eager", "samples_per_second": 1000}
-{"case": "resnet50-full-bs32", "mode": "eager", "samples_per_second": 1604}
+{"case": "resnet50-full-bs32", "mode": "eager", "samples_per_second": 1604, "peak_memory_bytes": 3210000000}
+{"case": "bert-base-full-real-bs32", "mode": "eager", "samples_per_second": 671}
 {"case": "resnet50-head-bs32", "mode": "eager", "samples_per_second": 2826}
 {"case": "resnet50-head-bs32", "mode": "gra
 {"process": "compile", "exit": 124, "stderr": "Traceback\nKilled"}
@@ -77,7 +89,7 @@ func reported(t *testing.T, files map[string]string) (string, map[string]any) {
 			t.Fatal(err)
 		}
 	}
-	if out, err := exec.Command("python3", "-B", "report.py", "result", filepath.Join(dir, "MANIFEST"), dir).CombinedOutput(); err != nil {
+	if out, err := exec.Command("python3", "-B", "report.py", "result", filepath.Join(dir, "MANIFEST"), dir, filepath.Join(dir, "clocks.csv")).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	var result map[string]any
@@ -94,21 +106,30 @@ func TestReport(t *testing.T) {
 		"Thaw 0.1.0 at 0123456789ab with changes · libtorch 2.11.0 · cuDNN 9.19 · PyTorch 2.11.0+cu130",
 		// The median over the rounds of both passes, and the faster of eager and graph.
 		"| bert-base-full-len128-bs16 | 336 | 2,326 | 1,852 | 400 | 1,610 | - | 4.79 | 0.69 |",
-		"| bert-base-head-len128-bs16 | 1,000 | - | - | - | - | 9,000 | - | - |", // cached work is not equal work
+		"| bert-base-full-real-bs32 * | 671 | - | - | - | 4,000 | - | 5.96 | - |", // marked
+		"| bert-base-head-len128-bs16 | 1,000 | - | - | - | - | 9,000 | - | - |",  // cached work is not equal work
 		"| resnet50-head-bs32 | 2,826 | - | - | no Thaw case yet |  |  | - | - |",
 		"| bert-base-full-len128-bs16: at least 5.0 times PyTorch's eager | 4.792 | FAIL |",
 		"| bert-base-full-len128-bs16: at least 0.75 times PyTorch's best | 0.692 | FAIL |",
 		"| bert-base-full-len128-bs128: at least 1.15 times PyTorch's eager | 1.196 | pass |",
 		"| resnet50-full-bs32: at least 1.8 times PyTorch's eager | 2.12 | pass |",
-		"| GPU tests: 2 passed, 2 failed, 1 skipped; other tests: 2 passed, 1 failed, 0 skipped | FAIL |",
+		"| GPU tests: 2 passed, 2 failed, 1 skipped; other tests: 2 passed, 1 failed, 0 skipped; 1 not begun | FAIL |",
 		"| 0.8115 on the GPU, 0.8256 on the CPU | FAIL |",
 		"- torch/cuda.TestOperatorsAgainstCPU/conv2d\n",
 		"- finetune (gpu): exit code 2, during TestGPUMemoryIsFlat: panic: test timed out after 58s\n",
 		"- torch/cuda (others): exit code 1: FAIL: 3 tensors of the tests were never freed",
 		"GPU tests that were skipped:\n\n- torch/cuda.TestMemory\n",
 		"- bert-base-head-len128-bs16, Thaw graph: out of memory\n",
-		"- gpu_steps.py (compile): exit code 124: Killed\n",
-		"- thaw bench, pass 2 (targets): ended early\n",
+		"- gpu_steps.py (compile): did not end in time: Killed\n",
+		"- thaw bench, pass 2 (targets): ended early, after bert-base-full-len128-bs16, graph\n",
+		"- thaw bench, pass 2 (resnet50-full-bs32): not begun: no time was left\n",
+		"- finetune: pass alone: TestGPUMemoryIsFlat\n",
+		"- finetune.TestMeasureOnGPU, alone: not begun: no time was left\n",
+		"- torch/cuda.TestOperatorsAgainstCPU, alone: exit code 1\n",
+		"- tests of vision (others): not begun: no time was left\n",
+		"Warnings:\n\n- bert-base-full-real-bs32, Thaw graph: 32x16 is not recorded\n- bert-base-full-real-bs32, Thaw graph: 32x64 is not recorded\n",
+		"| resnet50-full-bs32 | 1,604 | - | - | - | 3,400 | - | 2.12 | - |", // the median of two
+		"| resnet50-full-bs32 | 3,210 | - | - | - | 2,500 | - |",
 	} {
 		if !strings.Contains(table, want) {
 			t.Errorf("the table lacks %q:\n%s", want, table)
@@ -123,6 +144,82 @@ func TestReport(t *testing.T) {
 	}
 }
 
+// Where a graph was not recorded, what it took is a figure of nothing, in whatever pass that was.
+func TestReportOfAGraphThatWasNotRecorded(t *testing.T) {
+	files := maps.Clone(found)
+	files["bench.json"] = strings.Replace(files["bench.json"], `"samples_per_second": 1600,`,
+		`"error": "was not recorded: 16x128: its steps differ", "samples_per_second": 1600,`, 1)
+	table, result := reported(t, files)
+	for _, want := range []string{
+		"| bert-base-full-len128-bs16 | 336 | 2,326 | 1,852 | 400 | - | - | - | - |",
+		"| bert-base-full-len128-bs16: at least 5.0 times PyTorch's eager | Thaw's graph was not recorded | FAIL |",
+		"| bert-base-full-len128-bs16: at least 0.75 times PyTorch's best | Thaw's graph was not recorded | FAIL |",
+		"- bert-base-full-len128-bs16, Thaw graph: was not recorded: 16x128: its steps differ\n",
+	} {
+		if !strings.Contains(table, want) {
+			t.Errorf("the table lacks %q:\n%s", want, table)
+		}
+	}
+	if first := result["targets"].([]any)[0].(map[string]any); first["met"] != false {
+		t.Errorf("the first target: %v", first)
+	}
+}
+
+// What thaw bench printed before it was killed, and the whole files of those that were not.
+func TestBenchIsJoined(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"1-a.json": `{"gpu": "H100", "results": [{"case": "a", "mode": "eager", "samples_per_second": 1, "rounds": [1]}]}`,
+		"1-b.json": `{"results": [{"case": "b", "mode": "eager", "samples_per_second": 2, "rounds": [2]}]}`,
+		"bench.log": `== pass 1 a
+a                            eager          1.0 samples/s     3.10 GB
+== exit 1
+== pass 1 b
+b                            eager          2.0 samples/s     3.10 GB
+thaw: stopped
+== exit 124
+== pass 1 c
+thaw 0.1.0
+c                            eager        900.5 samples/s     3.10 GB
+c                            eager   warning: slow
+c                            graph   was not recorded: 16x128: no
+c                            cached  failed: out of memory
+half a line== exit 137
+== pass 2 d
+== not begun
+== pass 2 e
+e                            eager          5.0 samples/s     3.10 GB
+`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out := filepath.Join(dir, "bench.json")
+	if said, err := exec.Command("python3", "-B", "report.py", "bench", dir, filepath.Join(dir, "bench.log"), out).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	var got, want any
+	if err := json.Unmarshal([]byte(read(t, out)), &got); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal([]byte(`{"passes": [
+		{"pass": 1, "part": "a", "gpu": "H100", "results": [{"case": "a", "mode": "eager", "samples_per_second": 1, "rounds": [1]}]},
+		{"pass": 1, "part": "b", "ended_early": true, "results": [{"case": "b", "mode": "eager", "samples_per_second": 2, "rounds": [2]}]},
+		{"pass": 1, "part": "c", "ended_early": true, "results": [
+			{"case": "c", "mode": "eager", "samples_per_second": 900.5, "rounds": [900.5], "peak_memory_bytes": 3100000000, "warnings": ["slow"]},
+			{"case": "c", "mode": "graph", "error": "was not recorded: 16x128: no"},
+			{"case": "c", "mode": "cached", "error": "out of memory"}]},
+		{"pass": 2, "part": "d", "not_begun": true, "results": []},
+		{"pass": 2, "part": "e", "ended_early": true, "results": [
+			{"case": "e", "mode": "eager", "samples_per_second": 5, "rounds": [5], "peak_memory_bytes": 3100000000}]}]}`), &want); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("joined as %v, want %v", got, want)
+	}
+}
+
 // Without a step's file its targets were not measured; PyTorch's best is none before it compiled.
 func TestReportOfLittle(t *testing.T) {
 	table, _ := reported(t, map[string]string{
@@ -132,6 +229,7 @@ func TestReportOfLittle(t *testing.T) {
 	})
 	for _, want := range []string{
 		"no GPU · driver 580.159.04",
+		"| bert-base-full-len128-bs16 | 336 | - | 1,852 | 400 | 1,610 | - | 4.79 | - |",
 		"| bert-base-full-len128-bs16: at least 0.75 times PyTorch's best | - | not measured |",
 		"| every GPU test passes | GPU tests: 0 passed, 0 failed, 0 skipped; other tests: 0 passed, 0 failed, 0 skipped | not measured |",
 		"(within 0.012) | - | not measured |",

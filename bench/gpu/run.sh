@@ -465,7 +465,9 @@ demo_on() {
 	return "$code"
 }
 
-report() { python3 "$work/report.py" result "$here/MANIFEST" "$out" "$work/clocks.csv" "$@"; }
+folders=() # of several calls, to report on instead of OUT
+
+report() { python3 "$work/report.py" result "$here/MANIFEST" "$out" "$work/clocks.csv" "${folders[@]}"; }
 
 # step NAME COMMAND...: one step of all; what fails is noted, and the next goes on.
 failed=()
@@ -534,6 +536,7 @@ main() {
 	*) usage >&2 && exit 2 ;;
 	esac
 	[[ $# == 1 || $1 == report ]] || { usage >&2 && exit 2; }
+	folders=("${@:2}")
 	[[ $device == cuda || $device == cpu ]] || die "DEVICE is $device: write cuda or cpu"
 	if ! { mkdir -p "${OUT:-out}" && out=$(cd "${OUT:-out}" && pwd -P) && : >"$out/result.json.tmp" && rm "$out/result.json.tmp"; } 2>/dev/null; then
 		die "cannot write to ${OUT:-out}: name another folder with OUT"
@@ -542,7 +545,7 @@ main() {
 	[[ $1 == report ]] || check_host
 	case $1 in
 	test) test_all ;;
-	*) "$@" ;;
+	*) "$1" ;;
 	esac
 	[[ ${#late[@]} == 0 ]] || die "not begun, as no time was left: $(joined "${late[@]}")"
 }

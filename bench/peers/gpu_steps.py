@@ -4,14 +4,15 @@ usage: gpu_steps.py [--cases REGEXP] [--modes eager,graph,compile] [--device cud
                     [--deadline SECONDS] [--list]
 
 A step is forward, loss, backward and optimiser on random weights and random samples that lie on the device already; bf16
-autocast on a GPU, float32 on the CPU; fused AdamW (BERT) or SGD (ResNet); dropout as published; no clipping. The modes:
+autocast on a GPU, float32 on the CPU; fused AdamW (BERT) or SGD (ResNet); dropout as published; no clipping. Frozen
+layers are in evaluation mode, as Thaw's: without dropout, and batch norms by their running statistics. The modes:
 
 eager    operator by operator
 graph    the eager step recorded by hand as CUDA graphs, one for each shape of a batch
 compile  torch.compile(mode="reduce-overhead"), for cases of one shape
 
 Prints one JSON line for the versions and one a case and mode: samples per second (the median of the rounds), the rounds,
-peak memory. A mode that fails is a line with its error. After --deadline seconds nothing more is begun.
+peak memory in them. A mode that fails is a line with its error. After --deadline seconds nothing more is begun.
 
 Run with torch 2.11.0, torchvision 0.26.0, transformers 5.17.0. No file or network is read.
 """
@@ -21,6 +22,7 @@ import json
 import math
 import random
 import re
+import statistics
 import subprocess
 import sys
 import time
@@ -59,9 +61,13 @@ def emit(**row):
 
 
 def freeze(model, trained):
-    """Leaves only the parameters trained whose names begin so."""
+    """Leaves only the parameters trained whose names begin so; modules that have none of them go into evaluation mode."""
     for name, p in model.named_parameters():
         p.requires_grad_(name.startswith(trained))
+    for module in model.modules():
+        parameters = list(module.parameters())
+        if parameters and not any(p.requires_grad for p in parameters):
+            module.eval()  # and what is in it
 
 
 def real_lengths(n):
@@ -99,7 +105,7 @@ class Bert:
 
 
 class ResNet:
-    """ResNet-50 with ten classes, pictures of 224 by 224, channels last. Its batch norms are in training mode."""
+    """ResNet-50 with ten classes, pictures of 224 by 224, channels last."""
 
     def __init__(self, torch, part, batch, lengths, device):
         import torchvision
@@ -200,16 +206,19 @@ def measure(torch, net, step, device, seconds, rounds):
             n = max(1, enough)
             break
         n = min(enough, 4 * n)
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()  # warming up, cuDNN tried algorithms that took more
     speeds = []
     for _ in range(rounds):
         spent, samples = run(n)
         speeds.append(samples / spent)
-    return sorted(speeds)[len(speeds) // 2], speeds, n
+    return statistics.median(speeds), speeds, n
 
 
 def peak_memory(torch, device):
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated()
+        return torch.cuda.max_memory_reserved()
     import resource
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
@@ -218,8 +227,6 @@ def one(torch, kind, part, batch, lengths, mode, device, seconds, rounds):
     torch.manual_seed(1)
     if mode != "eager" and device.type != "cuda":
         raise RuntimeError(f"the mode {mode} needs a GPU")
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
     net = (Bert if kind == "bert" else ResNet)(torch, part, batch, lengths, device)
     make = {"eager": eager_step, "graph": graph_step, "compile": compiled_step}[mode]
     step = make(torch, net, device)
