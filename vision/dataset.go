@@ -142,7 +142,7 @@ func (d *Dataset) fill(all []byte, r finetune.Request) error {
 			continue
 		}
 		if d.options.Pictures.Unreadable != "skip" {
-			return err
+			return fmt.Errorf("%w (pictures.unreadable=skip leaves such pictures out)", err)
 		}
 		d.mutex.Lock()
 		d.skipped[r.Indices[k]] = err

@@ -2,6 +2,7 @@ package vision
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"runtime"
@@ -79,12 +80,12 @@ func openAlbums(spec *finetune.Spec) (train, test *album.Album, err error) {
 	}
 	all, err := album.Open(spec.Data.Train, o)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, withMend(err)
 	}
 	if path, ok := spec.Data.TestFile(); ok {
 		o.Classes, o.Absent = all.Classes, true
 		if test, err = album.Open(path, o); err != nil {
-			return nil, nil, err
+			return nil, nil, withMend(err)
 		}
 		train = all
 	} else if train, test, err = all.Split(spec.Data.Test, spec.Seed); err != nil {
@@ -94,6 +95,14 @@ func openAlbums(spec *finetune.Spec) (train, test *album.Album, err error) {
 		train = train.Limit(spec.Data.PerClass, spec.Seed)
 	}
 	return train, test, nil
+}
+
+// withMend says how a spec can do without the pictures that an error is about.
+func withMend(err error) error {
+	if other := new(album.OtherClassError); errors.As(err, &other) {
+		return fmt.Errorf("%w (data.other_classes=skip leaves pictures of other classes out)", err)
+	}
+	return err
 }
 
 // look reads the headers of all pictures, so that what is no picture is known before the first step, and compares those
@@ -106,7 +115,8 @@ func (t *Task) look(ctx context.Context, spec *finetune.Spec) (err error) {
 		}
 	}
 	if n := len(t.unreadable); n > 0 && spec.Pictures.Unreadable == "fail" {
-		return fmt.Errorf("%d pictures cannot be read (pictures.unreadable=skip leaves such out); the first: %w", n, t.unreadable[0])
+		return fmt.Errorf("cannot read %s (pictures.unreadable=skip leaves such out); the first: %w",
+			quantity.Count(n, "picture", "pictures"), t.unreadable[0])
 	}
 	t.Duplicates, err = album.Duplicates(t.training, t.testing)
 	if err != nil && spec.Pictures.Unreadable == "fail" {

@@ -99,7 +99,7 @@ func TestPrepareWarns(t *testing.T) {
 	write("class1/notes.txt", "seen on Monday")
 	write("class2/a.jpg", "no picture")
 	_, _, err := prepare(t, spec, "data.test="+test)
-	assert.Equal(t, "1 pictures cannot be read (pictures.unreadable=skip leaves such out); the first: reading picture FOLDER/pictures/class2/a.jpg: it is no picture that can be read (text/plain; charset=utf-8): want JPEG, PNG, GIF, BMP, WebP or TIFF", without(err, folder))
+	assert.Equal(t, "cannot read 1 picture (pictures.unreadable=skip leaves such out); the first: reading picture FOLDER/pictures/class2/a.jpg: it is no picture that can be read (text/plain; charset=utf-8): want JPEG, PNG, GIF, BMP, WebP or TIFF", without(err, folder))
 
 	task, s, err := prepare(t, spec, "data.test="+test, "pictures.unreadable=skip")
 	require.NoError(t, err)
@@ -309,8 +309,8 @@ func TestPrepareOfWrongSpecs(t *testing.T) {
 			require.NoError(t, os.Mkdir(filepath.Join(folder, "pictures", "class3"), 0o755))
 		}, `"class3"`},
 		{"missing class", []string{"head.classes=[class0, class1, class2, class3]"}, nil, `there is no picture of the class "class3"`},
-		{"class not named", []string{"head.classes=[class0, class1]"}, nil, `the folder "class2" is not a class; the classes are "class0", "class1"`},
-		{"no header", nil, picture("pictures/class1/a.png"), "1 pictures cannot be read (pictures.unreadable=skip leaves such out); the first: reading picture FOLDER/pictures/class1/a.png: PNG: its header is cut off"},
+		{"class not named", []string{"head.classes=[class0, class1]"}, nil, `the folder "class2" is not a class; the classes are "class0", "class1"; did you mean "class0"? (data.other_classes=skip leaves pictures of other classes out)`},
+		{"no header", nil, picture("pictures/class1/a.png"), "cannot read 1 picture (pictures.unreadable=skip leaves such out); the first: reading picture FOLDER/pictures/class1/a.png: PNG: its header is cut off"},
 		{"resize below the model's size", []string{"pictures.size=0", "pictures.resize=100"}, nil, `command line: pictures.resize=100: 100 is less than the 224 pixels of the model's input: give a larger one, or pictures.size too`},
 		{"test of another class", []string{"data.test=FOLDER/other"}, func(t *testing.T, folder string) {
 			require.NoError(t, os.Rename(drawings(t, 4, 1), filepath.Join(folder, "other")))

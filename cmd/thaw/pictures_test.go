@@ -207,14 +207,14 @@ func TestWrongPictures(t *testing.T) {
 		{"missing class", []string{"device", "head: {classes: [red, green, blue, black]}\ndevice"}, nil, exitFailed,
 			"thaw: opening pictures: FOLDER/pictures: there is no picture of the class \"black\"; the folders are \"blue\", \"green\", \"red\"\n"},
 		{"class list mismatch", []string{"device", "head: {classes: [red, green]}\ndevice"}, nil, exitFailed,
-			"thaw: opening pictures: FOLDER/pictures: the folder \"blue\" is not a class; the classes are \"red\", \"green\"\n"},
+			"thaw: opening pictures: FOLDER/pictures: the folder \"blue\" is not a class; the classes are \"red\", \"green\" (data.other_classes=skip leaves pictures of other classes out)\n"},
 		{"corrupt header", nil, func(t *testing.T) { write(t, "pictures/green/3.jpg", "no picture") }, exitFailed,
-			"thaw: 1 pictures cannot be read (pictures.unreadable=skip leaves such out); the first: reading picture FOLDER/pictures/green/3.jpg: it is no picture that can be read (text/plain; charset=utf-8): want JPEG, PNG, GIF, BMP, WebP or TIFF\n"},
+			"thaw: cannot read 1 picture (pictures.unreadable=skip leaves such out); the first: reading picture FOLDER/pictures/green/3.jpg: it is no picture that can be read (text/plain; charset=utf-8): want JPEG, PNG, GIF, BMP, WebP or TIFF\n"},
 		{"corrupt pixels", nil, func(t *testing.T) {
 			info, err := os.Stat("pictures/green/3.jpg")
 			require.NoError(t, err)
 			require.NoError(t, os.Truncate("pictures/green/3.jpg", info.Size()-20))
-		}, exitFailed, "thaw: running the frozen stages: reading picture FOLDER/pictures/green/3.jpg: JPEG of 23 x 25 pixels: it is cut off: the data ends early\n"},
+		}, exitFailed, "thaw: running the frozen stages: reading picture FOLDER/pictures/green/3.jpg: JPEG of 23 x 25 pixels: it is cut off: the data ends early (pictures.unreadable=skip leaves such pictures out)\n"},
 		{"truncated checkpoint", []string{"weights: none", "weights: half.safetensors"}, func(t *testing.T) {
 			write(t, "half.safetensors", "\x10\x00\x00\x00\x00\x00\x00\x00{\"a\":")
 		}, exitFailed, "thaw: FOLDER/half.safetensors: byte 0: the header's length is 16, but only 5 bytes follow\n"},

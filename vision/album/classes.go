@@ -74,6 +74,11 @@ func (a *Album) setClasses(f found, o Options) error {
 	return nil
 }
 
+// OtherClassError says that there are pictures of classes that are not wanted.
+type OtherClassError struct{ msg string }
+
+func (e *OtherClassError) Error() string { return e.msg }
+
 // mismatch words that what is there are not the classes that are wanted.
 func mismatch(f found, wanted, unknown, absent []string) error {
 	var parts []string
@@ -101,5 +106,9 @@ func mismatch(f found, wanted, unknown, absent []string) error {
 	if len(unknown) > 0 {
 		parts = append(parts, "the classes are "+suggest.List(wanted))
 	}
-	return errors.New(where + strings.Join(parts, "; ") + near)
+	msg := where + strings.Join(parts, "; ") + near
+	if len(unknown) > 0 {
+		return &OtherClassError{msg}
+	}
+	return errors.New(msg)
 }
