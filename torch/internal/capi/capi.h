@@ -154,6 +154,8 @@ char *thaw_set_num_threads(int32_t n);
 void thaw_set_deterministic(int32_t on);
 void thaw_memory_stats(thaw_memory *m);
 void thaw_memory_reset_peak(void);
+// Makes malloc keep all that is freed for what is asked for next.
+void thaw_memory_keep_freed(void);
 
 #ifdef __cplusplus
 }

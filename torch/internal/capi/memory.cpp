@@ -85,3 +85,10 @@ extern "C" void thaw_memory_stats(thaw_memory *m) {
 }
 
 extern "C" void thaw_memory_reset_peak(void) { peak_bytes.store(live_bytes.load()); }
+
+extern "C" void thaw_memory_keep_freed(void) {
+  mallopt(M_ARENA_MAX, 1);       // the other arenas consist of pieces of 64 MiB, and no block can be larger
+  mallopt(M_MMAP_MAX, 0);        // large blocks come from the heap too
+  mallopt(M_TRIM_THRESHOLD, -1); // and stay there
+  mallopt(M_TOP_PAD, 64 << 20);  // which grows in steps of this
+}

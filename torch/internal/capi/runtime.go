@@ -78,5 +78,8 @@ func MemoryStats() Memory {
 	return Memory{int64(m.live_bytes), int64(m.peak_bytes)}
 }
 
+// KeepFreedMemory makes malloc keep all that is freed.
+func KeepFreedMemory() { C.thaw_memory_keep_freed() }
+
 // ResetPeak starts the peak anew from what is live now.
 func ResetPeak() { C.thaw_memory_reset_peak() }
