@@ -15,7 +15,7 @@ func TestParse(t *testing.T) {
 		{"-profile", "opcall", "", 0},
 		{"opcall -profile", "opcall", "", 0},
 		{"demo -rounds 2 opcall", "demo opcall", "", 2},
-		{"all", "opcall tokenizer loader demo", "", 0},
+		{"all", "opcall tokenizer loader steps demo", "", 0},
 		{"opcal", "", `"opcal" is no benchmark`, 0},
 		{"tokenizer -profile", "", "-profile is for opcall alone", 0},
 		{"-calls 0", "", "above 0", 0},
@@ -97,5 +97,20 @@ func TestGroups(t *testing.T) {
 		if got := groupOf(s); got != want {
 			t.Errorf("%v is in %q, want %q", s, got, want)
 		}
+	}
+}
+
+func TestOnly(t *testing.T) {
+	good := measuredSteps{Case: "a", Rate: 2}
+	if m, err := only("a", []measuredSteps{good}); err != nil || m != good {
+		t.Errorf("%+v, %v", m, err)
+	}
+	for _, wrong := range [][]measuredSteps{nil, {good, good}, {{Case: "b", Rate: 2}}, {{Case: "a"}}} {
+		if _, err := only("a", wrong); err == nil || !strings.Contains(err.Error(), "a was asked for") {
+			t.Errorf("%+v: %v", wrong, err)
+		}
+	}
+	if _, err := only("a", []measuredSteps{{Case: "a", Error: "out of memory"}}); err == nil || err.Error() != "out of memory" {
+		t.Error(err)
 	}
 }
