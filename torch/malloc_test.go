@@ -13,17 +13,6 @@ import (
 	"github.com/thaw-ml/thaw/torch"
 )
 
-// resident is the process's memory in bytes.
-func resident(t *testing.T) (bytes int) {
-	t.Helper()
-	status, err := os.ReadFile("/proc/self/status")
-	require.NoError(t, err)
-	_, rest, _ := strings.Cut(string(status), "VmRSS:")
-	_, err = fmt.Sscan(rest, &bytes)
-	require.NoError(t, err)
-	return bytes * 1024
-}
-
 // What is freed stays with the process after KeepFreedMemory, unless the environment sets malloc. Each case is a process,
 // as malloc's settings are.
 func TestKeepFreedMemory(t *testing.T) {
