@@ -1,6 +1,7 @@
 package torch_test
 
 import (
+	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -9,7 +10,15 @@ import (
 	"github.com/thaw-ml/thaw/torch/torchtest"
 )
 
-func TestMain(m *testing.M) { torchtest.Main(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(keepFreedChild) != "" {
+		if err := keepFreed(); err != nil {
+			panic(err)
+		}
+		return
+	}
+	torchtest.Main(m)
+}
 
 // caught is the *Error that f panics with.
 func caught(t testing.TB, f func()) *torch.Error {

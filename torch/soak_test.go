@@ -20,13 +20,20 @@ const (
 // resident is the process's resident memory in bytes, after Go gave back what it does not use: what remains to grow is
 // native memory and what Go holds on to.
 func resident(t *testing.T) int {
+	bytes, err := residentBytes()
+	require.NoError(t, err)
+	return bytes
+}
+
+func residentBytes() (int, error) {
 	debug.FreeOSMemory()
 	text, err := os.ReadFile("/proc/self/statm")
-	require.NoError(t, err)
+	if err != nil {
+		return 0, err
+	}
 	var size, pages int
 	_, err = fmt.Sscan(string(text), &size, &pages)
-	require.NoError(t, err)
-	return pages * os.Getpagesize()
+	return pages * os.Getpagesize(), err
 }
 
 // soak trains toy networks and fails when resident memory grows every time. A leak does; malloc's arenas, and the race

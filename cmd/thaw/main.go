@@ -44,6 +44,9 @@ type streams struct {
 	out, err io.Writer
 }
 
+// The main goroutine keeps to the main thread, whose heap keeps what is freed; see torch.KeepFreedMemory.
+func init() { runtime.LockOSThread() }
+
 func main() {
 	if os.Getenv("GOMAXPROCS") == "" {
 		// A thread that is in C for long, as one that decodes a picture, hands its place to another, at a cost, unless a
