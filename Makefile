@@ -43,7 +43,7 @@ demo: build reviews ## fine-tunes a real BERT on 9,544 movie reviews and tries i
 		"Two hours of my life that I will not get back."
 	@echo "run       $(DEMO)"
 
-demo-vision: build fashion ## pre-trains a ResNet-18 on five classes of Fashion-MNIST and fine-tunes it on the others, beside training from scratch (CPU, 6 minutes)
+demo-vision: build fashion ## pre-trains a ResNet-18 on five classes of Fashion-MNIST and fine-tunes it on the others, beside training from scratch (CPU, 7 minutes)
 	@examples/fashion/demo.sh $(DEMO_VISION)
 
 test: deps reviews ## runs all tests, those on the real weights too
