@@ -3,6 +3,7 @@ package finetune
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/nn"
 )
 
 // replayer is the CPU in the part of a GPU: batches go over its conveyor, and what it records it replays by running it
@@ -197,23 +199,63 @@ func TestRecordingsThatDifferAreRefused(t *testing.T) {
 
 // A recording in which the optimiser moves nothing is found out although the first step's learning rate is 0.
 func TestRecordingsAreCheckedAtFullRates(t *testing.T) {
-	spec := quick(t, Phase{Train: All(), Epochs: 2, LR: 1e-2, WarmUp: new(0.5)})
+	for _, name := range []string{"adamw", "sgd"} {
+		for _, rate := range []float64{1e-2, 1e-3} {
+			t.Run(fmt.Sprint(name, rate), func(t *testing.T) { checkedAtFullRates(t, name, rate) })
+		}
+	}
+}
+
+func checkedAtFullRates(t *testing.T, optimizer string, rate float64) {
+	spec := quick(t, Phase{Train: All(), Epochs: 2, LR: rate, WarmUp: new(0.5)})
+	spec.Optimizer.Name = optimizer
 	spec, err := spec.Resolved()
 	require.NoError(t, err)
 	model := newNet(t)
-	var still torch.Tensor // the head's weights before the step
-	defer func() { still.Close() }()
+	still := map[string]torch.Tensor{} // all parameters before the step
+	drop := func() {
+		for _, s := range still {
+			s.Close()
+		}
+	}
+	defer drop()
 	m := &replayer{t: t}
 	m.onCapture = func() {
-		still.Close()
-		torch.Scoped(func() { still = torch.Keep(model.Head.Weight.Detach().Clone()) })
+		drop()
+		for key, p := range nn.Params(model) {
+			torch.Scoped(func() { still[key] = torch.Keep(p.Detach().Clone()) })
+		}
 	}
-	m.after = func() { torch.NoGrad(func() { model.Head.Weight.Copy_(still) }) }
+	m.after = func() {
+		torch.NoGrad(func() {
+			for key, p := range nn.Params(model) {
+				p.Copy_(still[key])
+			}
+		})
+	}
 	var report record
 	_, err = runOn(t.Context(), m, spec, model, newSamples(1, 45, mixed), newSamples(2, 18, mixed), &report)
 	require.NoError(t, err)
 	assert.Contains(t, strings.Join(report.lines, "\n"), "the recorded step differs from them (its loss by 0.0e+00, its move by ")
 	assert.Equal(t, m.captured, m.played, "none is used")
+}
+
+// A recording that makes a parameter no number is found out, and no end of the run.
+func TestRecordingsThatGiveNaNAreRefused(t *testing.T) {
+	for _, deterministic := range []bool{true, false} {
+		spec := quick(t, Phase{Train: All(), Epochs: 2, LR: 1e-2})
+		spec.Deterministic = deterministic
+		spec, err := spec.Resolved()
+		require.NoError(t, err)
+		model := newNet(t)
+		m := &replayer{t: t}
+		m.after = func() { torch.NoGrad(func() { model.Head.Weight.MulScalar_(math.NaN()) }) }
+		var report record
+		_, err = runOn(t.Context(), m, spec, model, newSamples(1, 45, mixed), newSamples(2, 18, mixed), &report)
+		require.NoError(t, err)
+		assert.Contains(t, strings.Join(report.lines, "\n"), "the recorded step differs from them")
+		assert.Equal(t, m.captured, m.played, "none is used")
+	}
 }
 
 // What a recording that broke off half-way left in the gradients does not get into the next step.

@@ -2,6 +2,7 @@ package finetune
 
 import (
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/thaw-ml/thaw/torch"
@@ -19,22 +20,19 @@ type gpu struct {
 	compute, copy cuda.Stream
 	settings      cuda.Settings // to be set in within
 	before        cuda.Settings
+	seed          uint64
 	arrived       *cuda.Event // the copies ahead are done
 	took          *cuda.Event // what was copied is read
 	marks         [behind]*cuda.Event
-	next          int         // of marks
-	pool          *cuda.Graph // whose memory the next graph uses too: only one runs at a time
+	next          int           // of marks
+	open          []*cuda.Graph // all share one memory: only one runs at a time
 }
 
-func newGPU(device torch.Device, settings cuda.Settings) (*gpu, error) {
+func newGPU(device torch.Device, settings cuda.Settings, seed uint64) (*gpu, error) {
 	if err := device.Check(); err != nil {
 		return nil, err
 	}
-	before, err := cuda.CurrentSettings()
-	if err != nil {
-		return nil, err
-	}
-	return &gpu{index: device.Index, settings: settings, before: before}, nil
+	return &gpu{index: device.Index, settings: settings, seed: seed}, nil
 }
 
 func (g *gpu) device() torch.Device { return torch.CUDA(g.index) }
@@ -79,6 +77,9 @@ func (g *gpu) within(f func() error) (err error) {
 		if err = g.start(); err != nil {
 			return
 		}
+		if g.before, err = cuda.CurrentSettings(); err != nil {
+			return
+		}
 		if err = g.settings.Apply(); err != nil {
 			return
 		}
@@ -88,6 +89,9 @@ func (g *gpu) within(f func() error) (err error) {
 				err = e
 			}
 		}()
+		if err = cuda.Seed(g.index, g.seed); err != nil {
+			return
+		}
 		var failure error
 		inner := cuda.WithStream(g.compute, func() { failure = f() })
 		err = errors.Join(failure, inner)
@@ -188,7 +192,11 @@ func (g *gpu) capture(f func()) (recording, error) {
 	if err := cuda.EmptyCache(); err != nil { // during a capture the allocator cannot, should memory run short
 		return nil, err
 	}
-	graph, err := cuda.NewGraph(cuda.GraphOptions{Device: g.index, WarmUp: -1, SharePool: g.pool})
+	o := cuda.GraphOptions{Device: g.index, WarmUp: -1}
+	if n := len(g.open); n > 0 {
+		o.SharePool = g.open[n-1]
+	}
+	graph, err := cuda.NewGraph(o)
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +204,7 @@ func (g *gpu) capture(f func()) (recording, error) {
 		graph.Close()
 		return nil, err
 	}
-	g.pool = graph
+	g.open = append(g.open, graph)
 	return captured{graph, g}, nil
 }
 
@@ -209,9 +217,7 @@ type captured struct {
 func (c captured) replay() error { return c.graph.Replay() }
 
 func (c captured) close() {
-	if c.gpu.pool == c.graph {
-		c.gpu.pool = nil
-	}
+	c.gpu.open = slices.DeleteFunc(c.gpu.open, func(g *cuda.Graph) bool { return g == c.graph })
 	c.graph.Close()
 }
 

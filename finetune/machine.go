@@ -88,11 +88,11 @@ func newMachine(spec *Spec) (machine, error) {
 		ConvTF32:      spec.Precision != "float32",
 		Benchmark:     !spec.Deterministic,
 		Deterministic: spec.Deterministic,
-	})
+	}, spec.Seed)
 	if err != nil {
 		return nil, err
 	}
-	return m, cuda.Seed(device.Index, spec.Seed)
+	return m, nil
 }
 
 // ChooseDevice makes "auto" a device and a precision; a device that this program cannot use is an error.

@@ -92,14 +92,19 @@ func (c *conveyor[B]) tryRecording(b B, step func() error) (_ recording, why str
 	if err != nil {
 		return nil, err.Error(), nil
 	}
+	trusted := false
+	defer func() {
+		if !trusted {
+			recorded.close()
+		}
+	}()
 	if err := recorded.replay(); err != nil {
-		recorded.close()
 		return nil, err.Error(), nil
 	}
 	if loss, move := c.compare(live, before, eager); !(loss <= mostLoss) || !(move <= mostMove) {
-		recorded.close()
 		return nil, fmt.Sprintf("the recorded step differs from them (its loss by %.1e, its move by %.1e); please report this", loss, move), nil
 	}
+	trusted = true
 	return recorded, "", nil
 }
 
@@ -174,7 +179,21 @@ func (c *conveyor[B]) compare(live []torch.Tensor, before, after *photo) (loss, 
 		torch.NoGrad(func() {
 			want := after.loss() - before.loss()
 			loss = math.Abs(live[0].Item()-after.loss()) / math.Max(math.Abs(want), 1e-12)
+			judge := func() {
+				if a := length(apart); a != 0 { // NaN too
+					move = math.Max(move, a/length(moved))
+				}
+				closeTensors(apart)
+				closeTensors(moved)
+				apart, moved = nil, nil
+			}
+			// Each kind by itself: SGD's momentum moves 1/LR times as far as the parameters, which it would hide.
+			states := 1 + len(c.params)
+			buffers := states + len(c.optimizer.State())
 			for i := 1; i < len(live); i++ {
+				if i == states || i == buffers {
+					judge()
+				}
 				if t := live[i]; t.DType().IsFloat() && t.Dim() > 0 { // step counts would hide the rest
 					apart = append(apart, distance(t, after.tensors[i]))
 					moved = append(moved, distance(after.tensors[i], before.tensors[i]))
@@ -182,9 +201,7 @@ func (c *conveyor[B]) compare(live []torch.Tensor, before, after *photo) (loss, 
 					move = math.Inf(1)
 				}
 			}
-			if a := length(apart); a > 0 {
-				move = math.Max(move, a/length(moved))
-			}
+			judge()
 		})
 	})
 	return loss, move

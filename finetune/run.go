@@ -63,7 +63,8 @@ type run[B Samples[B]] struct {
 
 // Run fine-tunes model on train as spec says, evaluates it on test after every epoch, and leaves a run folder. test may
 // be empty; then the last epoch counts as the best. A nil report watches in silence. The model is changed in place: at
-// the end it holds the last weights. Runs on GPUs in one process take turns.
+// the end it holds the last weights. Runs on GPUs in one process take turns:
+// none may be started from within another.
 func Run[B Samples[B]](ctx context.Context, spec Spec, model Model[B], train, test Dataset[B], report Reporter) (_ *Result, err error) {
 	// One thread for the whole run: libtorch keeps a pool of workers, and malloc an arena, for every thread that calls it.
 	runtime.LockOSThread()

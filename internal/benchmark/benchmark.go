@@ -89,6 +89,7 @@ func resnet50(ctx context.Context, c Case, spec finetune.Spec, effort finetune.E
 	defer model.Close()
 	decay, momentum := 1e-4, 0.9
 	spec.Optimizer = finetune.Optimizer{Name: "sgd", WeightDecay: &decay, Momentum: &momentum}
+	spec.Phases[0].LR, spec.Phases[0].HeadLR = 0.01, 0.01
 	return finetune.Measure(ctx, spec, model, vision.NewSynthetic(model, 8*c.Batch, 2*c.Batch, spec.Seed), effort)
 }
 
