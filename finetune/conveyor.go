@@ -88,17 +88,16 @@ func (c *conveyor[B]) stepWith(l loaded[B]) (loss float64, err error) {
 		return 0, err
 	}
 	factor := c.schedule(c.step)
-	knobs := make([]float32, 0, len(c.top)+1)
+	rates := make([]float64, len(c.top))
 	for i, g := range c.optimizer.Groups() {
 		g.LR = c.top[i] * factor
-		knobs = append(knobs, float32(g.LR))
+		rates[i] = g.LR
 	}
-	knobs = append(knobs, float32(l.batch.Size()))
 	p, err := c.slotOf(l.inputs)
 	if err != nil {
 		return 0, err
 	}
-	if err := c.deliver(p, l.inputs, knobs); err != nil {
+	if err := c.deliver(p, l.inputs, knobValues(rates, l.batch.Size())); err != nil {
 		return 0, err
 	}
 	step := func() error { return c.compute(l.batch, p) }
@@ -123,13 +122,18 @@ func (c *conveyor[B]) stepWith(l loaded[B]) (loss float64, err error) {
 	return loss, err
 }
 
-// setKnobs sets learning rates and the number of rows at once, waiting for what came before.
-func (c *conveyor[B]) setKnobs(rates []float64, rows int) {
+// knobValues is what the tensor knobs holds.
+func knobValues(rates []float64, rows int) []float32 {
 	knobs := make([]float32, 0, len(rates)+1)
 	for _, rate := range rates {
 		knobs = append(knobs, float32(rate))
 	}
-	torch.Scoped(func() { c.knobs.Copy_(torch.FromSlice(append(knobs, float32(rows)))) })
+	return append(knobs, float32(rows))
+}
+
+// setKnobs sets learning rates and the number of rows at once, waiting for what came before.
+func (c *conveyor[B]) setKnobs(rates []float64, rows int) {
+	torch.Scoped(func() { c.knobs.Copy_(torch.FromSlice(knobValues(rates, rows))) })
 }
 
 // worthRecording reports whether batches of this shape come so often that a recording pays: it takes as long as four
@@ -181,7 +185,8 @@ func (c *conveyor[B]) slotOf(inputs []torch.Tensor) (*slot, error) {
 	p := &slot{}
 	torch.Unscoped(func() {
 		for _, t := range inputs {
-			p.inputs, p.arrivals = append(p.inputs, c.room(t)), append(p.arrivals, c.room(t))
+			device := c.machine.device()
+			p.inputs, p.arrivals = append(p.inputs, room(t, device)), append(p.arrivals, room(t, device))
 		}
 		p.arrivals = append(p.arrivals, c.knobs.EmptyLike())
 	})
@@ -190,11 +195,11 @@ func (c *conveyor[B]) slotOf(inputs []torch.Tensor) (*slot, error) {
 }
 
 // room is memory on the device for a tensor; undefined for one that is.
-func (c *conveyor[B]) room(t torch.Tensor) torch.Tensor {
+func room(t torch.Tensor, device torch.Device) torch.Tensor {
 	if !t.Defined() {
 		return t
 	}
-	return torch.Empty(t.DType(), c.machine.device(), t.Shape()...)
+	return torch.Empty(t.DType(), device, t.Shape()...)
 }
 
 // deliver copies a batch to its place, beside the step that may still run.

@@ -189,10 +189,8 @@ func (r *run[B]) upload(b B) B {
 	pinned := r.machine.pin(b.Tensors()) // which the device copies from without making the CPU wait
 	tensors := make([]torch.Tensor, len(pinned))
 	for i, t := range pinned {
-		if t.Defined() {
-			tensors[i] = torch.Empty(t.DType(), device, t.Shape()...)
-			tensors[i].CopyAsync_(t)
-		}
+		tensors[i] = room(t, device)
 	}
+	copyAll(tensors, pinned)
 	return b.With(tensors)
 }

@@ -97,10 +97,12 @@ func (d *Dataset) Batch(r finetune.Request) (*Batch, error) {
 	}
 	d.list(b, r.Indices)
 	var err error
-	switch skipped := d.Skipped(); {
-	case len(b.Index) == 0 && len(skipped) == d.Len():
-		err = fmt.Errorf("none of the %d pictures can be read; one of them: %w", d.Len(), skipped[r.Indices[0]])
-	case len(b.Index) > 0 && r.Epoch > 0 && r.From == 0:
+	switch {
+	case len(b.Index) == 0:
+		if skipped := d.Skipped(); len(skipped) == d.Len() {
+			err = fmt.Errorf("none of the %d pictures can be read; one of them: %w", d.Len(), skipped[r.Indices[0]])
+		}
+	case r.Epoch > 0 && r.From == 0:
 		err = d.mix(b, r)
 	}
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -58,8 +57,6 @@ type benchReport struct {
 }
 
 func (c *benchCmd) Run(ctx context.Context, s streams) error {
-	runtime.LockOSThread() // cuDNN's choices of kernels belong to a thread
-	defer runtime.UnlockOSThread()
 	wanted, err := regexp.Compile(c.Cases)
 	if err != nil {
 		return usageError{"bench: " + err.Error()}
@@ -91,18 +88,17 @@ func (c *benchCmd) Run(ctx context.Context, s streams) error {
 			}
 			speed, err := b.Measure(ctx, spec, mode, finetune.Effort{Round: time.Duration(c.Seconds * float64(time.Second)), Rounds: c.Rounds})
 			result := benchResult{Case: b.Name, Batch: b.Batch, Mode: mode, Speed: speed}
+			outcome := "failed: %v"
+			if err == nil && report.GPU != "" && mode != benchmark.Eager && len(speed.Replayed) == 0 { // it ran, as eager does
+				err, outcome = fmt.Errorf("was not recorded: %s", strings.Join(speed.Warnings, "; ")), "%v"
+			}
 			switch {
 			case ctx.Err() != nil: // what was measured is kept
 				return errors.Join(ctx.Err(), report.write(c.JSON))
 			case err != nil:
 				failures = append(failures, fmt.Errorf("%s, %s: %w", b.Name, mode, err))
 				result.Error = err.Error()
-				fmt.Fprintf(s.out, "%-28s %-7s failed: %v\n", b.Name, mode, err)
-			case report.GPU != "" && mode != benchmark.Eager && len(speed.Replayed) == 0: // it ran, as eager does
-				err = fmt.Errorf("was not recorded: %s", strings.Join(speed.Warnings, "; "))
-				failures = append(failures, fmt.Errorf("%s, %s: %w", b.Name, mode, err))
-				result.Error = err.Error()
-				fmt.Fprintf(s.out, "%-28s %-7s %v\n", b.Name, mode, err)
+				fmt.Fprintf(s.out, "%-28s %-7s "+outcome+"\n", b.Name, mode, err)
 			default:
 				fmt.Fprintf(s.out, "%-28s %-7s %10.1f samples/s %8.2f GB\n", b.Name, mode, speed.SamplesPerSecond, float64(speed.PeakBytes)/1e9)
 				for _, warning := range speed.Warnings {

@@ -44,7 +44,8 @@ type streams struct {
 	out, err io.Writer
 }
 
-// The main goroutine keeps to the main thread, whose heap keeps what is freed; see torch.KeepFreedMemory.
+// The main goroutine keeps to the main thread, whose heap keeps what is freed (see torch.KeepFreedMemory), and for which
+// cuDNN keeps its choices of kernels.
 func init() { runtime.LockOSThread() }
 
 func main() {

@@ -122,7 +122,7 @@ func (v *View) Advance(samples int, loss float64) {
 func (v *View) End(m *finetune.Metrics) {
 	spent := time.Since(v.began).Seconds()
 	v.closeBar()
-	line := fmt.Sprintf("%-9s %6s", v.task, quantity.Digits(v.samples)) + " rows"
+	line := fmt.Sprintf("%-9s %6s rows", v.task, quantity.Digits(v.samples))
 	if loss := math.Float64frombits(v.loss.Load()); loss > 0 {
 		line += fmt.Sprintf("  loss %.3f", loss)
 	}

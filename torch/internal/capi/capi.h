@@ -85,9 +85,9 @@ char *thaw_tensor_from_bytes(const void *data, int64_t nbytes, int64_t dtype, co
 // A tensor over memory that somebody else owns and keeps for as long as the tensor lives.
 char *thaw_tensor_from_blob(void *data, int64_t dtype, const int64_t *sizes, int64_t ndim, thaw_tensor *out,
                             int32_t *scope);
-// Copies the elements of any tensor, in row-major order, to dst (nbytes must be their size).
 // The memory of a tensor on the CPU whose elements lie in row-major order.
 char *thaw_tensor_memory(thaw_tensor t, void **data, int64_t *nbytes);
+// Copies the elements of any tensor, in row-major order, to dst (nbytes must be their size).
 char *thaw_tensor_to_bytes(thaw_tensor t, void *dst, int64_t nbytes);
 // Another owner of the same tensor.
 thaw_tensor thaw_tensor_share(thaw_tensor t);
