@@ -139,10 +139,14 @@ log=   # what it wrote to stderr: kept in memory, as the disk may be full
 # run COMMAND...: runs it, its stderr in $log, so that a signal to this script stops both at once. Its progress
 # bar is shown where there is a terminal.
 run() {
-	local line out
+	local line in out
 	log=
-	exec {out}< <(exec "$@" 2>&1 >&3 8>&-)
+	# A pipe and a background job: bash 5.2 now and then loses the exit code of a process substitution (wait gives -1).
+	exec {out}< <(:)
+	exec {in}>"/proc/self/fd/$out"
+	"$@" 2>&"$in" >&3 8>&- {out}<&- {in}>&- &
 	child=$!
+	exec {in}>&-
 	while IFS= read -r line <&"$out"; do log+=$line$'\n'; done
 	exec {out}<&-
 	local code=0

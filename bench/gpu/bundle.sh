@@ -32,18 +32,26 @@ build=(-tags cuda -trimpath -ldflags "-s -w")
 
 "$go" build "${build[@]}" -o "$payload/bin/thaw" ./cmd/thaw
 
-# Every package with a gpu_test.go: its tests, in a folder like the package's own, as some read the sources beside them.
-while read -r file; do
-	package=$(dirname "$file")
+# gpu_tests FOLDER/: the files there whose tests need a GPU: gpu_test.go and those like graph_gpu_test.go.
+gpu_tests() {
+	git ls-files -co --exclude-standard -- ":(glob)$1gpu_test.go" ":(glob)$1*_gpu_test.go" | LC_ALL=C sort
+}
+
+# Every package with such files: its tests, in a folder like the package's own, as some read the sources beside them.
+while read -r package; do
 	to=$payload/tests/$package
 	mkdir -p "$to"
 	"$go" test -c "${build[@]}" -o "$to/tests" "./$package"
 	cp "$package"/*.go "$to"
 	[[ ! -d $package/testdata ]] || cp -r "$package/testdata" "$to"
-	names=$(sed -n 's/^func \(Test[A-Za-z0-9_]*\)(t \*testing\.T).*/\1/p' "$file" | paste -sd'|')
-	[[ $names ]] || die "$file has no tests"
+	names=
+	while read -r file; do
+		found=$(sed -n 's/^func \(Test[A-Za-z0-9_]*\)(t \*testing\.T).*/\1/p' "$file" | paste -sd'|')
+		[[ $found ]] || die "$file has no tests"
+		names+=${names:+|}$found
+	done < <(gpu_tests "$package/")
 	printf '%s\t%s\n' "$package" "$names" >>"$payload/tests.tsv"
-done < <(git ls-files -co --exclude-standard -- 'gpu_test.go' '*/gpu_test.go' | LC_ALL=C sort)
+done < <(gpu_tests '**/' | xargs -r dirname | LC_ALL=C sort -u)
 [[ -s $payload/tests.tsv ]] || die "no package has a gpu_test.go"
 
 # The demo, with its model made smaller; its licences go along.

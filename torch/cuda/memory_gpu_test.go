@@ -1,0 +1,93 @@
+package cuda_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/cuda"
+)
+
+func TestMemory(t *testing.T) {
+	needGPU(t)
+	stats := func() cuda.MemoryStats {
+		require.NoError(t, cuda.Synchronize(0))
+		m, err := cuda.Memory(0)
+		require.NoError(t, err)
+		return m
+	}
+	before := stats()
+	require.NoError(t, cuda.ResetPeak(0))
+	x := torch.Zeros(torch.Uint8, gpu, 32<<20)
+	with := stats()
+	x.Close()
+	after := stats()
+	assert.Equal(t, before.Allocated+32<<20, with.Allocated)
+	assert.Equal(t, before.Allocations+1, with.Allocations)
+	assert.Equal(t, before.Allocated, after.Allocated)
+	assert.Equal(t, with.Allocated, after.AllocatedPeak)
+	assert.GreaterOrEqual(t, after.Reserved, int64(32<<20))
+	assert.Greater(t, after.Total, after.Free)
+	require.NoError(t, cuda.ResetPeak(0))
+	assert.Equal(t, before.Allocated, stats().AllocatedPeak)
+	require.NoError(t, cuda.EmptyCache())
+	assert.Less(t, stats().Reserved, after.Reserved)
+	e := torch.Try(func() { torch.Empty(torch.Uint8, gpu, 1<<50).Close() })
+	var failed *torch.Error
+	require.ErrorAs(t, e, &failed)
+	assert.Equal(t, torch.OutOfMemory, failed.Kind)
+}
+
+// 1,000 steps, eager and replayed, leave the device's memory where it was.
+func TestMemoryIsFlat(t *testing.T) {
+	needGPU(t)
+	c := newClassifier(gpu, 0.1)
+	defer c.close()
+	g, err := cuda.NewGraph(cuda.GraphOptions{})
+	require.NoError(t, err)
+	defer g.Close()
+	require.NoError(t, g.Capture(c.step))
+	for name, step := range map[string]func(){
+		"eager": func() { torch.Scoped(func() { c.step() }) },
+		"graph": func() { require.NoError(t, g.Replay()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var at [2]cuda.MemoryStats
+			for i := range at {
+				for range 20 + 980*i {
+					step()
+				}
+				require.NoError(t, cuda.Synchronize(0))
+				at[i], err = cuda.Memory(0)
+				require.NoError(t, err)
+			}
+			assert.Equal(t, at[0].Allocated, at[1].Allocated)
+			assert.Equal(t, at[0].Reserved, at[1].Reserved)
+			assert.Equal(t, at[0].Allocations, at[1].Allocations)
+		})
+	}
+}
+
+// Graphs that come and go, and captures that fail, give their memory back.
+func TestGraphsGiveMemoryBack(t *testing.T) {
+	needGPU(t)
+	x := torch.Ones(f32, gpu, 1<<20)
+	defer x.Close()
+	var reserved [2]int64
+	for i := range reserved {
+		for range 5 + 25*i {
+			g, err := cuda.NewGraph(cuda.GraphOptions{WarmUp: -1})
+			require.NoError(t, err)
+			assert.Error(t, g.Capture(func() []torch.Tensor { x.AddScalar(1).Sum().Item(); return nil }))
+			require.NoError(t, g.Capture(func() []torch.Tensor { return []torch.Tensor{x.AddScalar(1)} }))
+			g.Close()
+		}
+		require.NoError(t, cuda.EmptyCache())
+		m, err := cuda.Memory(0)
+		require.NoError(t, err)
+		reserved[i] = m.Reserved
+	}
+	assert.Equal(t, reserved[0], reserved[1])
+}
