@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"runtime"
 	"time"
 
 	"github.com/thaw-ml/thaw/torch"
@@ -98,23 +97,4 @@ func (v *verdicts) count(classes int) (counts confusion, loss float64) {
 func (v *verdicts) Close() {
 	closeTensors(v.predicted)
 	closeTensors(v.losses)
-}
-
-// Evaluate measures a model on a data set, without a run, on the CPU.
-func Evaluate[B Samples[B]](ctx context.Context, model Model[B], data Dataset[B], batchSize int, report Reporter) (Metrics, error) {
-	runtime.LockOSThread() // as Run
-	defer runtime.UnlockOSThread()
-	if report == nil {
-		report = silent{}
-	}
-	r := &run[B]{model: model, test: data, report: report, testSet: newSampler(data, batchSize, 0), machine: host{}}
-	stopTraining(model)
-	plan := &Plan{Stages: make([]StagePlan, len(model.Stages()))}
-	var m Metrics
-	var err error
-	failure := torch.Try(func() { m, err = r.evaluate(ctx, "evaluate", plan, nil) })
-	if failure != nil {
-		err = failure
-	}
-	return m, err
 }

@@ -238,7 +238,9 @@ func TestRunRefusesAnotherNumberOfClasses(t *testing.T) {
 	assert.EqualError(t, err, "evaluating: the head gives 2 scores a row, the data has 3 classes")
 	assert.NoDirExists(t, spec.Out)
 
-	_, err = Evaluate[*rows](t.Context(), newNet(t), test, 4, nil)
+	n, err := NewInference[*rows](newNet(t), "cpu", "float32")
+	require.NoError(t, err)
+	_, err = n.Evaluate(t.Context(), test, 4, nil)
 	assert.EqualError(t, err, "evaluating: the head gives 2 scores a row, the data has 3 classes")
 }
 

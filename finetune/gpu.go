@@ -26,6 +26,7 @@ type gpu struct {
 	marks         [behind]*cuda.Event
 	next          int           // of marks
 	open          []*cuda.Graph // all share one memory: only one runs at a time
+	lasting       bool          // within will be called again soon: what is at hand is kept
 }
 
 func newGPU(device torch.Device, settings cuda.Settings, seed uint64) (*gpu, error) {
@@ -102,7 +103,7 @@ func (g *gpu) within(f func() error) (err error) {
 // tidy gives back what libraries keep of a run: cuBLAS its workspaces, of which each run's stream has its own, the
 // allocator the memory of graphs, which nothing else would use.
 func (g *gpu) tidy() error {
-	if err := cuda.Synchronize(g.index); err != nil {
+	if err := cuda.Synchronize(g.index); err != nil || g.lasting {
 		return err
 	}
 	return errors.Join(cuda.DropWorkspaces(), cuda.EmptyCache())

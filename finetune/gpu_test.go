@@ -175,3 +175,41 @@ func TestMeasureOnGPU(t *testing.T) {
 	assert.Positive(t, speed.SamplesPerSecond)
 	assert.NotEmpty(t, speed.Replayed)
 }
+
+// A model on the GPU says what it says on the CPU, and lies on the CPU again at the end.
+func TestGPUInfers(t *testing.T) {
+	needGPU(t)
+	model, data := newNet(t), newSamples(3, 41, mixed)
+	here, err := NewInference[*rows](model, "cpu", "float32")
+	require.NoError(t, err)
+	want := outputs(t, here, data, 7)
+	measured, err := here.Evaluate(t.Context(), data, 7, nil)
+	require.NoError(t, err)
+	require.NoError(t, cuda.EmptyCache())
+	atFirst := reserved(t)
+	for precision, tolerance := range map[string]float64{"float32": 1e-5, "bfloat16": 0.05} { // 8 bits of mantissa, three layers
+		n, err := NewInference[*rows](model, "cuda:0", precision)
+		require.NoError(t, err)
+		assert.Equal(t, torch.CUDA(0), n.Device())
+		for range 3 {
+			for i, row := range outputs(t, n, data, 7) {
+				assert.InDeltaSlice(t, want[i], row, tolerance, "sample %d in %s", i, precision)
+			}
+		}
+		m, err := n.Evaluate(t.Context(), data, 7, nil)
+		require.NoError(t, err)
+		assert.InDelta(t, measured.Loss, m.Loss, tolerance)
+		require.NoError(t, n.Close())
+		for _, l := range model.Layers {
+			assert.Equal(t, torch.CPU, l.Linear.Weight.Device())
+		}
+	}
+	assert.LessOrEqual(t, reserved(t), atFirst, "everything was given back")
+}
+
+func reserved(t *testing.T) int64 {
+	t.Helper()
+	m, err := cuda.Memory(0)
+	require.NoError(t, err)
+	return m.Reserved
+}

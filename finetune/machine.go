@@ -97,6 +97,12 @@ func newMachine(spec *Spec) (machine, error) {
 
 // ChooseDevice makes "auto" a device and a precision; a device that this program cannot use is an error.
 func (s *Spec) ChooseDevice() error {
+	wrong := newFaults(s.source)
+	wrong.device("device", &s.Device)
+	wrong.choice("precision", &s.Precision, "auto", "float32", "bfloat16")
+	if err := wrong.err(); err != nil {
+		return err
+	}
 	if s.Device == "auto" {
 		s.Device = "cpu"
 		if cuda.Available() {

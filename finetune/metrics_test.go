@@ -54,29 +54,24 @@ höchst zufriedenstellend       4                   1234567
 func TestEvaluate(t *testing.T) {
 	model, data := newNet(t), newSamples(3, 41, mixed)
 	var report record
-	m, err := Evaluate[*rows](t.Context(), model, data, 7, &report)
-	require.NoError(t, err)
+	m := evaluate(t, model, data, 7, &report)
 	assert.Equal(t, 41, m.Rows)
 	assert.Equal(t, []string{"begin evaluate 41", "end evaluate true"}, report.lines)
-	alone, err := Evaluate[*rows](t.Context(), model, data, 1, nil)
-	require.NoError(t, err)
+	alone := evaluate(t, model, data, 1, nil)
 	assert.Equal(t, m.Confusion, alone.Confusion, "rows do not see each other, nor padding")
 	assert.InDelta(t, m.Loss, alone.Loss, 1e-6)
 
-	none, err := Evaluate[*rows](t.Context(), model, newSamples(3, 0, mixed), 7, nil)
-	require.NoError(t, err)
+	none := evaluate(t, model, newSamples(3, 0, mixed), 7, nil)
 	assert.Zero(t, none.Rows)
 }
 
 func TestEvaluateOfAModelLeftInTraining(t *testing.T) {
 	model, data := newNet(t), newSamples(3, 41, mixed)
-	want, err := Evaluate[*rows](t.Context(), model, data, 7, nil)
-	require.NoError(t, err)
+	want := evaluate(t, model, data, 7, nil)
 	for _, l := range model.Layers {
 		l.SetTraining(true)
 		l.Dropout.SetTraining(true)
 	}
-	got, err := Evaluate[*rows](t.Context(), model, data, 7, nil)
-	require.NoError(t, err)
+	got := evaluate(t, model, data, 7, nil)
 	assert.Equal(t, want, got)
 }

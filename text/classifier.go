@@ -36,6 +36,8 @@ type Classifier struct {
 	Classes   []string
 	Report    nn.LoadReport // how the weights met the model
 	Source    string        // the weights' file
+
+	inference *finetune.Inference[*Batch] // where Predict runs, see Use
 }
 
 // Stages are the embeddings, the layers, and the head.
@@ -106,4 +108,7 @@ func (c *Classifier) SaveConfig(folder string) error {
 }
 
 // Close frees the model.
-func (c *Classifier) Close() { nn.Close(c) }
+func (c *Classifier) Close() {
+	_ = c.rest() // a device that fails here has failed before, and was reported
+	nn.Close(c)
+}

@@ -1,6 +1,7 @@
 package text
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 
@@ -17,6 +18,29 @@ type Prediction struct {
 	Logits []float32          `json:"logits"` // in the order of the classes
 }
 
+// Use moves the model to a device ("cpu", "cuda", "cuda:1", "auto"), where Predict runs from then on, its matrix products in
+// a precision ("float32", "bfloat16", "auto"), see [finetune.NewInference]. Without it, Predict runs on the CPU in float32.
+func (c *Classifier) Use(device, precision string) error {
+	n, err := finetune.NewInference(c, device, precision)
+	if err != nil {
+		return err
+	}
+	if err := c.rest(); err != nil {
+		return err
+	}
+	c.inference = n
+	return nil
+}
+
+// rest takes the model back to the CPU.
+func (c *Classifier) rest() error {
+	n := c.inference
+	if c.inference = nil; n == nil {
+		return nil
+	}
+	return n.Close()
+}
+
 // Predict classifies texts, batchSize at a time, those of like length together. A text is cut where it was in training.
 func (c *Classifier) Predict(texts []string, batchSize int) ([]Prediction, error) {
 	limit := c.Config.MaxLength
@@ -31,19 +55,21 @@ func (c *Classifier) Predict(texts []string, batchSize int) ([]Prediction, error
 	if err != nil {
 		return nil, err
 	}
-	out := make([]Prediction, len(texts))
-	err = torch.Try(func() {
-		for _, asked := range finetune.SortedBatches(data, batchSize) {
-			b, _ := data.Batch(asked)
-			torch.Scoped(func() { torch.Inference(func() { c.fill(out, texts, b) }) })
+	if c.inference == nil {
+		if err := c.Use("cpu", "float32"); err != nil {
+			return nil, err
 		}
+	}
+	out := make([]Prediction, len(texts))
+	err = c.inference.Outputs(context.Background(), data, finetune.SortedBatches(data, batchSize), func(b *Batch, logits torch.Tensor) error {
+		c.fill(out, texts, b, logits)
+		return nil
 	})
 	return out, err
 }
 
 // fill writes the predictions for a batch.
-func (c *Classifier) fill(out []Prediction, texts []string, b *Batch) {
-	logits := c.Logits(b)
+func (c *Classifier) fill(out []Prediction, texts []string, b *Batch, logits torch.Tensor) {
 	scores := torch.ToSlice[float64](logits.To(torch.Float64).Softmax(1))
 	raw := torch.ToSlice[float32](logits)
 	n := len(c.Classes)

@@ -23,6 +23,8 @@ type Classifier struct {
 	Classes []string
 	Report  nn.LoadReport // how the weights met the network
 	Source  string        // the weights' file, or what else they are
+
+	inference *finetune.Inference[*Batch] // where Predict runs, see Use
 }
 
 // Stages are the stem, the four layers, the pooling and the head.
@@ -163,4 +165,7 @@ func findWeights(folder string) (string, error) {
 }
 
 // Close frees the network.
-func (c *Classifier) Close() { nn.Close(c) }
+func (c *Classifier) Close() {
+	_ = c.rest() // a device that fails here has failed before, and was reported
+	nn.Close(c)
+}

@@ -1,10 +1,12 @@
 package vision
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
 
+	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/vision/picture"
 	"github.com/thaw-ml/thaw/vision/transform"
@@ -27,45 +29,86 @@ type Guess struct {
 	Score float64 `json:"score"`
 }
 
+// Use moves the network to a device ("cpu", "cuda", "cuda:1", "auto"), where Predict runs from then on, its convolutions in
+// a precision ("float32", "bfloat16", "auto"), see [finetune.NewInference]. Without it, Predict runs on the CPU in float32.
+func (c *Classifier) Use(device, precision string) error {
+	n, err := finetune.NewInference(c, device, precision)
+	if err != nil {
+		return err
+	}
+	if err := c.rest(); err != nil {
+		return err
+	}
+	c.inference = n
+	return nil
+}
+
+// rest takes the network back to the CPU.
+func (c *Classifier) rest() error {
+	n := c.inference
+	if c.inference = nil; n == nil {
+		return nil
+	}
+	return n.Close()
+}
+
 // Predict classifies picture files, size at a time. A picture that cannot be read is an error.
 func (c *Classifier) Predict(paths []string, size int) ([]Prediction, error) {
+	if c.inference == nil {
+		if err := c.Use("cpu", "float32"); err != nil {
+			return nil, err
+		}
+	}
+	files := &files{c, paths}
+	var asked []finetune.Request
+	for first := range files.Len() {
+		if n := len(asked); n > 0 && len(asked[n-1].Indices) < size {
+			asked[n-1].Indices = append(asked[n-1].Indices, first)
+		} else {
+			asked = append(asked, finetune.Request{Indices: []int{first}})
+		}
+	}
 	var out []Prediction
-	for group := range slices.Chunk(paths, max(size, 1)) {
-		b, err := c.read(group)
-		if err != nil {
-			return nil, err
-		}
-		var logits []float32
-		err = torch.Try(func() {
-			torch.Scoped(func() {
-				torch.Inference(func() {
-					logits = torch.ToSlice[float32](c.Forward(b, torch.Tensor{}, 0, stagePool+2))
-				})
-			})
-		})
-		if err != nil {
-			return nil, err
-		}
+	err := c.inference.Outputs(context.Background(), files, asked, func(b *Batch, output torch.Tensor) error {
+		logits := torch.ToSlice[float32](output)
 		if i := slices.IndexFunc(logits, func(x float32) bool { return math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) }); i >= 0 {
-			return nil, fmt.Errorf("%s: the network gives scores that are no finite numbers: the weights, %s, are damaged", group[i/len(c.Classes)], c.Source)
+			return fmt.Errorf("%s: the network gives scores that are no finite numbers: the weights, %s, are damaged",
+				paths[b.Index[i/len(c.Classes)]], c.Source)
 		}
-		out = append(out, c.judge(group, logits)...)
+		out = append(out, c.judge(paths[len(out):len(out)+b.Size()], logits)...)
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	return out, nil
 }
 
-// read makes a batch of files.
-func (c *Classifier) read(paths []string) (*Batch, error) {
-	b := &Batch{Side: c.Input.Crop, Mean: single(c.Input.Mean), Std: single(c.Input.Std)}
+// files are pictures without labels, as a data set.
+type files struct {
+	model *Classifier
+	paths []string
+}
+
+func (f *files) Len() int          { return len(f.paths) }
+func (f *files) Length(int) int    { return 1 }
+func (f *files) Classes() []string { return f.model.Classes }
+func (f *files) Varies() bool      { return false }
+func (f *files) Concurrency() int  { return 3 }
+
+// Batch reads pictures.
+func (f *files) Batch(r finetune.Request) (*Batch, error) {
+	in := f.model.Input
+	b := &Batch{Side: in.Crop, Mean: single(in.Mean), Std: single(in.Std)}
 	var stored, small picture.Image
-	pipeline := transform.Pipeline(c.Input.evaluation())
-	for i, path := range paths {
-		m, err := picture.Read(path, picture.Options{Into: &stored})
+	pipeline := transform.Pipeline(in.evaluation())
+	for _, i := range r.Indices {
+		m, err := picture.Read(f.paths[i], picture.Options{Into: &stored})
 		if err != nil {
 			return nil, err
 		}
 		if err := pipeline.Apply(&small, m, nil); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
+			return nil, fmt.Errorf("%s: %w", f.paths[i], err)
 		}
 		b.Index, b.Pixels = append(b.Index, i), append(b.Pixels, small.Pix...)
 	}

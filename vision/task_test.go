@@ -207,7 +207,9 @@ func TestFineTune(t *testing.T) {
 			require.NoError(t, err)
 			defer model.Close()
 			assert.Equal(t, 16, data.Len())
-			metrics, err := finetune.Evaluate(t.Context(), model, data, 16, nil)
+			inference, err := finetune.NewInference(model, "cpu", "auto")
+			require.NoError(t, err)
+			metrics, err := inference.Evaluate(t.Context(), data, 16, nil)
 			require.NoError(t, err)
 			assert.Equal(t, o.result.Best.Confusion, metrics.Confusion)
 			assert.InDelta(t, o.result.Best.Loss, metrics.Loss, 1e-5) // kept features go through the head in other groups

@@ -96,7 +96,7 @@ def by_torchvision(model, paths, step):
 
 
 def by_thaw(arguments, paths):
-    args = [THAW, "predict", *arguments, "--json"]
+    args = [THAW, "predict", *arguments, "--device", "cpu", "--json"]
     out = subprocess.run(args, input="".join(f"{p}\n" for p in paths), stdout=subprocess.PIPE, text=True, check=True).stdout
     rows = [json.loads(line) for line in out.splitlines()]
     if [r["input"] for r in rows] != [str(p) for p in paths]:

@@ -81,7 +81,7 @@ def main():
     if a.predictions:
         out = a.predictions.read_text()
     else:
-        out = subprocess.run([a.thaw, "predict", a.run, "--json"], input="\n".join(texts) + "\n", text=True, check=True, stdout=subprocess.PIPE).stdout
+        out = subprocess.run([a.thaw, "predict", a.run, "--device", "cpu", "--json"], input="\n".join(texts) + "\n", text=True, check=True, stdout=subprocess.PIPE).stdout
     predictions = [json.loads(line) for line in out.splitlines()]
     if len(predictions) != len(texts):
         sys.exit(f"{len(predictions)} predictions for {len(texts)} texts")

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,9 +14,24 @@ import (
 )
 
 type evalCmd struct {
-	Run_ string `arg:"" name:"run" help:"A run folder."`
-	Data string `help:"Labelled texts with the run's columns, or pictures, in place of the run's own test data." type:"path" placeholder:"PATH"`
-	JSON bool   `name:"json" help:"Print one JSON object: loss, accuracy, macro_f1, rows, confusion."`
+	Run_  string `arg:"" name:"run" help:"A run folder."`
+	Data  string `help:"Labelled texts with the run's columns, or pictures, in place of the run's own test data." type:"path" placeholder:"PATH"`
+	JSON  bool   `name:"json" help:"Print one JSON object: loss, accuracy, macro_f1, rows, confusion."`
+	where `embed:""`
+}
+
+// where are the flags for where a trained model runs.
+type where struct {
+	Device    string `help:"cpu, cuda or cuda:N; by default the first GPU where there is one." default:"auto"`
+	Precision string `help:"float32 or bfloat16; by default bfloat16 on a GPU that has it." default:"auto"`
+}
+
+// wrong is an error of usage where a flag says what it cannot.
+func (where) wrong(verb string, err error) error {
+	if errors.As(err, new(*finetune.SpecError)) {
+		return usageError{verb + ": --" + err.Error()}
+	}
+	return err
 }
 
 func (c *evalCmd) Run(ctx context.Context, s streams) error {
@@ -51,15 +67,23 @@ func (c *evalCmd) measure(ctx context.Context) (finetune.Metrics, []string, erro
 			return finetune.Metrics{}, nil, err
 		}
 		defer model.Close()
-		m, err := finetune.Evaluate(ctx, model, data, 64, nil)
-		return m, data.Classes(), err
+		return evaluate(ctx, c.where, model, data)
 	}
 	model, data, err := text.OpenRun(c.Run_, c.Data)
 	if err != nil {
 		return finetune.Metrics{}, nil, err
 	}
 	defer model.Close()
-	m, err := finetune.Evaluate(ctx, model, data, 64, nil)
+	return evaluate(ctx, c.where, model, data)
+}
+
+func evaluate[B finetune.Samples[B]](ctx context.Context, w where, model finetune.Model[B], data finetune.Dataset[B]) (m finetune.Metrics, classes []string, err error) {
+	n, err := finetune.NewInference(model, w.Device, w.Precision)
+	if err != nil {
+		return m, nil, w.wrong("eval", err)
+	}
+	defer n.Close()
+	m, err = n.Evaluate(ctx, data, 64, nil)
 	return m, data.Classes(), err
 }
 

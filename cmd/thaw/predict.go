@@ -21,6 +21,7 @@ type predictCmd struct {
 	Weights string   `help:"A weights file in place of the one of --model." type:"existingfile" placeholder:"FILE"`
 	JSON    bool     `name:"json" help:"Print one JSON object a line: input, label, scores (of pictures the five best), logits."`
 	Batch   int      `help:"Inputs that go through the model together (${default})." default:"32"`
+	where   `embed:""`
 }
 
 func (*predictCmd) Help() string {
@@ -29,6 +30,7 @@ func (*predictCmd) Help() string {
 
 // predictor classifies inputs and gives a line for each.
 type predictor interface {
+	Use(device, precision string) error
 	Predict(inputs []string, asJSON bool, batch int) ([]byte, error)
 	Close()
 }
@@ -51,6 +53,9 @@ func (c *predictCmd) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	defer p.Close()
+	if err := p.Use(c.Device, c.Precision); err != nil {
+		return c.wrong("predict", err)
+	}
 	predict := func(inputs []string) error {
 		lines, err := p.Predict(inputs, c.JSON, c.Batch)
 		if err != nil {

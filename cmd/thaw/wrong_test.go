@@ -96,6 +96,19 @@ func TestWrongRuns(t *testing.T) {
 	assert.Equal(t, before, listing(t))
 }
 
+// What a flag says of where a model runs is a wrong command line.
+func TestWrongDevices(t *testing.T) {
+	trained(t)
+	for _, c := range []struct{ args, want string }{
+		{"eval run --device gpu", `eval: --device: expected auto, cpu, cuda, cuda:0, found "gpu"; did you mean "cuda"?`},
+		{"eval run --precision half", `eval: --precision: expected auto, float32, bfloat16, found "half"`},
+		{"predict run --device cuda:x text", `predict: --device: expected auto, cpu, cuda, cuda:0, found "cuda:x"; did you mean "cuda:0"?`},
+	} {
+		assert.Equal(t, outcome{exitUsage, "", "thaw: " + c.want + "\n"}, thaw(t, "", strings.Fields(c.args)...), c.args)
+	}
+	assert.Equal(t, thaw(t, "", "eval", "run", "--device", "cpu"), thaw(t, "", "eval", "run", "--device", "cpu", "--precision", "float32"))
+}
+
 // broken is a pipe that nobody reads, or one that nobody writes.
 type broken struct{}
 

@@ -1,0 +1,101 @@
+package finetune
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+
+	"github.com/thaw-ml/thaw/torch"
+)
+
+// Inference is a trained model on a device, to predict and to evaluate without a run. It is used from one goroutine at a
+// time and is to be closed.
+type Inference[B Samples[B]] struct{ run *run[B] }
+
+// NewInference moves a model to a device, where it stays until Close: "cpu", "cuda", "cuda:1", or "auto", the first GPU if
+// there is one and the program has CUDA. The precision of its matrix products is "float32", "bfloat16", or "auto", as a
+// run chooses it on that device.
+func NewInference[B Samples[B]](model Model[B], device, precision string) (*Inference[B], error) {
+	spec := Spec{Device: device, Precision: precision}
+	if err := spec.ChooseDevice(); err != nil {
+		return nil, err
+	}
+	m, err := newMachine(&spec)
+	if err != nil {
+		return nil, err
+	}
+	if g, ok := m.(*gpu); ok {
+		g.lasting = true
+	}
+	return inferenceOn(m, spec, model)
+}
+
+func inferenceOn[B Samples[B]](m machine, spec Spec, model Model[B]) (*Inference[B], error) {
+	n := &Inference[B]{&run[B]{spec: spec, model: model, report: silent{}, machine: m}}
+	stopTraining(model)
+	if err := n.within(func() error { n.run.move(m.device()); return nil }); err != nil {
+		return nil, errors.Join(fmt.Errorf("moving the model to %v: %w", m.device(), err), n.Close())
+	}
+	return n, nil
+}
+
+// within runs f on the device.
+func (n *Inference[B]) within(f func() error) (err error) {
+	runtime.LockOSThread() // as Run
+	defer runtime.UnlockOSThread()
+	failure := torch.Try(func() { err = n.run.machine.within(f) })
+	return errors.Join(err, failure)
+}
+
+// Outputs calls each with the batches that are asked for, in order, and with what the head makes of them: [samples, ...]
+// in float32 on the CPU, freed when each returns. An error of each's ends it.
+func (n *Inference[B]) Outputs(ctx context.Context, data Dataset[B], asked []Request, each func(b B, output torch.Tensor) error) error {
+	r := n.run
+	return n.within(func() error {
+		for b, err := range batches(ctx, data, asked) {
+			if err != nil {
+				return err
+			}
+			torch.Scoped(func() {
+				var output torch.Tensor
+				torch.Inference(func() {
+					b := r.upload(b)
+					r.withPrecision(func() { output = r.model.Forward(b, torch.Tensor{}, 0, len(r.model.Stages())) })
+					output = output.To(torch.Float32).ToDevice(torch.CPU)
+				})
+				err = each(b, output)
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Evaluate measures the model on a data set, batchSize samples at a time. A nil report watches in silence.
+func (n *Inference[B]) Evaluate(ctx context.Context, data Dataset[B], batchSize int, report Reporter) (m Metrics, err error) {
+	r := *n.run
+	if report != nil {
+		r.report = report
+	}
+	r.test, r.testSet = data, newSampler(data, batchSize, 0)
+	plan := &Plan{Stages: make([]StagePlan, len(r.model.Stages()))}
+	err = n.within(func() (err error) {
+		m, err = r.evaluate(ctx, "evaluate", plan, nil)
+		return err
+	})
+	return m, err
+}
+
+// Device tells where the model is.
+func (n *Inference[B]) Device() torch.Device { return n.run.machine.device() }
+
+// Close takes the model back to the CPU, and gives back what the device kept for it.
+func (n *Inference[B]) Close() error {
+	if g, ok := n.run.machine.(*gpu); ok {
+		g.lasting = false
+	}
+	return n.within(func() error { n.run.move(torch.CPU); return nil })
+}
