@@ -15,10 +15,10 @@ DEMO        := runs/reviews-$(shell date +%Y%m%d-%H%M%S)
 DEMO_VISION := runs/fashion-$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-cuda build reviews fashion demo demo-vision test lint gen race fuzz bench peers gpu-bundle clean
+.PHONY: help deps deps-cuda build reviews fashion demo demo-vision test lint gen race fuzz bench peers gpu-bundle gpu-rehearsal clean
 
 help: ## lists these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: ## brings libtorch for the CPU, once per machine (0.5 GB), and links it to third_party/libtorch
 	@third_party/fetch.sh --set cpu
@@ -83,6 +83,9 @@ peers: ## brings the Python stack that benchmarks and goldens compare with into 
 
 gpu-bundle: deps reviews ## makes dist/gpu: programs, tests and run.sh for a machine with a GPU, PyTorch and no Go
 	@bench/gpu/bundle.sh
+
+gpu-rehearsal: gpu-bundle ## runs the bundle's doctor and tests on a pretend GPU (docs/decisions/007), minutes
+	@bench/gpu/rehearsal/rehearse.sh doctor test
 
 clean: ## removes what was built here; what was brought stays in the cache
 	rm -rf bin dist third_party/libtorch examples/reviews/data examples/reviews/reviews.tsv examples/fashion/data
