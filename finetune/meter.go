@@ -18,7 +18,7 @@ func newMeter(m machine) *meter {
 
 // add is part of a step on the device: rows is a tensor without dimensions.
 func (m *meter) add(loss, rows torch.Tensor) {
-	torch.NoGrad(func() { m.sum.Add_(loss.Detach().To(torch.Float64).Mul(rows.To(torch.Float64))) })
+	torch.NoGrad(func() { m.sum.Addcmul_(loss.Detach(), rows, 1) })
 }
 
 // reset starts an epoch.

@@ -114,45 +114,71 @@ func (e *BertEmbeddings) Forward(ids, types torch.Tensor) torch.Tensor {
 	positions := e.Position.Weight.Narrow(0, 0, ids.Size(1)) // [T, hidden]
 	x := e.Word.Forward(ids)
 	if types.Defined() {
-		x = x.Add(e.TokenType.Forward(types))
-	} else {
-		x = x.Add(e.TokenType.Weight.Select(0, 0)) // all of segment 0
+		x = x.Add(e.TokenType.Forward(types)).Add(positions)
+	} else { // all of segment 0: [T, hidden] first, which is little
+		x = x.Add(positions.Add(e.TokenType.Weight.Select(0, 0)))
 	}
-	return e.Dropout.Forward(e.LayerNorm.Forward(x.Add(positions)))
+	return e.Dropout.Forward(e.LayerNorm.Forward(x))
 }
 
 // Forward maps [N, T, hidden] to [N, T, hidden]. mask is added to the attention scores, [N, 1, 1, T] with 0 for tokens
 // and -Inf for padding, or undefined where there is no padding.
 func (l *BertLayer) Forward(x, mask torch.Tensor) torch.Tensor {
-	y := l.Attention.Output.Forward(l.Attention.Self.Forward(x, mask), x)
+	x, in := torch.AutocastFork(x)
+	y, in := torch.AutocastFork(l.Attention.Output.Forward(l.Attention.Self.Forward(in, mask), x))
+	return l.Output.Forward(l.Intermediate.Forward(in), y)
+}
+
+// ForwardFirst is the first token of Forward, [N, 1, hidden], for a last layer of which no other is read: queries and all
+// behind the attention are computed of that token only.
+func (l *BertLayer) ForwardFirst(x, mask torch.Tensor) torch.Tensor {
+	first := x.Narrow(1, 0, 1)
+	y := l.Attention.Output.Forward(l.Attention.Self.forwardFirst(x, first, mask), first)
 	return l.Output.Forward(l.Intermediate.Forward(y), y)
 }
 
 // Forward maps [N, T, hidden] to [N, T, hidden].
 func (a *BertSelfAttention) Forward(x, mask torch.Tensor) torch.Tensor {
+	y := project(x, a.Query, a.Key, a.Value)
+	return a.join(a.attend(a.split(y[0]), a.split(y[1]), a.split(y[2]), mask))
+}
+
+// forwardFirst is Forward for queries of first alone.
+func (a *BertSelfAttention) forwardFirst(x, first, mask torch.Tensor) torch.Tensor {
+	y := project(x, a.Key, a.Value)
+	return a.join(a.attend(a.split(a.Query.Forward(first)), a.split(y[0]), a.split(y[1]), mask))
+}
+
+// split maps [N, T, hidden] to [N, heads, T, hidden/heads], and join back.
+func (a *BertSelfAttention) split(x torch.Tensor) torch.Tensor {
 	shape := x.Shape()
-	n, t, h := shape[0], shape[1], shape[2]
-	split := func(y torch.Tensor) torch.Tensor { // [N, heads, T, hidden/heads]
-		return y.View(n, t, a.heads, h/a.heads).Transpose(1, 2)
-	}
-	q, k, v := a.project(x)
-	return a.attend(split(q), split(k), split(v), mask).Transpose(1, 2).Reshape(n, t, h)
+	return x.View(shape[0], shape[1], a.heads, shape[2]/a.heads).Transpose(1, 2)
 }
 
-// project gives x's queries, keys and values, each [N, T, hidden]. On a GPU they are one product, which fills more of it,
-// rounds x once and has one gradient to it in place of three to add up.
-func (a *BertSelfAttention) project(x torch.Tensor) (q, k, v torch.Tensor) {
+func (a *BertSelfAttention) join(x torch.Tensor) torch.Tensor {
+	return x.Transpose(1, 2).Flatten(2, 3)
+}
+
+// project gives what each layer makes of x. On a GPU they are one product, which fills more of it, rounds x once and has one
+// gradient to it in place of several to add up.
+func project(x torch.Tensor, layers ...*nn.Linear) []torch.Tensor {
 	if x.Device().Type == torch.CPUType {
-		return a.Query.Forward(x), a.Key.Forward(x), a.Value.Forward(x)
+		var out []torch.Tensor
+		for _, l := range layers {
+			out = append(out, l.Forward(x))
+		}
+		return out
 	}
-	return a.projectTogether(x)
+	return projectTogether(x, layers...)
 }
 
-func (a *BertSelfAttention) projectTogether(x torch.Tensor) (q, k, v torch.Tensor) {
-	weight := torch.Cat([]torch.Tensor{a.Query.Weight, a.Key.Weight, a.Value.Weight}, 0)
-	bias := torch.Cat([]torch.Tensor{a.Query.Bias, a.Key.Bias, a.Value.Bias}, 0)
-	y := torch.FastLinear(x, weight, bias).Chunk(3, 2)
-	return y[0], y[1], y[2]
+// projectTogether is project by one product. The layers are of one size.
+func projectTogether(x torch.Tensor, layers ...*nn.Linear) []torch.Tensor {
+	var weights, biases []torch.Tensor
+	for _, l := range layers {
+		weights, biases = append(weights, l.Weight), append(biases, l.Bias)
+	}
+	return torch.FastLinear(x, torch.Cat(weights, 0), torch.Cat(biases, 0)).Chunk(len(layers), 2)
 }
 
 // attend is softmax(q k^T / sqrt(d) + mask) v. libtorch's fused kernel for the CPU cannot drop, so there, with dropout, the

@@ -67,16 +67,32 @@ func (c *Classifier) Forward(b *Batch, x torch.Tensor, from, to int) torch.Tenso
 		mask = b.attentionMask()
 	}
 	for stage := from; stage < to; stage++ {
-		switch {
-		case stage == 0:
-			x = c.Bert.Embeddings.Forward(b.ids(), b.types())
-		case stage <= len(layers):
-			x = layers[stage-1].Forward(x, mask)
-		default:
-			x = c.classify(b, x)
+		y := lean(func() torch.Tensor {
+			switch {
+			case stage == 0:
+				return c.Bert.Embeddings.Forward(b.ids(), b.types())
+			case stage == len(layers) && to > stage+1 && c.Bert.Pooler != nil:
+				return layers[stage-1].ForwardFirst(x, mask) // the pooler reads no other token
+			case stage <= len(layers):
+				return layers[stage-1].Forward(x, mask)
+			}
+			return c.classify(b, x)
+		})
+		if stage > from { // the caller's x is not ours to close
+			x.Close()
 		}
+		x = y
 	}
 	return x
+}
+
+// lean frees at once what f made besides its result: a scope alone would hold every activation until it ends, also those
+// that no gradient needs.
+func lean(f func() torch.Tensor) torch.Tensor {
+	var y torch.Tensor
+	torch.Scoped(func() { y = torch.Keep(f()) })
+	defer y.Close()
+	return y.Alias() // owned by the caller's scope
 }
 
 func (c *Classifier) classify(b *Batch, x torch.Tensor) torch.Tensor {

@@ -106,6 +106,43 @@ func checkFastLinear(t *testing.T, on torch.Device) {
 	})
 }
 
+// Under autocast FastLinear and AutocastFork do what autograd does of itself, but for the gradients of parameters, which are
+// not rounded to bfloat16 on their way.
+func TestAutocastOnGPU(t *testing.T)        { checkAutocast(t, needGPU(t)) }
+func TestAutocastOnGPUAsOnCPU(t *testing.T) { checkAutocast(t, cpu) }
+
+func checkAutocast(t *testing.T, on torch.Device) {
+	torchtest.Scoped(t, func() {
+		g := torch.NewGenerator(4)
+		inputs := outs{torch.Randn(g, f32, cpu, 4, 40, 96), torch.Randn(g, f32, cpu, 96, 96), torch.Randn(g, f32, cpu, 96)}
+		for _, trained := range [][]bool{{true, true, true}, {true, false, false}, {false, true, false}} {
+			run := func(linear func(x, w, b torch.Tensor) torch.Tensor, fork func(torch.Tensor) (residual, input torch.Tensor)) outs {
+				leaves := make(outs, len(inputs))
+				for i, x := range inputs {
+					leaves[i] = x.ToDevice(on).Detach().RequiresGrad_(trained[i])
+				}
+				torch.Autocast(torch.BFloat16, func() {
+					residual, input := fork(leaves[0])
+					linear(input, leaves[1], leaves[2]).Add(residual).Square().Mean().Backward()
+				})
+				var got outs
+				for i, x := range leaves {
+					if trained[i] {
+						require.Equal(t, f32, x.Grad().DType())
+						got = append(got, x.Grad().ToDevice(cpu))
+					}
+				}
+				return got
+			}
+			want := run(torch.Linear, func(x torch.Tensor) (a, b torch.Tensor) { return x, x })
+			for i, got := range run(torch.FastLinear, torch.AutocastFork) {
+				largest := want[i].Abs().Max().Item()
+				torchtest.Close(t, want[i], got, 1e-2, 1e-2*largest, trained, " gradient ", i) // 8 bits of mantissa
+			}
+		}
+	})
+}
+
 func TestMoveToGPU(t *testing.T)        { checkMove(t, needGPU(t)) }
 func TestMoveToGPUAsOnCPU(t *testing.T) { checkMove(t, cpu) }
 

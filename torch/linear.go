@@ -30,3 +30,14 @@ func fastLinear(name string, x, weight, bias Tensor, gelu bool) Tensor {
 	runtime.KeepAlive(bias.h)
 	return adopt(h, scope)
 }
+
+// AutocastFork gives x twice: as it is, for a residual, and as the layer beside that reads it, which under autocast on a GPU
+// is x in autocast's dtype, and elsewhere x. Their gradients are added up at once, where autograd would first cast one.
+func AutocastFork(x Tensor) (residual, input Tensor) {
+	a, b, scope, err := capi.AutocastFork(x.ptr("autocast_fork"))
+	if err != nil {
+		panic(failed("autocast_fork", err, x.h.ptr()))
+	}
+	runtime.KeepAlive(x.h)
+	return adopt(a, scope), adopt(b, scope)
+}

@@ -113,7 +113,12 @@ func (b *Batch) target() torch.Tensor {
 func (b *Batch) images() torch.Tensor {
 	t := b.tensors()
 	// In place: a batch takes tens of megabytes, which the system would have to clear for every step.
-	x := t[pixels].Permute(0, 3, 1, 2).To(torch.Float32).Mul_(t[scale]).Add_(t[offset])
+	x := t[pixels].Permute(0, 3, 1, 2)
+	if x.Device().Type == torch.CPUType {
+		x = x.To(torch.Float32).Mul_(t[scale]).Add_(t[offset])
+	} else {
+		x = t[offset].Addcmul(x, t[scale], 1) // one pass
+	}
 	if t[share].Defined() {
 		x = x.Roll([]int{1}, []int{0}).LerpTensor(x, t[share])
 	}

@@ -91,7 +91,12 @@ Random random_of(const OperatorHandle &op, const std::vector<IValue> &arguments)
   return r;
 }
 
-// rms_norm_backward is what the CPU has no kernel for.
+// What the CPU has no kernels for.
+
+void mm_dtype(Stack &stack) {
+  stack = {stack[0].toTensor().to(at::kFloat).mm(stack[1].toTensor().to(at::kFloat)).to(stack[2].toScalarType())};
+}
+
 void rms_norm_backward(Stack &stack) {
   const Tensor g = stack[0].toTensor(), x = stack[1].toTensor(), rstd = stack[3].toTensor();
   const int64_t normed = static_cast<int64_t>(stack[2].toIntList().size());
@@ -110,19 +115,20 @@ struct Step {
   Stack run() const {
     c10::impl::ExcludeDispatchKeyGuard plain(c10::autograd_dispatch_keyset | c10::autocast_dispatch_keyset);
     Stack stack(arguments.begin(), arguments.end());
-    if (op.schema().name() == "aten::_fused_rms_norm_backward") {
+    const auto &name = op.operator_name();
+    if (name.name == "aten::_fused_rms_norm_backward") {
       rms_norm_backward(stack);
-      return stack;
-    }
-    if (!random.used) {
+    } else if (name.name == "aten::mm" && name.overload_name == "dtype") {
+      mm_dtype(stack);
+    } else if (!random.used) {
       op.callBoxed(stack);
-      return stack;
+    } else {
+      auto &generator = const_cast<at::Generator &>(at::globalContext().defaultGenerator(c10::kCPU));
+      const Tensor before = generator.get_state();
+      generator.set_current_seed(random.seed());
+      op.callBoxed(stack);
+      generator.set_state(before);
     }
-    auto &generator = const_cast<at::Generator &>(at::globalContext().defaultGenerator(c10::kCPU));
-    const Tensor before = generator.get_state();
-    generator.set_current_seed(random.seed());
-    op.callBoxed(stack);
-    generator.set_state(before);
     return stack;
   }
 };

@@ -117,6 +117,8 @@ char *thaw_tensor_set_data(thaw_tensor t, thaw_tensor src);
 
 char *thaw_linear(thaw_tensor x, thaw_tensor weight, thaw_tensor bias, int32_t gelu, thaw_tensor *out,
                   int32_t *scope);
+// x for a residual, and x in the dtype of autocast for the layer beside it
+char *thaw_autocast_fork(thaw_tensor x, thaw_tensor *residual, thaw_tensor *input, int32_t *scope);
 
 // ---- guard: state of the calling thread ----
 

@@ -6,6 +6,8 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/linear.h>
+#include <ATen/ops/mm.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -51,6 +53,50 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
   }
 };
 
+// A linear layer on a GPU under autocast. The product is autocast's, but gradients of float32 parameters come out of the
+// products as float32: autograd's own way rounds them to dtype and casts them back, a kernel and twelve bytes an element
+// more.
+struct HalfLinear : torch::autograd::Function<HalfLinear> {
+  static Tensor forward(torch::autograd::AutogradContext *ctx, const Tensor &x, const Tensor &weight,
+                        const std::optional<Tensor> &bias, at::ScalarType dtype) {
+    at::AutoDispatchBelowADInplaceOrView below;
+    c10::impl::ExcludeDispatchKeyGuard no_autocast(at::autocast::get_autocast_dispatch_key_from_device_type(at::kCUDA));
+    const Tensor inputs = x.to(dtype), half = weight.to(dtype);
+    ctx->save_for_backward({inputs, half});
+    ctx->saved_data["bias"] = bias.has_value() && bias->requires_grad();
+    return at::linear(inputs, half, bias.has_value() ? std::optional<Tensor>(bias->to(dtype)) : std::nullopt);
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext *ctx,
+                                                 torch::autograd::variable_list grads) {
+    auto saved = ctx->get_saved_variables();
+    const Tensor &x = saved[0], &weight = saved[1];
+    TORCH_CHECK(!c10::GradMode::is_enabled(), "second derivatives of a linear layer: use torch.Linear for it");
+    const Tensor rows = grads[0].reshape({-1, grads[0].size(-1)}); // [M, N]
+    Tensor dx, dw, db;
+    if (ctx->needs_input_grad(0)) dx = rows.mm(weight).view(x.sizes());
+    if (ctx->needs_input_grad(1)) dw = at::mm(rows.t(), x.reshape({-1, x.size(-1)}), at::kFloat);
+    if (ctx->saved_data["bias"].toBool()) db = rows.sum(0, false, at::kFloat);
+    return {dx, dw, db, Tensor()};
+  }
+};
+
+// ForkFunction gives x and x in the dtype of autocast, for a residual and the layer beside it. Backward adds both gradients
+// up in one kernel, where autograd would cast first.
+struct ForkFunction : torch::autograd::Function<ForkFunction> {
+  static torch::autograd::variable_list forward(torch::autograd::AutogradContext *, const Tensor &x, at::ScalarType dtype) {
+    at::AutoDispatchBelowADInplaceOrView below;
+    return {x, x.to(dtype)};
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext *, torch::autograd::variable_list grads) {
+    if (!grads[0].defined()) return {grads[1], Tensor()};
+    return {grads[1].defined() ? grads[0].add(grads[1]) : grads[0], Tensor()};
+  }
+};
+
+bool autocasts(const Tensor &x) { return x.is_cuda() && at::autocast::is_autocast_enabled(at::kCUDA); }
+
 // Whether oneDNN takes the product: float32 on the CPU, and large enough that its overhead (1 to 2 us) is nothing.
 bool suits(const Tensor &x, const Tensor &weight) {
   constexpr int64_t smallest = 1 << 20; // multiply-adds
@@ -73,7 +119,10 @@ extern "C" char *thaw_linear(thaw_tensor x_, thaw_tensor weight_, thaw_tensor bi
     Tensor x = borrow(x_), weight = borrow(weight_), bias = borrow(bias_);
     std::optional<Tensor> maybe_bias = bias.defined() ? std::optional<Tensor>(bias) : std::nullopt;
     Tensor y;
-    if (!suits(x, weight)) {
+    if (autocasts(x) && weight.scalar_type() == at::kFloat && recording(x, weight, bias)) {
+      y = HalfLinear::apply(x, weight, maybe_bias, at::autocast::get_autocast_dtype(at::kCUDA));
+      if (gelu) y = at::gelu(y);
+    } else if (!suits(x, weight)) {
       y = at::linear(x, weight, maybe_bias);
       if (gelu) y = at::gelu(y);
     } else if (recording(x, weight, bias)) {
@@ -83,6 +132,21 @@ extern "C" char *thaw_linear(thaw_tensor x_, thaw_tensor weight_, thaw_tensor bi
       y = product(x, weight, maybe_bias, gelu != 0);
     }
     *out = release(std::move(y));
+    *scope = current_scope;
+  });
+}
+
+extern "C" char *thaw_autocast_fork(thaw_tensor x_, thaw_tensor *residual, thaw_tensor *input, int32_t *scope) {
+  return guarded([&] {
+    const Tensor x = borrow(x_);
+    if (autocasts(x) && x.scalar_type() == at::kFloat) {
+      auto both = ForkFunction::apply(x, at::autocast::get_autocast_dtype(at::kCUDA));
+      *residual = release(std::move(both[0]));
+      *input = release(std::move(both[1]));
+    } else {
+      *residual = release(Tensor(x));
+      *input = release(Tensor(x));
+    }
     *scope = current_scope;
   });
 }

@@ -12,3 +12,11 @@ func Linear(x, weight, bias Handle, gelu bool) (Handle, int32, *Error) {
 	err := failure(C.thaw_linear(C.thaw_tensor(x), C.thaw_tensor(weight), C.thaw_tensor(bias), flag(gelu), &out, &scope))
 	return Handle(out), int32(scope), err
 }
+
+// AutocastFork is x and x in the dtype of autocast; x twice where there is none on its device.
+func AutocastFork(x Handle) (residual, input Handle, scope int32, err *Error) {
+	var a, b C.thaw_tensor
+	var s C.int32_t
+	err = failure(C.thaw_autocast_fork(C.thaw_tensor(x), &a, &b, &s))
+	return Handle(a), Handle(b), int32(s), err
+}
