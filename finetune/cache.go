@@ -3,6 +3,7 @@ package finetune
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/thaw-ml/thaw/torch"
 )
@@ -12,12 +13,13 @@ type cache[B Samples[B]] struct {
 	// rows is [total+1, ...]: for padded data one row a token, else one a sample; row 0 is zeros and stands for padding.
 	rows   torch.Tensor
 	starts []int // of each sample, in rows
+	pooled bool  // a row is a sample, also of padded data
 }
 
 // fillCache runs the frozen stages once on every sample of a data set, in inference mode, and keeps what they give on the
 // device on.
 func (r *run[B]) fillCache(ctx context.Context, plan *Plan, data Dataset[B], asked []Request, on torch.Device, done func(samples int)) (*cache[B], error) {
-	c := &cache[B]{starts: make([]int, data.Len())}
+	c := &cache[B]{starts: make([]int, data.Len()), pooled: plan.pooled()}
 	full := false
 	defer func() {
 		if !full { // an error, or a panic of the model's
@@ -27,7 +29,7 @@ func (r *run[B]) fillCache(ctx context.Context, plan *Plan, data Dataset[B], ask
 	total := 1
 	for i := range c.starts {
 		c.starts[i] = total
-		total += data.Length(i)
+		total += plan.keptRows(data.Length(i))
 	}
 	for b, err := range batches(ctx, data, asked) {
 		if err != nil {
@@ -36,11 +38,11 @@ func (r *run[B]) fillCache(ctx context.Context, plan *Plan, data Dataset[B], ask
 		torch.Scoped(func() {
 			x := r.frozen(plan, r.upload(b))
 			if !c.rows.Defined() {
-				c.allocate(total, flat(b, x), on)
+				c.allocate(total, c.flat(b, x), on)
 			}
 			torch.Inference(func() {
 				from, to := c.places(b, x)
-				c.rows.IndexCopy_(0, to.ToDevice(on), flat(b, x).IndexSelect(0, from.ToDevice(x.Device())).ToDevice(on))
+				c.rows.IndexCopy_(0, to.ToDevice(on), c.flat(b, x).IndexSelect(0, from.ToDevice(x.Device())).ToDevice(on))
 			})
 		})
 		done(b.Size())
@@ -65,18 +67,40 @@ func (c *cache[B]) allocate(total int, like torch.Tensor, on torch.Device) {
 	c.rows.Select(0, 0).Zero_()
 }
 
+// pooled reports whether what the prefix gives is one row a sample.
+func (p *Plan) pooled() bool {
+	return p.Prefix > 0 && p.Prefix <= len(p.Stages) && slices.ContainsFunc(p.Stages[:p.Prefix], func(s StagePlan) bool { return s.Pooled })
+}
+
+// keptRows is how many rows of what the prefix gives are kept of a sample.
+func (p *Plan) keptRows(length int) int {
+	if p.pooled() {
+		return 1
+	}
+	return length
+}
+
 // rowBytes is the size of a kept row.
 func (r *run[B]) rowBytes(plan *Plan, b B) (bytes int64) {
+	c := &cache[B]{pooled: plan.pooled()}
 	torch.Scoped(func() {
-		row := flat(b, r.frozen(plan, r.upload(b))).Select(0, 0)
+		row := c.flat(b, r.frozen(plan, r.upload(b))).Select(0, 0)
 		bytes = int64(row.NBytes())
 	})
 	return bytes
 }
 
+// lengths are those of a batch's samples, where a kept row is a token.
+func (c *cache[B]) lengths(b B) []int {
+	if c.pooled {
+		return nil
+	}
+	return b.Lengths()
+}
+
 // flat views a stage's output with one row a token, or a sample where nothing is padded.
-func flat[B Samples[B]](b B, x torch.Tensor) torch.Tensor {
-	if b.Lengths() == nil {
+func (c *cache[B]) flat(b B, x torch.Tensor) torch.Tensor {
+	if c.lengths(b) == nil {
 		return x
 	}
 	return x.Flatten(0, 1)
@@ -85,7 +109,7 @@ func flat[B Samples[B]](b B, x torch.Tensor) torch.Tensor {
 // places gives, for every row of a batch's output that is no padding, its position in the flat output and in the cache.
 func (c *cache[B]) places(b B, x torch.Tensor) (from, to torch.Tensor) {
 	var f, t []int
-	lengths, width := b.Lengths(), 1
+	lengths, width := c.lengths(b), 1
 	if lengths != nil {
 		width = x.Size(1)
 	}
@@ -108,7 +132,10 @@ func (c *cache[B]) batch(b B) torch.Tensor {
 
 // order lists, for every row of a batch's padded output, the kept row that goes there.
 func (c *cache[B]) order(b B) torch.Tensor {
-	lengths, width := b.Lengths(), b.Width()
+	lengths, width := c.lengths(b), 1
+	if lengths != nil {
+		width = b.Width()
+	}
 	rows := make([]int, b.Size()*width) // 0 is the row of zeros
 	for k, sample := range b.Indices() {
 		n := 1
@@ -124,7 +151,7 @@ func (c *cache[B]) order(b B) torch.Tensor {
 
 // padded views flat rows as a batch's.
 func (c *cache[B]) padded(b B, x torch.Tensor) torch.Tensor {
-	if b.Lengths() == nil {
+	if c.lengths(b) == nil {
 		return x
 	}
 	return x.View(append([]int{b.Size(), b.Width()}, x.Shape()[1:]...)...)

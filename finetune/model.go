@@ -12,6 +12,8 @@ type Stage struct {
 	Name   string // as a spec names it: "layer.4"
 	Module any    // whose parameters belong to the stage, see package nn
 	Prefix string // of the module's keys in the whole model, with its dot
+	// Pooled says that the stage's output, and that of those behind it, has one row for each sample, whatever its length.
+	Pooled bool
 }
 
 // Model is a network that can be fine-tuned on batches of type B. The last stage is its head.
@@ -35,8 +37,8 @@ type Model[B Samples[B]] interface {
 type Samples[B any] interface {
 	Size() int      // samples
 	Indices() []int // their positions in the data set
-	// Lengths tells, for samples that are padded, how much along the second dimension of a stage's output is the sample's
-	// own. nil: nothing is padded. Width is what they are padded to, 1 where nothing is.
+	// Lengths tells, for samples that are padded, how much along the second dimension of a stage's output, before one that
+	// is pooled, is the sample's own. nil: nothing is padded. Width is what they are padded to, 1 where nothing is.
 	Lengths() []int
 	Width() int
 	Labels() []int // classes

@@ -30,6 +30,7 @@ type Plan struct {
 type StagePlan struct {
 	Name    string
 	Trained bool // something in it is
+	Pooled  bool // see Stage
 	Params  int  // elements
 	Moving  int  // elements that are trained
 	LR      float64
@@ -60,7 +61,7 @@ func newPlan(phase Phase, stages []Stage) (*Plan, error) {
 	plan := &Plan{Phase: phase}
 	matched := make([]bool, len(patterns))
 	for i, s := range stages {
-		sp := StagePlan{Name: s.Name, LR: phase.rate(number[i], len(names))}
+		sp := StagePlan{Name: s.Name, Pooled: s.Pooled, LR: phase.rate(number[i], len(names))}
 		for key, p := range nn.Params(s.Module) {
 			on := trained[number[i]]
 			for j, pattern := range patterns {

@@ -35,7 +35,7 @@ func (r *run[B]) planCache(plan *Plan) error {
 	row := r.rowBytes(plan, b)
 	for _, s := range []sampler{r.trainSet, r.testSet} {
 		for _, n := range s.lengths {
-			plan.CacheBytes += int64(n) * row
+			plan.CacheBytes += int64(plan.keptRows(n)) * row
 		}
 	}
 	// What is left must do for the trained stages' activations: half of the memory is a careful share.

@@ -211,7 +211,5 @@ func (o *BertOutput) Forward(x, residual torch.Tensor) torch.Tensor {
 	return o.LayerNorm.Forward(o.Dropout.Forward(o.Dense.Forward(x)).Add(residual))
 }
 
-// Forward maps [N, T, hidden] to [N, hidden].
-func (p *BertPooler) Forward(x torch.Tensor) torch.Tensor {
-	return p.Dense.Forward(x.Select(1, 0)).Tanh()
-}
+// Forward maps the first token of each text, [N, hidden], to [N, hidden].
+func (p *BertPooler) Forward(x torch.Tensor) torch.Tensor { return p.Dense.Forward(x).Tanh() }

@@ -40,7 +40,7 @@ type Classifier struct {
 	inference *finetune.Inference[*Batch] // where Predict runs, see Use
 }
 
-// Stages are the embeddings, the layers, and the head.
+// Stages are the embeddings, the layers, the pooling, and the head.
 func (c *Classifier) Stages() []finetune.Stage {
 	stages := []finetune.Stage{{Name: "embeddings", Module: c.Bert.Embeddings, Prefix: "bert.embeddings."}}
 	for i, layer := range c.Bert.Encoder.Layer {
@@ -48,7 +48,8 @@ func (c *Classifier) Stages() []finetune.Stage {
 			Name: fmt.Sprintf("layer.%d", i), Module: layer, Prefix: fmt.Sprintf("bert.encoder.layer.%d.", i),
 		})
 	}
-	return append(stages, finetune.Stage{Name: "head", Module: &head{c.Bert.Pooler, c.Dropout, c.Linear}})
+	return append(stages, finetune.Stage{Name: "pool", Module: &struct{}{}, Pooled: true},
+		finetune.Stage{Name: "head", Module: &head{c.Bert.Pooler, c.Dropout, c.Linear}})
 }
 
 // head views what is behind the last layer as one module.
@@ -58,8 +59,8 @@ type head struct {
 	Linear  *nn.Linear  `torch:"classifier"`
 }
 
-// Forward runs the stages from (included) to to (not included). x is the output of the stage before, [N, T, hidden],
-// undefined for stage 0; the head gives logits [N, classes].
+// Forward runs the stages from (included) to to (not included). x is the output of the stage before, undefined for stage 0:
+// [N, T, hidden], behind the pooling [N, hidden]; the head gives logits [N, classes].
 func (c *Classifier) Forward(b *Batch, x torch.Tensor, from, to int) torch.Tensor {
 	layers := c.Bert.Encoder.Layer
 	var mask torch.Tensor
@@ -75,8 +76,10 @@ func (c *Classifier) Forward(b *Batch, x torch.Tensor, from, to int) torch.Tenso
 				return layers[stage-1].ForwardFirst(x, mask) // the pooler reads no other token
 			case stage <= len(layers):
 				return layers[stage-1].Forward(x, mask)
+			case stage == len(layers)+1:
+				return c.pool(b, x)
 			}
-			return c.classify(b, x)
+			return c.classify(x)
 		})
 		if stage > from { // the caller's x is not ours to close
 			x.Close()
@@ -95,12 +98,18 @@ func lean(f func() torch.Tensor) torch.Tensor {
 	return y.Alias() // owned by the caller's scope
 }
 
-func (c *Classifier) classify(b *Batch, x torch.Tensor) torch.Tensor {
+// pool gives what the head reads of a text's tokens, [N, hidden].
+func (c *Classifier) pool(b *Batch, x torch.Tensor) torch.Tensor {
+	if c.Bert.Pooler != nil {
+		return x.Select(1, 0)
+	}
+	x = b.meanWeights().BMM(x).Squeeze() // [N, hidden], or [hidden] for one text
+	return x.View(b.Size(), -1)
+}
+
+func (c *Classifier) classify(x torch.Tensor) torch.Tensor {
 	if c.Bert.Pooler != nil {
 		x = c.Bert.Pooler.Forward(x)
-	} else {
-		x = b.meanWeights().BMM(x).Squeeze() // [N, hidden], or [hidden] for one text
-		x = x.View(b.Size(), -1)
 	}
 	return c.Linear.Forward(c.Dropout.Forward(x))
 }
@@ -112,7 +121,7 @@ func (c *Classifier) Loss(b *Batch, logits torch.Tensor, smoothing float64) torc
 
 // Logits runs the whole model.
 func (c *Classifier) Logits(b *Batch) torch.Tensor {
-	return c.Forward(b, torch.Tensor{}, 0, len(c.Bert.Encoder.Layer)+2)
+	return c.Forward(b, torch.Tensor{}, 0, len(c.Bert.Encoder.Layer)+3)
 }
 
 // SaveConfig writes what belongs beside the weights: config.json and the tokenizer's files.

@@ -132,6 +132,11 @@ func evenly(n, length int) []int {
 	return lengths
 }
 
+func TestGPUHeadKeepsOneRowOfAText(t *testing.T) {
+	needGPU(t)
+	headAlone(t, "cuda:0")
+}
+
 // Replayed steps are the steps: bit for bit with deterministic kernels.
 func TestGPUGraphsAreTheSteps(t *testing.T) {
 	needGPU(t)

@@ -80,6 +80,7 @@ PLAYED cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr a, int
   case cudaDevAttrWarpSize: *value = 32; break;
   case cudaDevAttrMaxRegistersPerBlock: *value = 65536; break;
   case cudaDevAttrL2CacheSize: *value = 50 << 20; break;
+  case cudaDevAttrMaxThreadsPerMultiProcessor: *value = 2048; break;
   case cudaDevAttrMaxGridDimX: *value = 2147483647; break;
   default: missing(("cudaDeviceGetAttribute of " + std::to_string(a)).c_str());
   }
