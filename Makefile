@@ -69,7 +69,7 @@ fuzz: deps ## runs every fuzz target for FUZZTIME (60s)
 		done; \
 	done
 
-bench: build peers ## measures beside PyTorch's Python: opcall and tokenizer, or BENCH="steps" or "demo" (5 and 10 minutes), "loader", "opcall -profile"
+bench: build peers ## measures beside PyTorch's Python: opcall and tokenizer, or BENCH="steps" or "demo" (10 minutes each), "loader", "opcall -profile"
 	@third_party/fetch.sh --set reviews
 	@examples/reviews/prepare.sh
 	cd bench && $(GO) run . $(BENCH)

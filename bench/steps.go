@@ -10,8 +10,11 @@ import (
 	"path/filepath"
 )
 
-// stepCases are measured on the CPU, where all layers are trained.
-var stepCases = []string{"resnet50-full-bs32", "bert-base-full-len128-bs16"}
+// stepCases are measured on the CPU, where all layers are trained, in each of the precisions.
+var (
+	stepCases  = []string{"resnet50-full-bs32", "bert-base-full-len128-bs16"}
+	precisions = []string{"float32", "bfloat16"}
+)
 
 // stepSeconds is the least that a side's steps take in a round.
 const stepSeconds = "8"
@@ -22,6 +25,7 @@ type measuredSteps struct {
 	Mode      string  `json:"mode"`
 	Rate      float64 `json:"samples_per_second"`
 	PeakBytes int64   `json:"peak_memory_bytes"` // of the process
+	Precision string  `json:"precision,omitempty"`
 	Error     string  `json:"error,omitempty"`
 }
 
@@ -40,23 +44,26 @@ func runSteps(o options) error {
 	}
 	var runs []map[string]measuredSteps
 	var trials []trial
-	for _, name := range stepCases {
-		side := func(who string, measure func(name string) (measuredSteps, error)) side {
-			return func() (float64, error) {
-				m, err := measure(name)
-				if err != nil {
-					return 0, err
+	for _, precision := range precisions {
+		for _, name := range stepCases {
+			side := func(who string, measure func(name, precision string) (measuredSteps, error)) side {
+				return func() (float64, error) {
+					m, err := measure(name, precision)
+					if err != nil {
+						return 0, err
+					}
+					m.Precision = precision
+					runs = append(runs, map[string]measuredSteps{who: m})
+					fmt.Printf("%-7s %s %s  %.1f samples/s  peak %.2f GB\n", who, name, precision, m.Rate, float64(m.PeakBytes)/1e9)
+					return 1e3 / m.Rate, nil
 				}
-				runs = append(runs, map[string]measuredSteps{who: m})
-				fmt.Printf("%-7s %s  %.1f samples/s  peak %.2f GB\n", who, name, m.Rate, float64(m.PeakBytes)/1e9)
-				return 1e3 / m.Rate, nil
 			}
+			trials = append(trials, trial{
+				name: name + " " + precision, peerName: "PyTorch eager", unit: "ms a sample",
+				thaw: side("thaw", thawSteps),
+				peer: side("peer", func(name, precision string) (measuredSteps, error) { return peerSteps(interpreter, name, precision) }),
+			})
 		}
-		trials = append(trials, trial{
-			name: name, peerName: "PyTorch eager", unit: "ms a sample",
-			thaw: side("thaw", thawSteps),
-			peer: side("peer", func(name string) (measuredSteps, error) { return peerSteps(interpreter, name) }),
-		})
 	}
 	if r.Comparisons, err = compare(cmp.Or(o.rounds, 3), 0, trials); err != nil {
 		return err
@@ -66,7 +73,7 @@ func runSteps(o options) error {
 }
 
 // thawSteps measures a case in a process of its own.
-func thawSteps(name string) (m measuredSteps, err error) {
+func thawSteps(name, precision string) (m measuredSteps, err error) {
 	folder, err := os.MkdirTemp("", "thaw-bench-")
 	if err != nil {
 		return m, err
@@ -74,8 +81,8 @@ func thawSteps(name string) (m measuredSteps, err error) {
 	defer os.RemoveAll(folder)
 	path := filepath.Join(folder, "steps.json")
 	var said bytes.Buffer
-	if _, err := runProcess(&said, program, "bench", "^"+name+"$", "--device", "cpu", "--mode", "eager", "--rounds", "1",
-		"--seconds", stepSeconds, "--json", path); err != nil {
+	if _, err := runProcess(&said, program, "bench", "^"+name+"$", "--device", "cpu", "--precision", precision, "--mode", "eager",
+		"--rounds", "1", "--seconds", stepSeconds, "--json", path); err != nil {
 		return m, fmt.Errorf("%w: %s", err, said.Bytes())
 	}
 	text, err := os.ReadFile(path)
@@ -92,10 +99,10 @@ func thawSteps(name string) (m measuredSteps, err error) {
 }
 
 // peerSteps measures a case with PyTorch, in a process of its own.
-func peerSteps(interpreter, name string) (m measuredSteps, err error) {
+func peerSteps(interpreter, name, precision string) (m measuredSteps, err error) {
 	var said bytes.Buffer
-	if _, err := runProcess(&said, interpreter, "peers/gpu_steps.py", "--cases", "^"+name+"$", "--device", "cpu", "--modes", "eager",
-		"--rounds", "1", "--seconds", stepSeconds); err != nil {
+	if _, err := runProcess(&said, interpreter, "peers/gpu_steps.py", "--cases", "^"+name+"$", "--device", "cpu", "--precision", precision,
+		"--modes", "eager", "--rounds", "1", "--seconds", stepSeconds); err != nil {
 		return m, fmt.Errorf("%w: %s", err, said.Bytes())
 	}
 	var lines []measuredSteps

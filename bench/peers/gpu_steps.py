@@ -1,10 +1,10 @@
 """PyTorch's own fine-tuning steps, timed: the peer of `thaw bench`, case by case and under the same names.
 
-usage: gpu_steps.py [--cases REGEXP] [--modes eager,graph,compile] [--device cuda] [--seconds 0.5] [--rounds 5]
-                    [--deadline SECONDS] [--list]
+usage: gpu_steps.py [--cases REGEXP] [--modes eager,graph,compile] [--device cuda] [--precision bfloat16]
+                    [--seconds 0.5] [--rounds 5] [--deadline SECONDS] [--list]
 
 A step is forward, loss, backward and optimiser on random weights and random samples that lie on the device already; bf16
-autocast on a GPU, float32 on the CPU; fused AdamW (BERT) or SGD (ResNet); dropout as published; no clipping. Frozen
+autocast, or float32, the default on the CPU; fused AdamW (BERT) or SGD (ResNet); dropout as published; no clipping. Frozen
 layers are in evaluation mode, as Thaw's: without dropout, and batch norms by their running statistics. The modes:
 
 eager    operator by operator
@@ -49,6 +49,7 @@ def arguments():
     p.add_argument("--cases", default="", help="a regular expression")
     p.add_argument("--modes", default="eager,graph,compile")
     p.add_argument("--device", default="cuda")
+    p.add_argument("--precision", choices=["float32", "bfloat16"])
     p.add_argument("--seconds", type=float, default=0.5, help="of a round, about")
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--deadline", type=float, default=math.inf, help="seconds after which nothing more is begun")
@@ -130,11 +131,10 @@ class ResNet:
 
 def eager_step(torch, net, device, model=None):
     model = model or net.model
-    autocast = device.type == "cuda"
 
     def step(batch):
         net.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
+        with torch.autocast(device.type, torch.bfloat16, enabled=net.bfloat16):
             loss = net.loss(model, *batch)
         loss.backward()
         net.optimizer.step()
@@ -223,11 +223,12 @@ def peak_memory(torch, device):
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def one(torch, kind, part, batch, lengths, mode, device, seconds, rounds):
+def one(torch, kind, part, batch, lengths, mode, device, bfloat16, seconds, rounds):
     torch.manual_seed(1)
     if mode != "eager" and device.type != "cuda":
         raise RuntimeError(f"the mode {mode} needs a GPU")
     net = (Bert if kind == "bert" else ResNet)(torch, part, batch, lengths, device)
+    net.bfloat16 = bfloat16
     make = {"eager": eager_step, "graph": graph_step, "compile": compiled_step}[mode]
     step = make(torch, net, device)
     speed, speeds, batches = measure(torch, net, step, device, seconds, rounds)
@@ -270,6 +271,7 @@ def main():
     warnings.filterwarnings("ignore")
     import torch
     device = torch.device(o.device)
+    bfloat16 = o.precision == "bfloat16" or o.precision is None and device.type == "cuda"
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
@@ -285,7 +287,7 @@ def main():
                 continue
             start = time.monotonic()
             try:
-                row.update(one(torch, kind, part, batch, lengths, mode, device, o.seconds, o.rounds))
+                row.update(one(torch, kind, part, batch, lengths, mode, device, bfloat16, o.seconds, o.rounds))
             except Exception as e:  # the next case may work
                 row["error"] = f"{type(e).__name__}: {e}".splitlines()[0][:300]
             emit(**row, took_seconds=round(time.monotonic() - start, 1))
