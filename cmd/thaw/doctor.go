@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"runtime"
 
+	"golang.org/x/sys/cpu"
+
 	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/internal/quantity"
 	"github.com/thaw-ml/thaw/torch"
@@ -14,7 +16,7 @@ import (
 )
 
 type doctorCmd struct {
-	JSON bool `name:"json" help:"Print one JSON object: thaw, libtorch, libtorch_path, go, cpu_capability, cores, threads, jpeg, cuda, problems."`
+	JSON bool `name:"json" help:"Print one JSON object: thaw, libtorch, libtorch_path, go, cpu_capability, cpu_bfloat16, cores, threads, jpeg, cuda, problems."`
 }
 
 // diagnosis is what the doctor found.
@@ -24,6 +26,7 @@ type diagnosis struct {
 	LibtorchPath  string     `json:"libtorch_path"`
 	Go            string     `json:"go"`
 	CPUCapability string     `json:"cpu_capability"`
+	CPUBFloat16   bool       `json:"cpu_bfloat16"` // the CPU multiplies bfloat16 itself, so that this precision is the faster one
 	Cores         int        `json:"cores"`
 	Threads       int        `json:"threads"`
 	JPEG          string     `json:"jpeg"` // what decodes JPEGs
@@ -44,7 +47,7 @@ func (c *doctorCmd) Run(s streams) error {
 	d := diagnosis{
 		Thaw: finetune.Version, Libtorch: torch.Version(), LibtorchPath: torch.LibraryPath(), Go: runtime.Version(),
 		CPUCapability: torch.CPUCapability(), JPEG: picture.JPEGDecoder(), Cores: runtime.NumCPU(), Threads: torch.NumThreads(),
-		Problems: []string{},
+		CPUBFloat16: cpu.X86.HasAVX512BF16 || cpu.X86.HasAMXBF16, Problems: []string{},
 	}
 	d.try("cpu", torch.SelfTest(torch.CPU))
 	if cuda.Built() {
@@ -89,7 +92,11 @@ func (d *diagnosis) examineCUDA() {
 func (d diagnosis) print(s streams) {
 	fmt.Fprintf(s.out, "thaw      %s (%s)\n", d.Thaw, d.Go)
 	fmt.Fprintf(s.out, "libtorch  %s, %s\n", d.Libtorch, d.LibtorchPath)
-	fmt.Fprintf(s.out, "cpu       %s kernels, %s on %s\n", d.CPUCapability,
+	products := ""
+	if d.CPUBFloat16 {
+		products = "products of bfloat16, "
+	}
+	fmt.Fprintf(s.out, "cpu       %s kernels, %s%s on %s\n", d.CPUCapability, products,
 		quantity.Count(d.Threads, "thread", "threads"), quantity.Count(d.Cores, "core", "cores"))
 	fmt.Fprintf(s.out, "jpeg      %s\n", d.JPEG)
 	if d.CUDA == nil {
