@@ -207,6 +207,11 @@ func TestGPUInfers(t *testing.T) {
 	assert.LessOrEqual(t, reserved(t), atFirst, "everything was given back")
 }
 
+func TestGPUInferenceMoves(t *testing.T) {
+	needGPU(t)
+	moves(t, "cuda:0")
+}
+
 func reserved(t *testing.T) int64 {
 	t.Helper()
 	m, err := cuda.Memory(0)

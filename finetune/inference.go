@@ -17,6 +17,19 @@ type Inference[B Samples[B]] struct{ run *run[B] }
 // there is one and the program has CUDA. The precision of its matrix products is "float32", "bfloat16", or "auto", as a
 // run chooses it on that device.
 func NewInference[B Samples[B]](model Model[B], device, precision string) (*Inference[B], error) {
+	r, err := inferenceOf(model, device, precision)
+	if err != nil {
+		return nil, err
+	}
+	n := &Inference[B]{r}
+	if err := n.enter(); err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	return n, nil
+}
+
+// inferenceOf is a run that only infers. The model stays where it is.
+func inferenceOf[B Samples[B]](model Model[B], device, precision string) (*run[B], error) {
 	spec := Spec{Device: device, Precision: precision}
 	if err := spec.ChooseDevice(); err != nil {
 		return nil, err
@@ -25,23 +38,43 @@ func NewInference[B Samples[B]](model Model[B], device, precision string) (*Infe
 	if err != nil {
 		return nil, err
 	}
-	if g, ok := m.(*gpu); ok {
+	return &run[B]{spec: spec, model: model, report: silent{}, machine: m}, nil
+}
+
+// Move takes the model to another device, or another precision, as NewInference. Where that is refused it stays as it was.
+func (n *Inference[B]) Move(device, precision string) error {
+	r, err := inferenceOf(n.run.model, device, precision)
+	if err != nil {
+		return err
+	}
+	if err := n.Close(); err != nil {
+		return err
+	}
+	n.run = r
+	return n.enter()
+}
+
+// enter takes the model to the device.
+func (n *Inference[B]) enter() error {
+	if g, ok := n.run.machine.(*gpu); ok {
 		g.lasting = true
 	}
-	return inferenceOn(m, spec, model)
-}
-
-func inferenceOn[B Samples[B]](m machine, spec Spec, model Model[B]) (*Inference[B], error) {
-	n := &Inference[B]{&run[B]{spec: spec, model: model, report: silent{}, machine: m}}
-	stopTraining(model)
-	if err := n.within(func() error { n.run.move(m.device()); return nil }); err != nil {
-		return nil, errors.Join(fmt.Errorf("moving the model to %v: %w", m.device(), err), n.Close())
+	stopTraining(n.run.model)
+	if err := n.within(func() error { return nil }); err != nil {
+		return fmt.Errorf("moving the model to %v: %w", n.Device(), err)
 	}
-	return n, nil
+	return nil
 }
 
-// within runs f on the device.
-func (n *Inference[B]) within(f func() error) (err error) {
+// within runs f on the device, where the model is, also if a Run took it away since.
+func (n *Inference[B]) within(f func() error) error {
+	return n.inside(func() error {
+		n.run.move(n.Device())
+		return f()
+	})
+}
+
+func (n *Inference[B]) inside(f func() error) (err error) {
 	runtime.LockOSThread() // as Run
 	defer runtime.UnlockOSThread()
 	failure := torch.Try(func() { err = n.run.machine.within(f) })
@@ -97,5 +130,5 @@ func (n *Inference[B]) Close() error {
 	if g, ok := n.run.machine.(*gpu); ok {
 		g.lasting = false
 	}
-	return n.within(func() error { n.run.move(torch.CPU); return nil })
+	return n.inside(func() error { n.run.move(torch.CPU); return nil })
 }

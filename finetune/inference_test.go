@@ -48,6 +48,46 @@ func TestInference(t *testing.T) {
 	require.NoError(t, n.Close())
 }
 
+// moves checks that a model can be used on a device before and after others, and behind a run.
+func moves(t *testing.T, device string) {
+	model, data := newNet(t), newSamples(3, 23, mixed)
+	n, err := NewInference[*rows](model, "cpu", "float32")
+	require.NoError(t, err)
+	check := func(want [][]float32, tolerance float64) {
+		t.Helper()
+		for i, row := range outputs(t, n, data, 7) {
+			assert.InDeltaSlice(t, want[i], row, tolerance)
+		}
+	}
+	want := outputs(t, n, data, 7)
+	for _, to := range []string{device, device, "cpu", device} {
+		require.NoError(t, n.Move(to, "float32"))
+		assert.Equal(t, to, n.Device().String())
+		check(want, 1e-5)
+	}
+	assert.ErrorContains(t, n.Move("gpu", "float32"), `found "gpu"`)
+	assert.Equal(t, device, n.Device().String(), "it stays where it was")
+	check(want, 1e-5)
+
+	require.NoError(t, n.Move(device, "bfloat16"))
+	rounded := outputs(t, n, data, 7)
+	assert.NotEqual(t, want, rounded)
+	check(want, 0.05)
+
+	require.NoError(t, n.Move(device, "float32"))
+	spec := quick(t, Phase{Train: All(), Epochs: 1, LR: 1e-2})
+	spec.Device = device
+	_, err = Run[*rows](t.Context(), spec, model, newSamples(4, 40, mixed), newSamples(5, 8, mixed), nil)
+	require.NoError(t, err)
+	trained := outputs(t, n, data, 7)
+	assert.NotEqual(t, want, trained)
+	require.NoError(t, n.Move("cpu", "float32"))
+	check(trained, 1e-5)
+	require.NoError(t, n.Close())
+}
+
+func TestInferenceMoves(t *testing.T) { moves(t, "cpu") }
+
 func TestInferenceEndsAtAnError(t *testing.T) {
 	model, data := newNet(t), newSamples(3, 23, mixed)
 	n, err := NewInference[*rows](model, "cpu", "bfloat16")

@@ -134,6 +134,9 @@ func (c *Classifier) SaveConfig(folder string) error {
 
 // Close frees the model.
 func (c *Classifier) Close() {
-	_ = c.rest() // a device that fails here has failed before, and was reported
+	if n := c.inference; n != nil {
+		c.inference = nil
+		_ = n.Close() // a device that fails here has failed before, and was reported
+	}
 	nn.Close(c)
 }

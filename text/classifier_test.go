@@ -169,6 +169,15 @@ func TestPredictCuts(t *testing.T) {
 	assert.NotEqual(t, logits("good film not"), logits("good film"))
 }
 
+func TestPredictWithDamagedWeights(t *testing.T) {
+	unchanged(t)
+	c := load(t, tinyFolder(t, nil), twoClasses, 1)
+	torch.Scoped(func() { torch.NoGrad(func() { c.Linear.Weight.MulScalar_(math.NaN()) }) })
+	c.Source = "weights.bin"
+	_, err := c.Predict([]string{"good film", "bad"}, 2)
+	assert.EqualError(t, err, `"bad": the model gives scores that are no finite numbers: the weights, weights.bin, are damaged`)
+}
+
 // What goes wrong inside libtorch is an error, not a panic.
 func TestPredictFails(t *testing.T) {
 	unchanged(t)

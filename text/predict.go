@@ -3,9 +3,12 @@ package text
 import (
 	"context"
 	"fmt"
+	"math"
 	"path/filepath"
+	"slices"
 
 	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/internal/suggest"
 	"github.com/thaw-ml/thaw/text/corpus"
 	"github.com/thaw-ml/thaw/torch"
 )
@@ -20,25 +23,12 @@ type Prediction struct {
 
 // Use moves the model to a device ("cpu", "cuda", "cuda:1", "auto"), where Predict runs from then on, its matrix products in
 // a precision ("float32", "bfloat16", "auto"), see [finetune.NewInference]. Without it, Predict runs on the CPU in float32.
-func (c *Classifier) Use(device, precision string) error {
-	n, err := finetune.NewInference(c, device, precision)
-	if err != nil {
-		return err
+func (c *Classifier) Use(device, precision string) (err error) {
+	if c.inference != nil {
+		return c.inference.Move(device, precision)
 	}
-	if err := c.rest(); err != nil {
-		return err
-	}
-	c.inference = n
-	return nil
-}
-
-// rest takes the model back to the CPU.
-func (c *Classifier) rest() error {
-	n := c.inference
-	if c.inference = nil; n == nil {
-		return nil
-	}
-	return n.Close()
+	c.inference, err = finetune.NewInference(c, device, precision)
+	return err
 }
 
 // Predict classifies texts, batchSize at a time, those of like length together. A text is cut where it was in training.
@@ -62,17 +52,23 @@ func (c *Classifier) Predict(texts []string, batchSize int) ([]Prediction, error
 	}
 	out := make([]Prediction, len(texts))
 	err = c.inference.Outputs(context.Background(), data, finetune.SortedBatches(data, batchSize), func(b *Batch, logits torch.Tensor) error {
-		c.fill(out, texts, b, logits)
-		return nil
+		return c.fill(out, texts, b, logits)
 	})
-	return out, err
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 // fill writes the predictions for a batch.
-func (c *Classifier) fill(out []Prediction, texts []string, b *Batch, logits torch.Tensor) {
+func (c *Classifier) fill(out []Prediction, texts []string, b *Batch, logits torch.Tensor) error {
 	scores := torch.ToSlice[float64](logits.To(torch.Float64).Softmax(1))
 	raw := torch.ToSlice[float32](logits)
 	n := len(c.Classes)
+	if i := slices.IndexFunc(raw, func(x float32) bool { return math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) }); i >= 0 {
+		return fmt.Errorf("%s: the model gives scores that are no finite numbers: the weights, %s, are damaged",
+			suggest.Quote(texts[b.Index[i/n]]), c.Source)
+	}
 	for k, i := range b.Index {
 		p := Prediction{Input: texts[i], Scores: map[string]float64{}, Logits: raw[k*n : (k+1)*n]}
 		best := 0
@@ -85,6 +81,7 @@ func (c *Classifier) fill(out []Prediction, texts []string, b *Batch, logits tor
 		p.Label = c.Classes[best]
 		out[i] = p
 	}
+	return nil
 }
 
 // RunWeights is the folder inside a run folder that OpenClassifier reads.

@@ -166,6 +166,9 @@ func findWeights(folder string) (string, error) {
 
 // Close frees the network.
 func (c *Classifier) Close() {
-	_ = c.rest() // a device that fails here has failed before, and was reported
+	if n := c.inference; n != nil {
+		c.inference = nil
+		_ = n.Close() // a device that fails here has failed before, and was reported
+	}
 	nn.Close(c)
 }

@@ -31,25 +31,12 @@ type Guess struct {
 
 // Use moves the network to a device ("cpu", "cuda", "cuda:1", "auto"), where Predict runs from then on, its convolutions in
 // a precision ("float32", "bfloat16", "auto"), see [finetune.NewInference]. Without it, Predict runs on the CPU in float32.
-func (c *Classifier) Use(device, precision string) error {
-	n, err := finetune.NewInference(c, device, precision)
-	if err != nil {
-		return err
+func (c *Classifier) Use(device, precision string) (err error) {
+	if c.inference != nil {
+		return c.inference.Move(device, precision)
 	}
-	if err := c.rest(); err != nil {
-		return err
-	}
-	c.inference = n
-	return nil
-}
-
-// rest takes the network back to the CPU.
-func (c *Classifier) rest() error {
-	n := c.inference
-	if c.inference = nil; n == nil {
-		return nil
-	}
-	return n.Close()
+	c.inference, err = finetune.NewInference(c, device, precision)
+	return err
 }
 
 // Predict classifies picture files, size at a time. A picture that cannot be read is an error.
