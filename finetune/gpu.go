@@ -26,7 +26,8 @@ type gpu struct {
 	marks         [behind]*cuda.Event
 	next          int           // of marks
 	open          []*cuda.Graph // all share one memory: only one runs at a time
-	lasting       bool          // within will be called again soon: what is at hand is kept
+	lasting       bool          // within will be called again soon: streams, and what is kept for them, stay
+	started       bool          // there are streams
 }
 
 func newGPU(device torch.Device, settings cuda.Settings, seed uint64) (*gpu, error) {
@@ -38,19 +39,23 @@ func newGPU(device torch.Device, settings cuda.Settings, seed uint64) (*gpu, err
 
 func (g *gpu) device() torch.Device { return torch.CUDA(g.index) }
 
-// start makes streams and events.
+// start makes events and, once, streams: what the allocator and cuBLAS keep is of the stream that used it.
 func (g *gpu) start() (err error) {
+	for _, e := range g.events() {
+		if *e, err = cuda.NewEvent(cuda.EventOptions{Device: g.index}); err != nil {
+			return err
+		}
+	}
+	if g.started {
+		return nil
+	}
 	if g.compute, err = cuda.NewStream(cuda.StreamOptions{Device: g.index, HighPriority: true}); err != nil {
 		return err
 	}
 	if g.copy, err = cuda.NewStream(cuda.StreamOptions{Device: g.index}); err != nil {
 		return err
 	}
-	for _, e := range g.events() {
-		if *e, err = cuda.NewEvent(cuda.EventOptions{Device: g.index}); err != nil {
-			return err
-		}
-	}
+	g.started = true
 	return g.resetPeak()
 }
 

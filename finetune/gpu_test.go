@@ -212,6 +212,30 @@ func TestGPUInferenceMoves(t *testing.T) {
 	moves(t, "cuda:0")
 }
 
+// What a call leaves on the device the next one uses, also of another goroutine.
+func TestGPUInferenceKeepsItsMemory(t *testing.T) {
+	needGPU(t)
+	data := newSamples(3, 41, mixed)
+	n, err := NewInference[*rows](newNet(t), "cuda:0", "float32")
+	require.NoError(t, err)
+	var after []cuda.MemoryStats
+	for range 40 { // more than a device has streams
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			outputs(t, n, data, 7)
+		}()
+		<-done
+		m, err := cuda.Memory(0)
+		require.NoError(t, err)
+		after = append(after, m)
+	}
+	first, last := after[1], after[len(after)-1]
+	assert.Equal(t, first.DeviceAllocations, last.DeviceAllocations)
+	assert.Equal(t, first.Reserved, last.Reserved)
+	require.NoError(t, n.Close())
+}
+
 func reserved(t *testing.T) int64 {
 	t.Helper()
 	m, err := cuda.Memory(0)

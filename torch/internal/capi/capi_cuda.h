@@ -44,6 +44,7 @@ typedef struct {
   int64_t allocated, allocated_peak; // bytes in tensors
   int64_t reserved, reserved_peak;   // bytes that the allocator holds
   int64_t allocations, retries;      // tensors' blocks now; times that the cache was emptied to make room
+  int64_t device_allocations;        // times that memory was asked of the driver
   int64_t free, total;               // bytes of the whole device, over all processes
 } thaw_cuda_memory;
 

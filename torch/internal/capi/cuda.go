@@ -21,7 +21,7 @@ type CUDASwitches struct{ TF32, ConvTF32, CuDNNAttention, Benchmark, Determinist
 // CUDAMemory counts what the caching allocator holds on a device.
 type CUDAMemory struct {
 	Allocated, AllocatedPeak, Reserved, ReservedPeak int64
-	Allocations, Retries                             int64
+	Allocations, Retries, DeviceAllocations          int64
 	Free, Total                                      int64
 }
 

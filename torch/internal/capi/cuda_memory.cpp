@@ -23,6 +23,7 @@ extern "C" char *thaw_cuda_memory_stats(int32_t device, thaw_cuda_memory *m) {
     m->reserved_peak = stats.reserved_bytes[all].peak;
     m->allocations = stats.allocation[all].current;
     m->retries = stats.num_alloc_retries;
+    m->device_allocations = stats.num_device_alloc;
     const auto [free, total] = caching::get()->getMemoryInfo(index);
     m->free = static_cast<int64_t>(free);
     m->total = static_cast<int64_t>(total);

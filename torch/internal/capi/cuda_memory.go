@@ -12,7 +12,7 @@ func CUDAMemoryStats(device int) (CUDAMemory, *Error) {
 	var m C.thaw_cuda_memory
 	err := failure(C.thaw_cuda_memory_stats(C.int32_t(device), &m))
 	return CUDAMemory{int64(m.allocated), int64(m.allocated_peak), int64(m.reserved), int64(m.reserved_peak),
-		int64(m.allocations), int64(m.retries), int64(m.free), int64(m.total)}, err
+		int64(m.allocations), int64(m.retries), int64(m.device_allocations), int64(m.free), int64(m.total)}, err
 }
 
 // ResetCUDAPeak starts the peaks anew from what is held now.
