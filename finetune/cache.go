@@ -125,9 +125,9 @@ func (c *cache[B]) places(b B, x torch.Tensor) (from, to torch.Tensor) {
 	return torch.FromSlice(f), torch.FromSlice(t)
 }
 
-// batch gives the prefix's output for a batch, padded with zeros.
-func (c *cache[B]) batch(b B) torch.Tensor {
-	return c.padded(b, c.rows.IndexSelect(0, c.order(b)))
+// batch gives the prefix's output for a batch on a device, padded with zeros.
+func (c *cache[B]) batch(b B, device torch.Device) torch.Tensor {
+	return c.output(b, c.input(b, device).ToDevice(device))
 }
 
 // order lists, for every row of a batch's padded output, the kept row that goes there.

@@ -51,7 +51,7 @@ func requireSameRows(t *testing.T, model *net, data *samples, c *cache[*rows], g
 	torchtest.Scoped(t, func() {
 		var want torch.Tensor
 		torch.NoGrad(func() { want = model.Forward(b, torch.Tensor{}, 0, prefix) })
-		got := c.batch(b)
+		got := c.batch(b, torch.CPU)
 		require.Equal(t, want.Shape(), got.Shape())
 		for k := range group {
 			if b.Lengths() == nil {
@@ -76,11 +76,11 @@ func TestCacheGivesAnyGrouping(t *testing.T) {
 		b, err := data.Batch(Request{Indices: group})
 		require.NoError(t, err)
 		torchtest.Scoped(t, func() {
-			together := c.batch(b)
+			together := c.batch(b, torch.CPU)
 			for k, i := range group {
 				one, err := data.Batch(Request{Indices: []int{i}})
 				require.NoError(t, err)
-				assert.True(t, c.batch(one).Select(0, 0).Equal(together.Select(0, k).Narrow(0, 0, data.Length(i))), "row %d", k)
+				assert.True(t, c.batch(one, torch.CPU).Select(0, 0).Equal(together.Select(0, k).Narrow(0, 0, data.Length(i))), "row %d", k)
 			}
 		})
 	})
@@ -97,7 +97,7 @@ func TestCacheRowsTakePartInAutograd(t *testing.T) {
 			w := model.Layers[2].Linear.Weight.RequiresGrad_(true)
 			defer w.RequiresGrad_(false)
 			defer w.ZeroGrad()
-			x := c.batch(b)
+			x := c.batch(b, torch.CPU)
 			assert.False(t, x.RequiresGrad())
 			model.Loss(b, model.Forward(b, x, 2, 5), 0).Backward()
 			assert.True(t, w.Grad().Defined())

@@ -5,7 +5,9 @@ import (
 	"strings"
 )
 
-// contract is the promise that frozen parameters, and the buffers of frozen stages, do not move and trained ones do.
+// contract is the promise that frozen parameters, and the buffers of frozen stages, do not move, and that something of every
+// trained stage does. Of a single parameter that is not promised: a gradient may be 0 but for rounding, as that of
+// attention's key biases is, which softmax does not see.
 type contract struct {
 	plan    *Plan
 	digests map[string]uint64
@@ -27,13 +29,22 @@ func takeContract(plan *Plan) *contract {
 // check fails when the promise was broken.
 func (c *contract) check() error {
 	var moved, stuck []string
-	for _, p := range c.plan.each {
-		same := p.Tensor.Digest() == c.digests[p.Name]
-		switch {
-		case same && p.trained:
-			stuck = append(stuck, p.Name)
-		case !same && !p.trained:
-			moved = append(moved, p.Name)
+	for _, s := range c.plan.Stages {
+		var still []string
+		stirred := false
+		for _, p := range s.params {
+			same := p.Tensor.Digest() == c.digests[p.Name]
+			switch {
+			case same && p.trained:
+				still = append(still, p.Name)
+			case !same && !p.trained:
+				moved = append(moved, p.Name)
+			case p.trained:
+				stirred = true
+			}
+		}
+		if !stirred {
+			stuck = append(stuck, still...)
 		}
 	}
 	for _, s := range c.plan.Stages {

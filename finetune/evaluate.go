@@ -2,6 +2,7 @@ package finetune
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -55,6 +56,9 @@ func (r *run[B]) evaluate(ctx context.Context, task string, plan *Plan, c *cache
 	}
 	counts, loss := seen.count(classes)
 	if math.IsNaN(loss) || math.IsInf(loss, 0) {
+		if task != "" { // nothing was trained
+			return Metrics{}, errors.New("evaluating: the loss is not a finite number: the model's weights are damaged")
+		}
 		return Metrics{}, fmt.Errorf("evaluating: %w", errNotFinite)
 	}
 	m := counts.metrics(loss)

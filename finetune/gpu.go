@@ -4,6 +4,8 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"syscall"
 
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/cuda"
@@ -67,12 +69,24 @@ func (g *gpu) events() []**cuda.Event {
 	return all
 }
 
-// turns lets one run at a time use GPUs in a process: settings and cuBLAS's workspaces belong to all of it.
-var turns sync.Mutex
+// turns lets one run at a time use GPUs in a process: settings and cuBLAS's workspaces belong to all of it. turn is the
+// thread whose turn it is, 0 for none.
+var (
+	turns sync.Mutex
+	turn  atomic.Int64
+)
 
 func (g *gpu) within(f func() error) (err error) {
+	self := int64(syscall.Gettid()) // stays this goroutine's: who calls within has locked it
+	if turn.Load() == self {
+		return errors.New("a GPU is in use by the call that this one was made from: runs and predictions on GPUs take turns, so begin none in a callback of another")
+	}
 	turns.Lock()
-	defer turns.Unlock()
+	turn.Store(self)
+	defer func() {
+		turn.Store(0)
+		turns.Unlock()
+	}()
 	defer func() {
 		for _, e := range g.events() {
 			(*e).Close()

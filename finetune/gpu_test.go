@@ -149,7 +149,12 @@ func TestGPUFailuresLeaveNothing(t *testing.T) {
 	spec.Device = "cuda:0"
 
 	model := newNet(t)
-	model.change = func(l torch.Tensor) torch.Tensor { return l.MulScalar(math.Inf(1)) }
+	model.change = func(l torch.Tensor) torch.Tensor {
+		if !l.RequiresGrad() { // evaluating
+			return l
+		}
+		return l.MulScalar(math.Inf(1))
+	}
 	_, err = start(t, spec, model, newSamples(1, 160, nil), newSamples(2, 60, nil), nil)
 	assert.ErrorIs(t, err, errNotFinite)
 
@@ -210,6 +215,53 @@ func TestGPUInfers(t *testing.T) {
 func TestGPUInferenceMoves(t *testing.T) {
 	needGPU(t)
 	moves(t, "cuda:0")
+}
+
+// A callback that would wait for its own caller is told so.
+func TestGPUCallsFromCallbacksAreRefused(t *testing.T) {
+	needGPU(t)
+	data := newSamples(3, 12, mixed)
+	n, err := NewInference[*rows](newNet(t), "cuda:0", "float32")
+	require.NoError(t, err)
+	other, err := NewInference[*rows](newNet(t), "cuda:0", "float32")
+	require.NoError(t, err)
+	asked := SortedBatches(data, 12)
+	require.NoError(t, n.Outputs(t.Context(), data, asked, func(*rows, torch.Tensor) error {
+		err := other.Outputs(t.Context(), data, asked, func(*rows, torch.Tensor) error { return nil })
+		assert.ErrorContains(t, err, "take turns")
+		return nil
+	}))
+	outputs(t, other, data, 12)
+	require.NoError(t, n.Close())
+	require.NoError(t, other.Close())
+}
+
+// A model that finds no room stays where it was, and computes there.
+func TestGPUWithoutRoomForTheModel(t *testing.T) {
+	needGPU(t)
+	data := newSamples(3, 12, mixed)
+	model := newNet(t)
+	n, err := NewInference[*rows](model, "cpu", "float32")
+	require.NoError(t, err)
+	want := outputs(t, n, data, 12)
+	torch.Scoped(func() {
+		m, err := cuda.Memory(0)
+		require.NoError(t, err)
+		for size := int(m.Free); size >= 512; {
+			if torch.Try(func() { torch.Empty(torch.Uint8, torch.CUDA(0), size) }) != nil {
+				size /= 2
+			}
+		}
+		assert.ErrorContains(t, n.Move("cuda:0", "float32"), "out of memory")
+	})
+	assert.Equal(t, torch.CPU, n.Device())
+	for _, l := range model.Layers {
+		assert.Equal(t, torch.CPU, l.Linear.Weight.Device())
+	}
+	assert.Equal(t, want, outputs(t, n, data, 12))
+	require.NoError(t, n.Move("cuda:0", "float32"))
+	require.NoError(t, n.Close())
+	require.NoError(t, cuda.EmptyCache())
 }
 
 // What a call leaves on the device the next one uses, also of another goroutine.

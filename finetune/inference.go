@@ -11,7 +11,10 @@ import (
 
 // Inference is a trained model on a device, to predict and to evaluate without a run. It is used from one goroutine at a
 // time and is to be closed.
-type Inference[B Samples[B]] struct{ run *run[B] }
+type Inference[B Samples[B]] struct {
+	run    *run[B]
+	closed bool
+}
 
 // NewInference moves a model to a device, where it stays until Close: "cpu", "cuda", "cuda:1", or "auto", the first GPU if
 // there is one and the program has CUDA. The precision of its matrix products is "float32", "bfloat16", or "auto", as a
@@ -21,7 +24,7 @@ func NewInference[B Samples[B]](model Model[B], device, precision string) (*Infe
 	if err != nil {
 		return nil, err
 	}
-	n := &Inference[B]{r}
+	n := &Inference[B]{run: r}
 	if err := n.enter(); err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
@@ -41,17 +44,23 @@ func inferenceOf[B Samples[B]](model Model[B], device, precision string) (*run[B
 	return &run[B]{spec: spec, model: model, report: silent{}, machine: m}, nil
 }
 
-// Move takes the model to another device, or another precision, as NewInference. Where that is refused it stays as it was.
+// Move takes the model to another device, or another precision, as NewInference. Where that fails it stays as it was.
 func (n *Inference[B]) Move(device, precision string) error {
 	r, err := inferenceOf(n.run.model, device, precision)
 	if err != nil {
 		return err
 	}
-	if err := n.Close(); err != nil {
+	if err := n.leave(); err != nil {
 		return err
 	}
+	before := n.run
 	n.run = r
-	return n.enter()
+	if err = n.enter(); err == nil {
+		return nil
+	}
+	err = errors.Join(err, n.leave())
+	n.run = before
+	return errors.Join(err, n.enter())
 }
 
 // enter takes the model to the device.
@@ -68,6 +77,9 @@ func (n *Inference[B]) enter() error {
 
 // within runs f on the device, where the model is, also if a Run took it away since.
 func (n *Inference[B]) within(f func() error) error {
+	if n.closed {
+		return errors.New("the inference was closed")
+	}
 	return n.inside(func() error {
 		n.run.move(n.Device())
 		return f()
@@ -82,7 +94,7 @@ func (n *Inference[B]) inside(f func() error) (err error) {
 }
 
 // Outputs calls each with the batches that are asked for, in order, and with what the head makes of them: [samples, ...]
-// in float32 on the CPU, freed when each returns. An error of each's ends it.
+// in float32 on the CPU, freed when each returns. An error of each's ends it. On a GPU, each must not use a GPU itself.
 func (n *Inference[B]) Outputs(ctx context.Context, data Dataset[B], asked []Request, each func(b B, output torch.Tensor) error) error {
 	r := n.run
 	return n.within(func() error {
@@ -127,6 +139,15 @@ func (n *Inference[B]) Device() torch.Device { return n.run.machine.device() }
 
 // Close takes the model back to the CPU, and gives back what the device kept for it.
 func (n *Inference[B]) Close() error {
+	if n.closed {
+		return nil
+	}
+	n.closed = true
+	return n.leave()
+}
+
+// leave takes the model off the device.
+func (n *Inference[B]) leave() error {
 	if g, ok := n.run.machine.(*gpu); ok {
 		g.lasting = false
 	}

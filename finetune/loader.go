@@ -2,7 +2,9 @@ package finetune
 
 import (
 	"context"
+	"fmt"
 	"iter"
+	"runtime/debug"
 
 	"github.com/thaw-ml/thaw/torch"
 )
@@ -41,9 +43,15 @@ func closeTensors(tensors []torch.Tensor) {
 func load[B Samples[B]](ctx context.Context, data Dataset[B], asked []Request, pack func(B) []torch.Tensor) iter.Seq2[loaded[B], error] {
 	type made struct {
 		loaded[B]
-		err error
+		err   error
+		panic any // of the data set's
 	}
 	one := func(r Request) (m made) {
+		defer func() {
+			if p := recover(); p != nil {
+				m.panic = fmt.Errorf("making a batch: panic: %v\n\n%s", p, debug.Stack())
+			}
+		}()
 		if failure := torch.Try(func() {
 			if m.batch, m.err = data.Batch(r); m.err == nil && pack != nil && m.batch.Size() > 0 {
 				m.inputs = pack(m.batch)
@@ -86,6 +94,9 @@ func load[B Samples[B]](ctx context.Context, data Dataset[B], asked []Request, p
 		}()
 		for place := range queue {
 			m := <-place
+			if m.panic != nil { // here the caller can recover it
+				panic(m.panic)
+			}
 			if ctx.Err() != nil {
 				m.Close()
 				break

@@ -16,7 +16,8 @@ type Stage struct {
 	Pooled bool
 }
 
-// Model is a network that can be fine-tuned on batches of type B. The last stage is its head.
+// Model is a network that can be fine-tuned on batches of type B. The last stage is its head. One that takes samples up to a
+// length has a method Longest() int, which tells it: no batch is padded further.
 type Model[B Samples[B]] interface {
 	// Stages lists the cut points in the order they run. Together they hold every parameter.
 	Stages() []Stage

@@ -46,15 +46,18 @@ type planned struct {
 
 // newPlan reads a phase's selection as trained and frozen stages.
 func newPlan(phase Phase, stages []Stage) (*Plan, error) {
-	var names []string
+	var names, parameters []string
 	number := make([]int, len(stages)) // of a stage among those with parameters
 	for i, s := range stages {
 		number[i] = len(names)
 		if nn.NumParams(s.Module) > 0 {
 			names = append(names, s.Name)
 		}
+		for key := range nn.Params(s.Module) {
+			parameters = append(parameters, s.Prefix+key)
+		}
 	}
-	trained, patterns, err := phase.Train.Resolve(names)
+	trained, patterns, err := phase.Train.Resolve(names, parameters...)
 	if err != nil {
 		return nil, err
 	}

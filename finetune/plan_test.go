@@ -34,7 +34,8 @@ func TestPlanFindsThePrefix(t *testing.T) {
 		{All(), 0, [5]int{trained, trained, trained, trained, trained}},
 		{Selection{"stage.1"}, 1, [5]int{frozen, trained, frozen, frozen, trained}},
 		{Selection{"stage.[13]"}, 1, [5]int{frozen, trained, frozen, trained, trained}},
-		{Selection{"stage.2.linear.bias"}, 4, [5]int{}}, // a name, not a pattern: see below
+		{Selection{"stage.2.linear.bias"}, 2, [5]int{frozen, frozen, width, frozen, trained}},
+		{Selection{"stage.2.linear.bia"}, 4, [5]int{}}, // there is none: see below
 		{Selection{"stage.2.linear.bia?"}, 2, [5]int{frozen, frozen, width, frozen, trained}},
 		{Selection{"*.bias"}, 0, [5]int{width, width, width, width, trained}},
 		{Selection{"stage.[3].linear.*", "stage.1.*.weight"}, 1, [5]int{frozen, width * width, frozen, trained, trained}},
@@ -42,7 +43,7 @@ func TestPlanFindsThePrefix(t *testing.T) {
 	} {
 		plan, err := planOf(t, c.train)
 		if c.stages == [5]int{} {
-			assert.ErrorContains(t, err, `no stage matches "stage.2.linear.bias"`)
+			assert.ErrorContains(t, err, `no stage matches "stage.2.linear.bia"`)
 			continue
 		}
 		require.NoError(t, err, "%v", c.train)

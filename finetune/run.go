@@ -136,6 +136,10 @@ func newRun[B Samples[B]](spec Spec, model Model[B], train, test Dataset[B], m m
 	r.trainSet = newSampler(train, spec.Batch.Size, spec.Batch.Tokens)
 	if m != (host{}) {
 		r.trainSet.buckets = chooseBuckets(r.trainSet.lengths)
+		if l, ok := any(model).(interface{ Longest() int }); ok && r.trainSet.buckets != nil {
+			last := &r.trainSet.buckets[len(r.trainSet.buckets)-1]
+			*last = min(*last, l.Longest())
+		}
 	}
 	r.testSet = newSampler(test, spec.Batch.EvalSize, 0)
 	return r
@@ -188,7 +192,7 @@ func (r *run[B]) phase(ctx context.Context, number int) error {
 	if err := t.promise.check(); err != nil {
 		return err
 	}
-	r.report.Note("check", "frozen tensors unchanged · every trained tensor moved")
+	r.report.Note("check", "frozen tensors unchanged · every trained stage moved")
 	return nil
 }
 

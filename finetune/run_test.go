@@ -93,7 +93,7 @@ func TestRunLearns(t *testing.T) {
 		"begin epoch 1 160", "check frozen hashes taken · 6 of 6 tensors have gradients", "end epoch 1 true",
 		"begin epoch 2 160", "end epoch 2 true", "begin epoch 3 160", "end epoch 3 true",
 		"begin epoch 4 160", "end epoch 4 true", "begin epoch 5 160", "end epoch 5 true",
-		"begin epoch 6 160", "end epoch 6 true", "check frozen tensors unchanged · every trained tensor moved",
+		"begin epoch 6 160", "end epoch 6 true", "check frozen tensors unchanged · every trained stage moved",
 	}, report.lines)
 
 	again := evaluate(t, model, test, 16, nil)

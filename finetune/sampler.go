@@ -92,7 +92,7 @@ func (s sampler) training(seed uint64, epoch int) []Request {
 func (s sampler) fill(order []int) []Request {
 	var batches []Request
 	var waiting []int
-	from := 0
+	from := -1
 	for _, length := range s.buckets {
 		for _, i := range order {
 			if n := s.lengths[i]; from < n && n <= length {

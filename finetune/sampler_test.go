@@ -41,6 +41,37 @@ func TestSamplerCutsEveryRowOnceWithinItsLimits(t *testing.T) {
 	}
 }
 
+func TestAPanicOfADataSetIsTheCallers(t *testing.T) {
+	data := newSamples(1, 30, mixed)
+	data.before = func(indices []int) error {
+		if slices.Contains(indices, 7) {
+			panic("no such row")
+		}
+		return nil
+	}
+	defer func() {
+		require.ErrorContains(t, recover().(error), "making a batch: panic: no such row\n\ngoroutine")
+	}()
+	for range batches(t.Context(), data, SortedBatches(data, 4)) {
+		continue
+	}
+}
+
+func TestSamplesOfNoLengthAreTrainedOn(t *testing.T) {
+	s := sampler{lengths: make([]int, 96), size: 8}
+	for i := range s.lengths {
+		s.lengths[i] = i % 20
+	}
+	s.buckets = chooseBuckets(s.lengths)
+	seen := map[int]bool{}
+	for _, r := range s.training(1, 1) {
+		for _, i := range r.Indices {
+			seen[i] = true
+		}
+	}
+	require.Len(t, seen, 96)
+}
+
 // requireCut checks that batches hold every row once, are short rows first, and keep to the limits.
 func requireCut(t *testing.T, s sampler, batches [][]int) {
 	t.Helper()

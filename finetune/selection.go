@@ -34,9 +34,9 @@ func All() Selection { return Selection{"all"} }
 func Top(n int) Selection { return Selection{"top " + strconv.Itoa(n)} }
 
 // Resolve says which of the model's stages are trained. stages are in the order of the forward pass,
-// and the last is the head. patterns are those that match no stage: what parameters they match is
-// for the caller to see, by MatchParameter.
-func (s Selection) Resolve(stages []string) (trained []bool, patterns []string, err error) {
+// and the last is the head. patterns are the items that match no stage, patterns or names among parameters: what they
+// match is for the caller to see, by MatchParameter.
+func (s Selection) Resolve(stages []string, parameters ...string) (trained []bool, patterns []string, err error) {
 	if len(stages) == 0 {
 		return nil, nil, fmt.Errorf("this model has no stages to choose from")
 	}
@@ -74,12 +74,13 @@ func (s Selection) Resolve(stages []string) (trained []bool, patterns []string, 
 				patterns = append(patterns, item)
 			}
 		default:
-			i := slices.Index(stages, item)
-			if i < 0 {
+			if i := slices.Index(stages, item); i >= 0 {
+				trained[i] = true
+			} else if slices.Contains(parameters, item) {
+				patterns = append(patterns, item)
+			} else {
 				unknown = append(unknown, item)
-				continue
 			}
-			trained[i] = true
 		}
 	}
 	if len(unknown) > 0 {

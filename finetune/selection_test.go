@@ -44,6 +44,13 @@ func TestSelectionResolve(t *testing.T) {
 	assert.Equal(t, []bool{false, true, true, true}, trained)
 }
 
+func TestSelectionOfAParameter(t *testing.T) {
+	trained, patterns, err := Selection{"bert.layer.5.bias"}.Resolve(sixLayers, "bert.layer.5.weight", "bert.layer.5.bias")
+	require.NoError(t, err)
+	assert.Equal(t, []bool{false, false, false, false, false, false, false, true}, trained)
+	assert.Equal(t, []string{"bert.layer.5.bias"}, patterns)
+}
+
 func TestSelectionResolveErrors(t *testing.T) {
 	const has = "; this model has embeddings, layer.0 ... layer.5, head"
 	for _, c := range []struct {

@@ -165,7 +165,7 @@ func (r *run[B]) input(plan *Plan, c *cache[B], b B) (x torch.Tensor) {
 	switch {
 	case plan.Prefix == 0:
 	case c != nil:
-		x = c.batch(b)
+		x = c.batch(b, r.machine.device())
 	default:
 		x = r.prefix(plan, b)
 	}

@@ -114,6 +114,9 @@ func (c *Classifier) classify(x torch.Tensor) torch.Tensor {
 	return c.Linear.Forward(c.Dropout.Forward(x))
 }
 
+// Longest is how many tokens a text may have.
+func (c *Classifier) Longest() int { return c.Config.MaxPositionEmbeddings }
+
 // Loss is the mean cross-entropy of logits [N, classes].
 func (c *Classifier) Loss(b *Batch, logits torch.Tensor, smoothing float64) torch.Tensor {
 	return nn.CrossEntropy(logits, b.labels(), smoothing)

@@ -46,14 +46,14 @@ func TestSaveAndOpen(t *testing.T) {
 			unchanged(t)
 			c := load(t, tinyFolder(t, nil), head, 3)
 			c.Config.MaxLength = 9
-			want, err := c.Predict(texts, 2)
+			want, err := c.Predict(t.Context(), texts, 2)
 			require.NoError(t, err)
 			again := open(t, save(t, c))
 			assert.Equal(t, head.Classes, again.Classes)
 			assert.Equal(t, values(c), values(again))
 			assert.Equal(t, c.Dropout.P, again.Dropout.P)
 			assert.Equal(t, 9, again.Config.MaxLength)
-			got, err := again.Predict(texts, 2)
+			got, err := again.Predict(t.Context(), texts, 2)
 			require.NoError(t, err)
 			assert.Equal(t, want, got, "bit for bit")
 			assert.Equal(t, values(again), values(open(t, save(t, again))), "a saved one saved again")
@@ -108,7 +108,7 @@ func TestPredict(t *testing.T) {
 		"the film is good", "", "bad", "the movie was not very good and it is very dull, boring, bad film!", "   ", "bad",
 		"bad \xff\xfe film\xc3", "日本 is not known", "great\x00 fun", strings.Repeat("a", 1_000_000), strings.Repeat("good ", 200_000),
 	}
-	one, err := c.Predict(texts, 1)
+	one, err := c.Predict(t.Context(), texts, 1)
 	require.NoError(t, err)
 	require.Len(t, one, len(texts))
 	for i, p := range one {
@@ -133,7 +133,7 @@ func TestPredict(t *testing.T) {
 	assert.Equal(t, one[1].Logits, one[4].Logits, "no text and spaces")
 	assert.NotEqual(t, one[0].Logits, one[2].Logits)
 	for _, size := range []int{2, 3, len(texts), 1000} {
-		many, err := c.Predict(texts, size)
+		many, err := c.Predict(t.Context(), texts, size)
 		require.NoError(t, err)
 		for i, p := range many {
 			assert.Equal(t, texts[i], p.Input)
@@ -146,7 +146,7 @@ func TestPredictNothing(t *testing.T) {
 	unchanged(t)
 	c := load(t, tinyFolder(t, nil), twoClasses, 1)
 	for _, none := range [][]string{nil, {}} {
-		got, err := c.Predict(none, 8)
+		got, err := c.Predict(t.Context(), none, 8)
 		require.NoError(t, err)
 		assert.Empty(t, got)
 	}
@@ -157,7 +157,7 @@ func TestPredictCuts(t *testing.T) {
 	unchanged(t)
 	c := load(t, tinyFolder(t, settings{"initializer_range": 0.5}), text.Head{Classes: classes(2), Pooling: text.Mean}, 1)
 	logits := func(s string) []float32 {
-		p, err := c.Predict([]string{s}, 1)
+		p, err := c.Predict(t.Context(), []string{s}, 1)
 		require.NoError(t, err)
 		return p[0].Logits
 	}
@@ -174,7 +174,7 @@ func TestPredictWithDamagedWeights(t *testing.T) {
 	c := load(t, tinyFolder(t, nil), twoClasses, 1)
 	torch.Scoped(func() { torch.NoGrad(func() { c.Linear.Weight.MulScalar_(math.NaN()) }) })
 	c.Source = "weights.bin"
-	_, err := c.Predict([]string{"good film", "bad"}, 2)
+	_, err := c.Predict(t.Context(), []string{"good film", "bad"}, 2)
 	assert.EqualError(t, err, `"bad": the model gives scores that are no finite numbers: the weights, weights.bin, are damaged`)
 }
 
@@ -183,7 +183,7 @@ func TestPredictFails(t *testing.T) {
 	unchanged(t)
 	c := load(t, tinyFolder(t, nil), twoClasses, 1)
 	c.Config.MaxLength = 64 // more than there are positions
-	_, err := c.Predict([]string{strings.Repeat("good ", 100)}, 1)
+	_, err := c.Predict(t.Context(), []string{strings.Repeat("good ", 100)}, 1)
 	require.Error(t, err)
 	require.ErrorAs(t, err, new(*torch.Error))
 }

@@ -15,7 +15,6 @@ type Dataset struct {
 	labels  []int
 	classes []string
 	pad     int64
-	Cut     int // texts that were longer than the model takes and were cut
 }
 
 // NewDataset tokenises a table. maxLength is where a text is cut, special tokens counted; classes are the labels by class
@@ -42,11 +41,6 @@ func NewDataset(table *corpus.Table, tok *tokenizer.Tokenizer, classes []string,
 		start := len(all)
 		all = tok.AppendIDs(all, row.Text, maxLength)
 		d.ids = append(d.ids, all[start:len(all):len(all)])
-	}
-	for _, ids := range d.ids {
-		if len(ids) == maxLength {
-			d.Cut++
-		}
 	}
 	return d, nil
 }

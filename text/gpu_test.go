@@ -137,6 +137,32 @@ func TestGPUHeadKeepsOneRowOfAText(t *testing.T) {
 	headAlone(t, "cuda:0")
 }
 
+// No text is padded to more tokens than there are positions.
+func TestPositionsEndBetweenBuckets(t *testing.T)    { positionsEnd(t, "cpu") }
+func TestGPUPositionsEndBetweenBuckets(t *testing.T) { needGPU(t); positionsEnd(t, "cuda:0") }
+
+func positionsEnd(t *testing.T, device string) {
+	config := text.BertBase()
+	config.HiddenSize, config.NumAttentionHeads, config.NumHiddenLayers, config.IntermediateSize = 128, 2, 2, 256
+	config.MaxPositionEmbeddings = 60
+	model, err := text.NewClassifier(config, text.Head{Classes: classes(2), Pooling: text.CLS}, 1)
+	require.NoError(t, err)
+	defer model.Close()
+	lengths := evenly(20, 60)
+	for i := range 40 {
+		lengths = append(lengths, 5+i)
+	}
+	var report notes
+	_, err = finetune.Run[*text.Batch](t.Context(), finetune.Spec{
+		Device: device, Precision: "float32", Batch: finetune.Batch{Size: 4}, Out: t.TempDir() + "/run",
+		Phases: []finetune.Phase{{Train: finetune.All(), Epochs: 1, LR: 1e-4}},
+	}, unsaved{model}, text.NewSynthetic(lengths, 1000, 1), text.NewSynthetic(nil, 1000, 2), &report)
+	require.NoError(t, err)
+	if device != "cpu" {
+		assert.Contains(t, strings.Join(report.lines, "\n"), "4 x 60")
+	}
+}
+
 // Replayed steps are the steps: bit for bit with deterministic kernels.
 func TestGPUGraphsAreTheSteps(t *testing.T) {
 	needGPU(t)

@@ -2,7 +2,9 @@ package text
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"path/filepath"
 	"slices"
@@ -32,7 +34,7 @@ func (c *Classifier) Use(device, precision string) (err error) {
 }
 
 // Predict classifies texts, batchSize at a time, those of like length together. A text is cut where it was in training.
-func (c *Classifier) Predict(texts []string, batchSize int) ([]Prediction, error) {
+func (c *Classifier) Predict(ctx context.Context, texts []string, batchSize int) ([]Prediction, error) {
 	limit := c.Config.MaxLength
 	if limit == 0 {
 		limit = c.Config.MaxPositionEmbeddings
@@ -51,7 +53,7 @@ func (c *Classifier) Predict(texts []string, batchSize int) ([]Prediction, error
 		}
 	}
 	out := make([]Prediction, len(texts))
-	err = c.inference.Outputs(context.Background(), data, finetune.SortedBatches(data, batchSize), func(b *Batch, logits torch.Tensor) error {
+	err = c.inference.Outputs(ctx, data, finetune.SortedBatches(data, batchSize), func(b *Batch, logits torch.Tensor) error {
 		return c.fill(out, texts, b, logits)
 	})
 	if err != nil {
@@ -94,10 +96,16 @@ func OpenRun(run, file string) (*Classifier, *Dataset, error) {
 		return nil, nil, fmt.Errorf("%s is no run folder: %w", run, err)
 	}
 	var table *corpus.Table
+	if own, ok := spec.Data.TestFile(); file == "" && ok { // the training rows may be gone
+		file = own
+	}
 	if file != "" {
 		table, err = corpus.Open(file, textColumns(&spec))
 	} else {
 		_, table, err = openData(&spec)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, fmt.Errorf("the test rows of %s: %w: name a file with --data", run, err)
 	}
 	if err != nil {
 		return nil, nil, err

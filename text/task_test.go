@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -188,7 +189,15 @@ func TestOpenRun(t *testing.T) {
 	require.EqualError(t, err, folder+"/model is no run folder: read the spec: open "+folder+"/model/spec.yaml: no such file or directory")
 	require.NoError(t, os.Remove(filepath.Join(folder, "rows.tsv")))
 	_, _, err = text.OpenRun(out, "")
-	require.EqualError(t, err, "open "+folder+"/rows.tsv: no such file or directory")
+	require.EqualError(t, err, "the test rows of "+out+": open "+folder+"/rows.tsv: no such file or directory: name a file with --data")
+	own, err := os.ReadFile(filepath.Join(out, "spec.yaml")) // of a run with a test file the training rows may be gone
+	require.NoError(t, err)
+	write(t, other, `{"t": "good film", "l": "good"}`+"\n")
+	write(t, filepath.Join(out, "spec.yaml"), regexp.MustCompile(`(?m)^( +)test: .*$`).ReplaceAllString(string(own), "${1}test: "+other))
+	last, data, err := text.OpenRun(out, "")
+	require.NoError(t, err)
+	defer last.Close()
+	assert.Equal(t, 1, data.Len())
 	require.NoError(t, os.Remove(filepath.Join(out, "weights/best.safetensors")))
 	write(t, other, `{"t": "good film", "l": "good"}`+"\n")
 	_, _, err = text.OpenRun(out, other)

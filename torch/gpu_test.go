@@ -143,6 +143,47 @@ func checkAutocast(t *testing.T, on torch.Device) {
 	})
 }
 
+func TestFastLinearKeepsNoMoreThanLinearOnGPU(t *testing.T) {
+	checkFastLinearMemory(t, needGPU(t), func() int64 {
+		m, err := cuda.Memory(0)
+		require.NoError(t, err)
+		return m.Allocated
+	})
+}
+
+// What autocast does not cast, or is no layer's shape, goes Linear's way.
+func TestFastLinearOfUnusualInputsOnGPU(t *testing.T) {
+	on := needGPU(t)
+	torchtest.Scoped(t, func() {
+		ones := func(d torch.DType, shape ...int) torch.Tensor { return torch.Ones(d, on, shape...) }
+		for name, c := range map[string]struct{ x, w, b torch.Tensor }{
+			"weight of one dimension": {ones(f32, 4, 3), ones(f32, 3), torch.Tensor{}},
+			"bias a row":              {ones(f32, 4, 3), ones(f32, 5, 3), ones(f32, 4, 5)},
+			"bias of one":             {ones(f32, 4, 3), ones(f32, 5, 3), ones(f32, 1)},
+			"float64":                 {ones(torch.Float64, 4, 3), ones(f32, 5, 3), torch.Tensor{}},
+			"float16":                 {ones(torch.Float16, 4, 3), ones(f32, 5, 3), torch.Tensor{}},
+		} {
+			c.w.RequiresGrad_(true)
+			run := func(linear func(x, w, b torch.Tensor) torch.Tensor) (y torch.Tensor, grad torch.Tensor, err error) {
+				err = torch.Try(func() {
+					torch.Autocast(torch.BFloat16, func() { y = linear(c.x, c.w, c.b) })
+					y.Sum().Backward()
+				})
+				grad = c.w.Grad()
+				c.w.ZeroGrad()
+				return y, grad, err
+			}
+			want, wantGrad, refused := run(torch.Linear)
+			got, grad, err := run(torch.FastLinear)
+			require.Equal(t, refused == nil, err == nil, "%s: Linear: %v, FastLinear: %v", name, refused, err)
+			if err == nil {
+				torchtest.Close(t, want.To(f32).ToDevice(cpu), got.To(f32).ToDevice(cpu), 0, 0, name)
+				torchtest.Close(t, wantGrad.ToDevice(cpu), grad.ToDevice(cpu), 0, 0, name)
+			}
+		}
+	})
+}
+
 func TestMoveToGPU(t *testing.T)        { checkMove(t, needGPU(t)) }
 func TestMoveToGPUAsOnCPU(t *testing.T) { checkMove(t, cpu) }
 

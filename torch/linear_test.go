@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/thaw-ml/thaw/torch"
@@ -21,6 +22,59 @@ func TestFastLinear(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// What backward will not read is not kept.
+func TestFastLinearKeepsNoMoreThanLinear(t *testing.T) {
+	checkFastLinearMemory(t, cpu, func() int64 { return torch.Stats().Bytes })
+}
+
+func checkFastLinearMemory(t *testing.T, on torch.Device, used func() int64) {
+	const rows, width, layers = 2048, 256, 10
+	for _, trained := range []string{"input", "bias", "weights"} {
+		held := func(linear func(x, w, b torch.Tensor) torch.Tensor) (bytes int64) {
+			torchtest.Scoped(t, func() {
+				w := torch.Zeros(f32, on, width, width).RequiresGrad_(trained == "weights")
+				b := torch.Zeros(f32, on, width).RequiresGrad_(trained == "bias")
+				x := torch.Zeros(f32, on, rows, width).RequiresGrad_(trained == "input")
+				before := used()
+				forward := func() {
+					y := x
+					for range layers {
+						next := linear(y, w, b)
+						if y != x {
+							y.Close()
+						}
+						y = next
+					}
+				}
+				if on == cpu {
+					forward()
+				} else {
+					torch.Autocast(torch.BFloat16, forward)
+				}
+				bytes = used() - before
+			})
+			return bytes
+		}
+		plain, fast := held(torch.Linear), held(torch.FastLinear)
+		assert.LessOrEqual(t, fast, plain+plain/10, trained)
+	}
+}
+
+// Biases of other shapes than [out] go Linear's way.
+func TestFastLinearOfUnusualBiases(t *testing.T) {
+	for _, shape := range [][]int{{128}, {1}, {160, 128}, {1, 128}} {
+		torchtest.Scoped(t, func() {
+			g := torch.NewGenerator(3)
+			x, w := torch.Randn(g, f32, cpu, 160, 96), torch.Randn(g, f32, cpu, 128, 96)
+			b := torch.Randn(g, f32, cpu, shape...).RequiresGrad_(true)
+			y := torch.FastLinear(x, w, b)
+			torchtest.Close(t, torch.Linear(x, w, b), y, 1e-4, 1e-4, shape)
+			y.Sum().Backward()
+			require.Equal(t, shape, b.Grad().Shape())
+		})
 	}
 }
 

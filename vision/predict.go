@@ -40,7 +40,7 @@ func (c *Classifier) Use(device, precision string) (err error) {
 }
 
 // Predict classifies picture files, size at a time. A picture that cannot be read is an error.
-func (c *Classifier) Predict(paths []string, size int) ([]Prediction, error) {
+func (c *Classifier) Predict(ctx context.Context, paths []string, size int) ([]Prediction, error) {
 	if c.inference == nil {
 		if err := c.Use("cpu", "float32"); err != nil {
 			return nil, err
@@ -56,7 +56,7 @@ func (c *Classifier) Predict(paths []string, size int) ([]Prediction, error) {
 		}
 	}
 	var out []Prediction
-	err := c.inference.Outputs(context.Background(), files, asked, func(b *Batch, output torch.Tensor) error {
+	err := c.inference.Outputs(ctx, files, asked, func(b *Batch, output torch.Tensor) error {
 		logits := torch.ToSlice[float32](output)
 		if i := slices.IndexFunc(logits, func(x float32) bool { return math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) }); i >= 0 {
 			return fmt.Errorf("%s: the network gives scores that are no finite numbers: the weights, %s, are damaged",

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -182,6 +183,9 @@ func OpenRun(run string, spec *finetune.Spec, data string) (*Classifier, *Datase
 		return nil, nil, err
 	}
 	pictures, err := testPictures(spec, data, model.Classes)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("the test pictures of %s: %w: name some with --data", run, err)
+	}
 	var set *Dataset
 	if err == nil {
 		set, err = NewDataset(pictures, model.Input, Options{Pictures: *spec.Pictures, Seed: spec.Seed})
@@ -201,6 +205,9 @@ func OpenRun(run string, spec *finetune.Spec, data string) (*Classifier, *Datase
 
 // testPictures opens the pictures that a network of the classes is measured on.
 func testPictures(spec *finetune.Spec, data string, classes []string) (*album.Album, error) {
+	if own, ok := spec.Data.TestFile(); data == "" && ok { // the training pictures may be gone
+		data = own
+	}
 	if data == "" {
 		_, test, err := openAlbums(spec)
 		return test, err

@@ -394,6 +394,13 @@ func TestOpenRun(t *testing.T) {
 	require.NoError(t, os.RemoveAll(s.Data.Train))
 	_, _, err = vision.OpenRun(run, s, "")
 	assert.ErrorIs(t, err, os.ErrNotExist)
+	assert.ErrorContains(t, err, "the test pictures of "+run+": ")
+	own := *s // of a run with test pictures of its own the training pictures may be gone
+	own.Data.Test = drawings(t, 2, 2)
+	last, data, err := vision.OpenRun(run, &own, "")
+	require.NoError(t, err)
+	defer last.Close()
+	assert.Equal(t, 4, data.Len())
 	require.NoError(t, os.Truncate(filepath.Join(run, "weights", "best.safetensors"), 1000))
 	_, _, err = vision.OpenRun(run, s, "")
 	assert.ErrorContains(t, err, filepath.Join(run, "weights", "best.safetensors"))
@@ -407,7 +414,7 @@ func TestPredict(t *testing.T) {
 	for i := range a.Len() {
 		paths = append(paths, a.Name(i))
 	}
-	one, err := c.Predict(paths, 1)
+	one, err := c.Predict(t.Context(), paths, 1)
 	require.NoError(t, err)
 	require.Len(t, one, 9)
 	for i, p := range one {
@@ -422,23 +429,23 @@ func TestPredict(t *testing.T) {
 		}
 	}
 	for _, size := range []int{0, 2, 9, 100} {
-		many, err := c.Predict(paths, size)
+		many, err := c.Predict(t.Context(), paths, size)
 		require.NoError(t, err)
 		for i := range many {
 			assert.Equal(t, paths[i], many[i].Input)
 			assert.InDeltaSlice(t, one[i].Logits, many[i].Logits, 1e-4)
 		}
 	}
-	none, err := c.Predict(nil, 4)
+	none, err := c.Predict(t.Context(), nil, 4)
 	require.NoError(t, err)
 	assert.Empty(t, none)
 	damage(t, a, 4)
-	_, err = c.Predict(paths, 4)
+	_, err = c.Predict(t.Context(), paths, 4)
 	assert.ErrorContains(t, err, paths[4])
-	_, err = c.Predict([]string{paths[0], "none.png"}, 4)
+	_, err = c.Predict(t.Context(), []string{paths[0], "none.png"}, 4)
 	assert.ErrorIs(t, err, os.ErrNotExist)
 	torch.Scoped(func() { torch.NoGrad(func() { c.Net.FC.Bias.MulScalar_(math.Inf(1)) }) })
 	c.Source = "weights.pth"
-	_, err = c.Predict(paths[2:4], 4)
+	_, err = c.Predict(t.Context(), paths[2:4], 4)
 	assert.EqualError(t, err, paths[2]+": the network gives scores that are no finite numbers: the weights, weights.pth, are damaged")
 }

@@ -45,6 +45,7 @@ def median(values):
 
 RESULT = re.compile(r"^(\s*)--- (PASS|FAIL|SKIP): (\S+)")
 SECTION = re.compile(r"== (\S+) (gpu|others|alone (\S+)) (?:exit (\d+)|not begun)$")
+MISSING = re.compile(r"^== (\S+) gpu did not pass: (.+)$")  # of a package whose tests did not fail
 CAUSE = ("panic:", "FAIL:", "fatal error:", "SIG", "terminate called", "  what():")
 
 
@@ -74,6 +75,7 @@ def read_tests(log):
     """Counts by kind (gpu, others), names, and how those did that ran once more alone. Of a package that was tested twice
     the later time counts."""
     sections, alone = {}, {}
+    missing = {found[1]: found[2].split(", ") for line in log.splitlines() if (found := MISSING.match(line))}
     for package, kind, test, code, results, cause, running in test_sections(log):
         if kind == "alone":
             verdict = next((verdict for top, verdict, name in results if top and name == test), None)
@@ -86,6 +88,12 @@ def read_tests(log):
             alone.pop(package, None)
     out = {kind: dict(passed=0, failed=0, skipped=0) for kind in ("gpu", "others")}
     failures, skipped, not_begun = [], [], []
+    for (package, kind), (code, results, *_) in sections.items():
+        if kind == "gpu" and code == 0:
+            ran = [name for top, _, name in results if top]
+            absent = [name for name in missing.get(package, []) if name not in ran]
+            failures += [f"{package}.{name}: did not run" for name in absent]
+            out["gpu"]["failed"] += len(absent)
     for (package, kind), (code, results, cause, running) in sections.items():
         if code is None:
             not_begun.append(f"{package} ({kind})")
@@ -104,13 +112,18 @@ def read_tests(log):
     return dict(out, failures=failures, gpu_skipped=skipped, not_begun=not_begun, alone=alone)
 
 
-def unpassed(log, package, names):
-    """Of the GPU tests of a package those that did not pass; all where all passed and their process failed none the less."""
+def not_passed(log, package, names, *enough):
+    """Of the GPU tests of a package those that did not come to one of the verdicts that are enough."""
     passed = set()
     for p, kind, _, _, results, _, _ in test_sections(log):
         if (p, kind) == (package, "gpu"):
-            passed = {name for top, verdict, name in results if top and verdict != "FAIL"}
-    return [n for n in names if n not in passed] or names
+            passed = {name for top, verdict, name in results if top and verdict in enough}
+    return [n for n in names if n not in passed]
+
+
+def unpassed(log, package, names):
+    """Those that did not pass; all where all passed and their process failed none the less."""
+    return not_passed(log, package, names, "PASS", "SKIP") or names
 
 
 def tests_line(t):

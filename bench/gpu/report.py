@@ -7,6 +7,8 @@ report.py problem DOCTOR.json CODE STDERR          prints what is wrong in one l
                                                    doctor could not; exit code 1 where there is no device
 report.py tests TESTS.log                          prints how many tests passed
 report.py unpassed TESTS.log PACKAGE A|B|...       prints which of these GPU tests to run once more
+report.py missing TESTS.log PACKAGE A|B|...        prints which of these GPU tests did not pass, also those that did not run;
+                                                   exit code 1 where there are any
 report.py bench DIR LOG OUT.json                   joins the passes of thaw bench; of one that was killed, what it printed
 report.py process NAME CODE STDERR                 prints the JSON line about a peer's process
 report.py demo DEVICE CODE FOLDER                  prints the JSON line about a run of the demo
@@ -20,7 +22,7 @@ import re
 import sys
 
 from measured import (UNRECORDED, ended, join_bench, json_lines, read_bench, read_clocks, read_json, read_peers, read_tests,
-                      read_text, tests_line, unpassed)
+                      not_passed, read_text, tests_line, unpassed)
 
 # What must be reached: case, of PyTorch what, how many times that. See issue "The CUDA build, graphs, ...".
 TARGETS = [
@@ -260,6 +262,12 @@ def problem(path, code, stderr):
         sys.exit(1)
 
 
+def missing(log, package, names):
+    if absent := not_passed(read_text(log), package, names.split("|"), "PASS"):
+        print(f"== {package} gpu did not pass: {', '.join(absent)}")
+        sys.exit(1)
+
+
 def bench(folder, log, out):
     write(out, json.dumps({"passes": join_bench(folder, read_text(log))}, indent=1) + "\n")
 
@@ -278,7 +286,7 @@ def demo(device, code, folder):
 
 
 def main():
-    commands = dict(result=result, doctor=doctor, problem=problem, bench=bench, process=process, demo=demo,
+    commands = dict(result=result, missing=missing, doctor=doctor, problem=problem, bench=bench, process=process, demo=demo,
                     tests=lambda log: print(tests_line(read_tests(read_text(log)))),
                     unpassed=lambda log, package, names: print("\n".join(unpassed(read_text(log), package, names.split("|")))))
     if len(sys.argv) < 2 or sys.argv[1] not in commands:

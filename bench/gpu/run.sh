@@ -3,7 +3,9 @@
 # It finds libtorch here, and writes what it finds out to the folder named by OUT. See usage below.
 set -euo pipefail
 
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+self=${BASH_SOURCE[0]}
+[[ ! -L $self ]] || self=$(readlink -f "$self")
+here=$(cd "$(dirname "$self")" && pwd -P)
 pinned=2.11.0 # the libtorch that the programs were built with
 within=${WITHIN:-525}
 device=${DEVICE:-cuda}
@@ -159,7 +161,7 @@ path= # of libraries, for what Thaw built
 native() {
 	local limit=$1
 	shift
-	timeout -k 5 "$limit" env LD_LIBRARY_PATH="$path" "$@"
+	python3 "$work/limit.py" "$limit" env LD_LIBRARY_PATH="$path" "$@"
 }
 
 # need_device: the doctor's line where no GPU answers. What else the doctor finds does not keep a step from trying.
@@ -247,6 +249,10 @@ tests() {
 		code=0
 		test_binary "$package" "$kind" "$seconds" "${args[@]}" || code=$?
 		[[ $code == 0 ]] || failed=1
+		if [[ $code == 0 && $kind == gpu ]]; then # each must have passed, not only none failed
+			python3 "$work/report.py" missing "$out/tests.log" "$package" "$names" | tee -a "$out/tests.log"
+			[[ ${PIPESTATUS[0]} == 0 ]] || failed=1
+		fi
 		[[ $code == 0 || $kind != gpu ]] || broken+=("$package"$'\t'"$names")
 	done 4<"$work/tests.tsv"
 	for package in "${broken[@]}"; do
@@ -426,7 +432,7 @@ peers_part() {
 	fi
 	limit=$(limit "$4")
 	# Caches of its own: every run compiles, and leaves nothing in the home folder.
-	(cd "$work" && timeout -k 5 "$limit" env TORCHINDUCTOR_CACHE_DIR="$work/inductor" TRITON_CACHE_DIR="$work/triton" \
+	(cd "$work" && python3 "$work/limit.py" "$limit" env TORCHINDUCTOR_CACHE_DIR="$work/inductor" TRITON_CACHE_DIR="$work/triton" \
 		HF_HUB_OFFLINE=1 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 "$peer_python" "$work/peers/gpu_steps.py" --cases "$2" \
 		--modes "$3" --device "$device" --seconds 0.4 --rounds 5 --deadline "$((limit > 12 ? limit - 8 : limit))") \
 		2>"$work/peers.err" | tee -a "$out/peers.jsonl" || code=$?
@@ -537,6 +543,7 @@ main() {
 	esac
 	[[ $# == 1 || $1 == report ]] || { usage >&2 && exit 2; }
 	folders=("${@:2}")
+	[[ $within =~ ^[0-9]{1,9}$ ]] || die "WITHIN is $within: write a number of seconds"
 	[[ $device == cuda || $device == cpu ]] || die "DEVICE is $device: write cuda or cpu"
 	if ! { mkdir -p "${OUT:-out}" && out=$(cd "${OUT:-out}" && pwd -P) && : >"$out/result.json.tmp" && rm "$out/result.json.tmp"; } 2>/dev/null; then
 		die "cannot write to ${OUT:-out}: name another folder with OUT"

@@ -127,6 +127,54 @@ func TestAllWithCrashes(t *testing.T) {
 		"- the doctor: the doctor itself: exit code 134: terminate called\n")
 }
 
+// A test that the bundle names and its program has not is no test that passed.
+func TestAllWithATestThatDoesNotRun(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	h.torch("2.11.0+cu130", true)
+	h.env["BREAK"] = "missing-tests"
+	stdout, stderr, code := h.run("all")
+	if code != 1 || !strings.HasSuffix(stderr, "thaw: failed: GPU tests\n") || !strings.Contains(stdout, "== a/b gpu did not pass: TestLast\n") {
+		t.Errorf("exit code %d, stdout %s, stderr %s", code, stdout, stderr)
+	}
+	h.check(files,
+		"| every GPU test passes | GPU tests: 2 passed, 1 failed, 0 skipped; other tests: 1 passed, 0 failed, 0 skipped | FAIL |",
+		"Tests that failed:\n\n- a/b.TestLast: did not run\n")
+}
+
+// Ctrl-C ends what runs and run.sh, which leaves nothing.
+func TestInterrupt(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	h.torch("2.11.0+cu130", true)
+	h.env["BREAK"], h.env["TMPDIR"] = "hanging-tests", t.TempDir()
+	command := h.command("test")
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- command.Wait() }()
+	for { // until the tests hang
+		time.Sleep(100 * time.Millisecond)
+		if log, _ := os.ReadFile(filepath.Join(h.out, "tests.log")); log != nil {
+			break
+		}
+	}
+	time.Sleep(time.Second)
+	began := time.Now()
+	if err := syscall.Kill(-command.Process.Pid, syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+	if code, took := command.ProcessState.ExitCode(), time.Since(began); code != 130 || took > 20*time.Second {
+		t.Errorf("exit code %d after %v", code, took)
+	}
+	if left, err := os.ReadDir(h.env["TMPDIR"]); err != nil || len(left) > 0 {
+		t.Errorf("left %v, %v", left, err)
+	}
+}
+
 // What the doctor finds wrong ends nothing where there is a device.
 func TestDoctorFindsSomething(t *testing.T) {
 	t.Parallel()

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -76,7 +78,12 @@ func (c *benchCmd) Run(ctx context.Context, s streams) error {
 	}
 	spec := finetune.Spec{Device: c.Device, Precision: c.Precision, Seed: 1}
 	if err := spec.ChooseDevice(); err != nil {
-		return err
+		return where{}.wrong("bench", err)
+	}
+	if c.JSON != "" {
+		if info, err := os.Stat(filepath.Dir(c.JSON)); err != nil || !info.IsDir() {
+			return usageError{fmt.Sprintf("bench: --json: there is no folder %s", filepath.Dir(c.JSON))}
+		}
 	}
 	report := newBenchReport(spec)
 	fmt.Fprintf(s.out, "thaw %s · libtorch %s · %s %s · %s\n", report.Thaw, report.Libtorch, report.Device, report.GPU, report.Precision)
@@ -107,6 +114,9 @@ func (c *benchCmd) Run(ctx context.Context, s streams) error {
 			}
 			report.Results = append(report.Results, result)
 		}
+	}
+	if len(report.Results) == 0 {
+		return usageError{fmt.Sprintf("bench: --mode %s: none of these cases runs so on %s", c.Mode, spec.Device)}
 	}
 	return errors.Join(append(failures, report.write(c.JSON))...)
 }

@@ -15,7 +15,7 @@ func TestBenchLists(t *testing.T) {
 }
 
 func TestWrongBench(t *testing.T) {
-	workplace(t)
+	folder := workplace(t)
 	for _, c := range []struct {
 		args []string
 		want string
@@ -24,8 +24,13 @@ func TestWrongBench(t *testing.T) {
 		{[]string{"bench", "("}, "thaw: bench: error parsing regexp: missing closing ): `(`\n"},
 		{[]string{"bench", "--seconds", "0"}, "thaw: bench: --seconds must be above 0, and --rounds 1 or more\n"},
 		{[]string{"bench", "--rounds", "0"}, "thaw: bench: --seconds must be above 0, and --rounds 1 or more\n"},
-		{[]string{"bench", "--device", "cuda"}, "device: cuda:0: this program has no CUDA: build it with -tags cuda after make deps-cuda\n"},
+		{[]string{"bench", "--device", "cuda"}, "thaw: bench: --device: cuda:0: this program has no CUDA: build it with -tags cuda after make deps-cuda\n"},
+		{[]string{"bench", "--json", "none/x.json"}, "thaw: bench: --json: there is no folder FOLDER/none\n"},
 	} {
+		c.want = strings.ReplaceAll(c.want, "FOLDER", folder)
 		assert.Equal(t, outcome{exitUsage, "", c.want}, thaw(t, "", c.args...), "thaw %q", c.args)
 	}
+	got := thaw(t, "", "bench", "--device=cpu", "--mode=graph", "resnet50-head-bs32")
+	assert.Equal(t, exitUsage, got.code)
+	assert.Equal(t, "thaw: bench: --mode graph: none of these cases runs so on cpu\n", got.err)
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
@@ -74,7 +73,7 @@ type downloadView struct {
 }
 
 func newDownloadView(out io.Writer) *downloadView {
-	f, isFile := out.(*os.File)
+	f, isFile := out.(interface{ Fd() uintptr })
 	return &downloadView{out: out, live: isFile && term.IsTerminal(int(f.Fd()))}
 }
 

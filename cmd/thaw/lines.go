@@ -12,8 +12,8 @@ import (
 	"golang.org/x/term"
 )
 
-// lines gives the lines of the standard input without their ends, size together; a person at a terminal is answered line by line. It
-// ends when ctx does, even while it waits for input.
+// lines gives the lines of the standard input without their ends, up to size together: those that are there, as who writes
+// them, a person or a program, may wait for an answer. It ends when ctx does, even while it waits for input.
 func lines(ctx context.Context, s streams, size int) iter.Seq2[[]string, error] {
 	type read struct {
 		lines []string
@@ -21,7 +21,6 @@ func lines(ctx context.Context, s streams, size int) iter.Seq2[[]string, error] 
 	}
 	if f, ok := s.in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		fmt.Fprintln(s.err, "thaw: reading lines from the terminal; Ctrl-D ends")
-		size = 1
 	}
 	return func(yield func([]string, error) bool) {
 		done := make(chan struct{})
@@ -36,6 +35,9 @@ func lines(ctx context.Context, s streams, size int) iter.Seq2[[]string, error] 
 					var line string
 					if line, r.err = in.ReadString('\n'); line != "" {
 						r.lines = append(r.lines, strings.TrimRight(line, "\r\n"))
+					}
+					if in.Buffered() == 0 && len(r.lines) > 0 {
+						break
 					}
 				}
 				select {

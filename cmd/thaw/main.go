@@ -65,8 +65,32 @@ func main() {
 // exit carries the code with which kong wants to leave, as after --help.
 type exit int
 
+// printed is the standard output, and what went wrong there.
+type printed struct {
+	*os.File
+	failure error
+}
+
+func (p *printed) Write(data []byte) (int, error) {
+	n, err := p.File.Write(data)
+	if p.failure == nil {
+		p.failure = err
+	}
+	return n, err
+}
+
 // run is the program; it gives the exit code.
 func run(ctx context.Context, args []string, s streams) (code int) {
+	if f, ok := s.out.(*os.File); ok {
+		out := &printed{File: f}
+		s.out = out
+		defer func() {
+			if code == exitOK && out.failure != nil {
+				fmt.Fprintf(s.err, "thaw: %v\n", out.failure)
+				code = exitFailed
+			}
+		}()
+	}
 	defer func() {
 		switch p := recover().(type) {
 		case nil:

@@ -11,6 +11,7 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -180,6 +181,12 @@ func TestEvalAndPredictPictures(t *testing.T) {
 			assert.Contains(t, line, key)
 		}
 	}
+	// What came before one that cannot be read is printed.
+	many := append(slices.Repeat(paths[:1], 8), "none.png")
+	broken := thaw(t, "", append([]string{"predict", "run", "--batch=1"}, many...)...)
+	assert.Equal(t, exitFailed, broken.code)
+	assert.Equal(t, strings.Repeat(plain[:strings.Index(plain, "\n")+1], 8), broken.out)
+	assert.Contains(t, broken.err, "none.png")
 	// The same weights without the run's config: classes have numbers, and the input is torchvision's.
 	require.NoError(t, os.Rename("run/weights/best.safetensors", "bare.safetensors"))
 	assert.Regexp(t, `^[012]  [01]\.\d{3}  pictures/red/0\.png\n$`, ok(t, "", "predict", "--model=resnet18", "--weights=bare.safetensors", "pictures/red/0.png"))

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/hub"
@@ -31,7 +32,7 @@ func (*predictCmd) Help() string {
 // predictor classifies inputs and gives a line for each.
 type predictor interface {
 	Use(device, precision string) error
-	Predict(inputs []string, asJSON bool, batch int) ([]byte, error)
+	Predict(ctx context.Context, inputs []string, asJSON bool, batch int) ([]byte, error)
 	Close()
 }
 
@@ -57,12 +58,16 @@ func (c *predictCmd) Run(ctx context.Context, s streams) error {
 		return c.wrong("predict", err)
 	}
 	predict := func(inputs []string) error {
-		lines, err := p.Predict(inputs, c.JSON, c.Batch)
-		if err != nil {
-			return err
+		for some := range slices.Chunk(inputs, 8*min(c.Batch, 1024)) { // what is known is printed, whatever comes
+			lines, err := p.Predict(ctx, some, c.JSON, c.Batch)
+			if err != nil {
+				return err
+			}
+			if _, err := s.out.Write(lines); err != nil {
+				return err
+			}
 		}
-		_, err = s.out.Write(lines)
-		return err
+		return nil
 	}
 	if len(inputs) > 0 {
 		return predict(inputs)

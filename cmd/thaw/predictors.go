@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"unicode"
@@ -41,8 +42,8 @@ func openPictureRun(folder string) (predictor, error) {
 }
 
 // Predict implements predictor.
-func (p texts) Predict(inputs []string, asJSON bool, batch int) ([]byte, error) {
-	found, err := p.Classifier.Predict(inputs, batch)
+func (p texts) Predict(ctx context.Context, inputs []string, asJSON bool, batch int) ([]byte, error) {
+	found, err := p.Classifier.Predict(ctx, inputs, batch)
 	if err != nil {
 		return nil, err
 	}
@@ -50,8 +51,8 @@ func (p texts) Predict(inputs []string, asJSON bool, batch int) ([]byte, error) 
 }
 
 // Predict implements predictor.
-func (p pictures) Predict(inputs []string, asJSON bool, batch int) ([]byte, error) {
-	found, err := p.Classifier.Predict(inputs, batch)
+func (p pictures) Predict(ctx context.Context, inputs []string, asJSON bool, batch int) ([]byte, error) {
+	found, err := p.Classifier.Predict(ctx, inputs, batch)
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -37,7 +36,7 @@ type View struct {
 
 // New makes a view of a run of spec that writes to out.
 func New(out io.Writer, spec finetune.Spec) *View {
-	f, isFile := out.(*os.File)
+	f, isFile := out.(interface{ Fd() uintptr })
 	return &View{out: out, spec: spec, live: isFile && term.IsTerminal(int(f.Fd()))}
 }
 

@@ -121,7 +121,7 @@ before        20 rows  #/s  #s  accuracy #  f1 #
 check     frozen hashes taken · 2 of 2 tensors have gradients
 epoch 1       40 rows  loss #  #/s  #s  accuracy #  f1 #
 epoch 2       40 rows  loss #  #/s  #s  accuracy #  f1 #
-check     frozen tensors unchanged · every trained tensor moved
+check     frozen tensors unchanged · every trained stage moved
 best      accuracy #  f1 #  at epoch 1 (before: #)
 time      frozen stages #s · training #s · evaluation #s · peak memory # GB
 run       runs/numbers-1
@@ -139,14 +139,14 @@ phase 1   body                     frozen        6   run once, kept: 1 MB in mem
 prefix        10 rows  #/s  #s
 check     frozen hashes taken · 2 of 2 tensors have gradients
 epoch 1       10 rows  loss #  #/s  #s
-check     frozen tensors unchanged · every trained tensor moved
+check     frozen tensors unchanged · every trained stage moved
 phase 2   body                     trained       6   lr 0.01
           head                     trained       8   lr 0.1
           1 step in 1 epoch of 1 batch
 
 check     frozen hashes taken · 4 of 4 tensors have gradients
 epoch 2       10 rows  loss #  #/s  #s
-check     frozen tensors unchanged · every trained tensor moved
+check     frozen tensors unchanged · every trained stage moved
 time      frozen stages #s · training #s · evaluation #s · peak memory # GB
 run       runs/numbers-1
 `, show(t, 5, 0, finetune.Phase{Train: finetune.HeadOnly(), Epochs: 1, LR: 0.1}, finetune.Phase{Train: finetune.All(), Epochs: 1, LR: 0.01}))

@@ -145,12 +145,21 @@ bool asks(const OperatorHandle &op, const std::vector<IValue> &arguments) {
   return false;
 }
 
+// Libtorch refuses tensors of the CPU beside the device's, other than numbers and what indexing reads.
+void check_devices(const c10::FunctionSchema &schema, const std::vector<IValue> &given) {
+  for (size_t i = 0; i < given.size(); i++)
+    for (const Tensor &t : tensors(given[i]))
+      TORCH_CHECK(t.is_cuda() || t.dim() == 0 || (given[i].isList() && schema.name().find("index") != std::string::npos),
+                  "rehearsal: ", schema.name(), ": ", schema.arguments()[i].name(), " ", t.sizes(), " is on the CPU");
+}
+
 void run(const OperatorHandle &op, Stack *stack) {
   LOCKED;
   const auto &schema = op.schema();
   const size_t n = schema.arguments().size();
   const std::vector<IValue> given(stack->end() - n, stack->end());
   stack->erase(stack->end() - n, stack->end());
+  check_devices(schema, given);
   const cudaStream_t current = c10::cuda::getCurrentCUDAStream().stream();
   if (asks(op, given)) C10_CUDA_CHECK(cudaStreamSynchronize(current));
   auto step = std::make_shared<Step>(Step{op, {}, random_of(op, given)});

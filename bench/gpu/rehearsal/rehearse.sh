@@ -29,8 +29,10 @@ libtorch=$(readlink -f "$root/third_party/libtorch")
 device=$root/dist/rehearsal/device
 if [[ ! -e $device/.built || -n $(find "$here" "$libtorch/lib" -newer "$device/.built" -type f) ]]; then
 	rm -rf "$device"
+	mkdir -p "$device"
+	touch "$device/.began" # what changes during the build is newer
 	"$here/build.sh" "$device" "$libtorch"
-	touch "$device/.built"
+	mv "$device/.began" "$device/.built"
 fi
 
 libraries=("$device"/lib*.so.*)

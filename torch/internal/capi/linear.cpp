@@ -31,7 +31,7 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
   static Tensor forward(torch::autograd::AutogradContext *ctx, const Tensor &x, const Tensor &weight,
                         const std::optional<Tensor> &bias) {
     at::AutoDispatchBelowADInplaceOrView below;
-    ctx->save_for_backward({x, weight});
+    ctx->save_for_backward({weight.requires_grad() ? x : Tensor(), x.requires_grad() ? weight : Tensor()});
     ctx->saved_data["bias"] = bias.has_value() && bias->requires_grad();
     return product(x, weight, bias, false);
   }
@@ -62,7 +62,7 @@ struct HalfLinear : torch::autograd::Function<HalfLinear> {
     at::AutoDispatchBelowADInplaceOrView below;
     c10::impl::ExcludeDispatchKeyGuard no_autocast(at::autocast::get_autocast_dispatch_key_from_device_type(at::kCUDA));
     const Tensor inputs = x.to(dtype), half = weight.to(dtype);
-    ctx->save_for_backward({inputs, half});
+    ctx->save_for_backward({weight.requires_grad() ? inputs : Tensor(), x.requires_grad() ? half : Tensor()});
     ctx->saved_data["bias"] = bias.has_value() && bias->requires_grad();
     return at::linear(inputs, half, bias.has_value() ? std::optional<Tensor>(bias->to(dtype)) : std::nullopt);
   }
@@ -74,7 +74,11 @@ struct HalfLinear : torch::autograd::Function<HalfLinear> {
     TORCH_CHECK(!c10::GradMode::is_enabled(), "second derivatives of a linear layer: use torch.Linear for it");
     const Tensor rows = grads[0].reshape({-1, grads[0].size(-1)}); // [M, N]
     Tensor dx, dw, db;
-    if (ctx->needs_input_grad(0)) dx = rows.mm(weight).view(x.sizes());
+    if (ctx->needs_input_grad(0)) {
+      auto shape = grads[0].sizes().vec();
+      shape.back() = weight.size(1);
+      dx = rows.mm(weight).view(shape);
+    }
     if (ctx->needs_input_grad(1)) dw = at::mm(rows.t(), x.reshape({-1, x.size(-1)}), at::kFloat);
     if (ctx->saved_data["bias"].toBool()) db = rows.sum(0, false, at::kFloat);
     return {dx, dw, db, Tensor()};
@@ -97,12 +101,22 @@ struct ForkFunction : torch::autograd::Function<ForkFunction> {
 
 bool autocasts(const Tensor &x) { return x.is_cuda() && at::autocast::is_autocast_enabled(at::kCUDA); }
 
+// Whether x [.., K], weight [N, K] and bias [N] are a layer's, which the ways below know; others are for at::linear.
+bool plain(const Tensor &x, const Tensor &weight, const Tensor &bias) {
+  return weight.dim() == 2 && x.dim() >= 1 && x.size(-1) == weight.size(1) &&
+         (!bias.defined() || (bias.dim() == 1 && bias.size(0) == weight.size(0)));
+}
+
+bool halves(const Tensor &x, const Tensor &weight) {
+  const auto type = x.scalar_type();
+  return autocasts(x) && weight.scalar_type() == at::kFloat && (type == at::kFloat || type == at::kBFloat16 || type == at::kHalf);
+}
+
 // Whether oneDNN takes the product: float32 on the CPU, and large enough that its overhead (1 to 2 us) is nothing.
 bool suits(const Tensor &x, const Tensor &weight) {
   constexpr int64_t smallest = 1 << 20; // multiply-adds
   return x.scalar_type() == at::kFloat && weight.scalar_type() == at::kFloat && x.device().is_cpu() &&
-         weight.device().is_cpu() && x.layout() == c10::kStrided && weight.dim() == 2 && x.dim() >= 2 &&
-         x.size(-1) == weight.size(1) && x.numel() * weight.size(0) >= smallest &&
+         weight.device().is_cpu() && x.layout() == c10::kStrided && x.dim() >= 2 && x.numel() * weight.size(0) >= smallest &&
          at::globalContext().userEnabledMkldnn() && !at::autocast::is_autocast_enabled(at::kCPU);
 }
 
@@ -119,10 +133,11 @@ extern "C" char *thaw_linear(thaw_tensor x_, thaw_tensor weight_, thaw_tensor bi
     Tensor x = borrow(x_), weight = borrow(weight_), bias = borrow(bias_);
     std::optional<Tensor> maybe_bias = bias.defined() ? std::optional<Tensor>(bias) : std::nullopt;
     Tensor y;
-    if (autocasts(x) && weight.scalar_type() == at::kFloat && recording(x, weight, bias)) {
+    const bool layer = plain(x, weight, bias);
+    if (layer && halves(x, weight) && recording(x, weight, bias)) {
       y = HalfLinear::apply(x, weight, maybe_bias, at::autocast::get_autocast_dtype(at::kCUDA));
       if (gelu) y = at::gelu(y);
-    } else if (!suits(x, weight)) {
+    } else if (!layer || !suits(x, weight)) {
       y = at::linear(x, weight, maybe_bias);
       if (gelu) y = at::gelu(y);
     } else if (recording(x, weight, bias)) {

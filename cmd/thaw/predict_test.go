@@ -1,0 +1,78 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A program that waits for the answer to a line before it writes the next one gets it.
+func TestPredictAnswersALineAtOnce(t *testing.T) {
+	trained(t)
+	in, questions := io.Pipe()
+	answers, out := io.Pipe()
+	code := make(chan int, 1)
+	go func() {
+		code <- run(t.Context(), []string{"predict", "run"}, streams{in, out, io.Discard})
+		out.Close()
+	}()
+	timer := time.AfterFunc(time.Minute, func() { questions.CloseWithError(context.DeadlineExceeded) })
+	defer timer.Stop()
+	lines := bufio.NewScanner(answers)
+	for _, question := range []string{"the film was great", "the film was dull"} {
+		_, err := io.WriteString(questions, question+"\n")
+		require.NoError(t, err)
+		require.True(t, lines.Scan())
+		assert.Contains(t, lines.Text(), question)
+	}
+	require.NoError(t, questions.Close())
+	assert.False(t, lines.Scan())
+	assert.Equal(t, exitOK, <-code)
+}
+
+// stopping cancels after so many writes.
+type stopping struct {
+	bytes.Buffer
+	writes int
+	stop   context.CancelFunc
+}
+
+func (s *stopping) Write(data []byte) (int, error) {
+	if s.writes--; s.writes == 0 {
+		s.stop()
+	}
+	return s.Buffer.Write(data)
+}
+
+func TestPredictStopsBetweenInputs(t *testing.T) {
+	trained(t)
+	args := []string{"predict", "run", "--batch=2", "--"}
+	for range 100 {
+		args = append(args, "the film was great")
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	out, errs := &stopping{writes: 2, stop: stop}, &bytes.Buffer{}
+	assert.Equal(t, exitFailed, run(ctx, args, streams{strings.NewReader(""), out, errs}))
+	assert.Equal(t, "thaw: stopped\n", errs.String())
+	assert.Equal(t, 32, strings.Count(out.String(), "\n"), "what was known is printed")
+}
+
+func TestOutputThatCannotBeWritten(t *testing.T) {
+	trained(t)
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	require.NoError(t, err)
+	defer full.Close()
+	for _, args := range [][]string{{"predict", "run", "good"}, {"version"}, {"doctor"}, {"bench", "--list"}, {"models"}, {"train", "spec.yaml"}} {
+		var errs bytes.Buffer
+		assert.Equal(t, exitFailed, run(t.Context(), args, streams{strings.NewReader(""), full, &errs}), args)
+		assert.Equal(t, "thaw: write /dev/full: no space left on device\n", errs.String(), args)
+	}
+}
