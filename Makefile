@@ -86,6 +86,7 @@ gpu-bundle: deps reviews ## makes dist/gpu: programs, tests and run.sh for a mac
 
 gpu-rehearsal: gpu-bundle ## runs the bundle's doctor and tests on a pretend GPU (docs/decisions/007), minutes
 	@bench/gpu/rehearsal/rehearse.sh doctor test
+	@bench/gpu/rehearsal/refused.sh ./finetune ./text ./vision
 
 clean: ## removes what was built here; what was brought stays in the cache
 	rm -rf bin dist third_party/libtorch examples/reviews/data examples/reviews/reviews.tsv examples/fashion/data

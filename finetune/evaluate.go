@@ -54,7 +54,10 @@ func (r *run[B]) evaluate(ctx context.Context, task string, plan *Plan, c *cache
 			r.report.Advance(rows, 0)
 		}
 	}
-	counts, loss := seen.count(classes)
+	counts, loss, err := seen.count(classes)
+	if err != nil {
+		return Metrics{}, fmt.Errorf("evaluating: %w", err)
+	}
 	if math.IsNaN(loss) || math.IsInf(loss, 0) {
 		if task != "" { // nothing was trained
 			return Metrics{}, errors.New("evaluating: the loss is not a finite number: the model's weights are damaged")
@@ -82,20 +85,24 @@ func (v *verdicts) add(labels []int, output, loss torch.Tensor) {
 }
 
 // count gives the confusion matrix and the sum of the rows' losses.
-func (v *verdicts) count(classes int) (counts confusion, loss float64) {
+func (v *verdicts) count(classes int) (counts confusion, loss float64, err error) {
 	counts = newConfusion(classes)
 	if len(v.labels) == 0 {
-		return counts, 0
+		return counts, 0, nil
 	}
 	torch.Scoped(func() {
 		for i, class := range torch.ToSlice[int64](torch.Cat(v.predicted, 0)) {
+			if class < 0 || class >= int64(classes) {
+				err = fmt.Errorf("row %d is of class %d, where there are %d: the device computes wrongly", i, class, classes)
+				return
+			}
 			counts[v.labels[i]][class]++
 		}
 		for _, l := range torch.ToSlice[float64](torch.Stack(v.losses, 0)) {
 			loss += l
 		}
 	})
-	return counts, loss
+	return counts, loss, err
 }
 
 func (v *verdicts) Close() {
