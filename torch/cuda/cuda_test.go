@@ -33,6 +33,8 @@ func TestWithoutGPU(t *testing.T) {
 		"ResetPeak":        func() error { return cuda.ResetPeak(0) },
 		"EmptyCache":       cuda.EmptyCache,
 		"DropWorkspaces":   cuda.DropWorkspaces,
+		"MemoryFraction":   func() error { return cuda.SetMemoryFraction(0, 0.5) },
+		"Allocator":        func() error { return cuda.ConfigureAllocator("max_split_size_mb:512") },
 		"NewStream":        func() error { _, err := cuda.NewStream(cuda.StreamOptions{}); return err },
 		"CurrentStream":    func() error { _, err := cuda.CurrentStream(0); return err },
 		"WithStream":       func() error { return cuda.WithStream(cuda.Stream{}, func() { t.Error("it ran") }) },

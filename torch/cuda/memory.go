@@ -35,3 +35,17 @@ func EmptyCache() error { return wrap("memory", capi.EmptyCUDACache()) }
 // product may be under way, and graphs that were captured before, which write to that memory, must not be replayed any
 // more.
 func DropWorkspaces() error { return wrap("memory", capi.DropCUDAWorkspaces()) }
+
+// SetMemoryFraction limits what this process takes of a device to a share, from 0 to 1, of all its memory. What it has
+// already stays; what is asked for beyond is out of memory, as if the device were so small.
+func SetMemoryFraction(device int, fraction float64) error {
+	return wrap("memory", capi.SetCUDAMemoryFraction(device, fraction))
+}
+
+// ConfigureAllocator changes settings of the caching allocator, for all devices, written as in PyTorch's environment variable
+// PYTORCH_ALLOC_CONF, which libtorch reads too: "expandable_segments:True,garbage_collection_threshold:0.8". What is not
+// named stays as it was. Settings count for memory that is asked for later; some only before the first
+// (https://docs.pytorch.org/docs/2.11/notes/cuda.html#optimizing-memory-usage-with-pytorch-alloc-conf).
+func ConfigureAllocator(settings string) error {
+	return wrap("memory", capi.ConfigureCUDAAllocator(settings))
+}

@@ -40,6 +40,48 @@ func TestMemory(t *testing.T) {
 	assert.Equal(t, torch.OutOfMemory, failed.Kind)
 }
 
+func TestMemoryFraction(t *testing.T) {
+	needGPU(t)
+	require.NoError(t, cuda.EmptyCache())
+	before, err := cuda.Memory(0)
+	require.NoError(t, err)
+	require.NoError(t, cuda.SetMemoryFraction(0, float64(before.Reserved+(64<<20))/float64(before.Total)))
+	defer func() { require.NoError(t, cuda.SetMemoryFraction(0, 1)) }()
+	torch.Empty(torch.Uint8, gpu, 32<<20).Close()
+	failure := torch.Try(func() { torch.Empty(torch.Uint8, gpu, 128<<20).Close() })
+	var failed *torch.Error
+	require.ErrorAs(t, failure, &failed)
+	assert.Equal(t, torch.OutOfMemory, failed.Kind)
+	require.NoError(t, cuda.SetMemoryFraction(0, 1))
+	torch.Empty(torch.Uint8, gpu, 128<<20).Close()
+	for _, wrong := range []float64{-0.1, 1.5} {
+		assert.ErrorContains(t, cuda.SetMemoryFraction(0, wrong), "fraction")
+	}
+	assert.Error(t, cuda.SetMemoryFraction(99, 0.5))
+}
+
+// Of 33 MiB the next of two steps between 32 and 64 MiB is taken where that is asked for.
+func TestConfigureAllocator(t *testing.T) {
+	needGPU(t)
+	taken := func() int64 {
+		before, err := cuda.Memory(0)
+		require.NoError(t, err)
+		x := torch.Empty(torch.Uint8, gpu, 33<<20)
+		defer x.Close()
+		with, err := cuda.Memory(0)
+		require.NoError(t, err)
+		return with.Allocated - before.Allocated
+	}
+	assert.EqualValues(t, 33<<20, taken())
+	require.NoError(t, cuda.ConfigureAllocator("roundup_power2_divisions:2"))
+	defer func() { require.NoError(t, cuda.ConfigureAllocator("roundup_power2_divisions:1")) }()
+	assert.EqualValues(t, 48<<20, taken())
+	require.NoError(t, cuda.ConfigureAllocator("roundup_power2_divisions:1"))
+	assert.EqualValues(t, 33<<20, taken())
+	assert.ErrorContains(t, cuda.ConfigureAllocator("splits:2"), "splits")
+	assert.Error(t, cuda.ConfigureAllocator("roundup_power2_divisions:3"))
+}
+
 // 1,000 steps, eager and replayed, leave the device's memory where it was.
 func TestMemoryIsFlat(t *testing.T) {
 	needGPU(t)

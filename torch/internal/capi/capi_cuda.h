@@ -53,6 +53,8 @@ char *thaw_cuda_memory_reset_peak(int32_t device);
 char *thaw_cuda_memory_empty_cache(void);
 // Frees the workspaces that cuBLAS keeps for each thread and stream. No graph may live that was captured with them.
 char *thaw_cuda_memory_drop_workspaces(void);
+char *thaw_cuda_memory_set_fraction(int32_t device, double fraction);
+char *thaw_cuda_memory_configure(const char *settings);
 
 // ---- stream ----
 

@@ -1,5 +1,6 @@
 //go:build cuda
 
+#include <c10/core/AllocatorConfig.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 
 #include "internal_cuda.h"
@@ -45,5 +46,16 @@ extern "C" char *thaw_cuda_memory_drop_workspaces(void) {
   return guarded([] {
     cuda_start();
     at::cuda::clearCublasWorkspaces();
+  });
+}
+
+extern "C" char *thaw_cuda_memory_set_fraction(int32_t device, double fraction) {
+  return guarded([&] { caching::setMemoryFraction(fraction, cuda_device(device)); });
+}
+
+extern "C" char *thaw_cuda_memory_configure(const char *settings) {
+  return guarded([&] {
+    cuda_start();
+    c10::CachingAllocator::setAllocatorSettings(settings);
   });
 }

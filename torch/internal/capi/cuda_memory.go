@@ -3,9 +3,12 @@
 package capi
 
 /*
+#include <stdlib.h>
 #include "capi_cuda.h"
 */
 import "C"
+
+import "unsafe"
 
 // CUDAMemoryStats reads the counters of a device.
 func CUDAMemoryStats(device int) (CUDAMemory, *Error) {
@@ -25,3 +28,15 @@ func EmptyCUDACache() *Error { return failure(C.thaw_cuda_memory_empty_cache()) 
 
 // DropCUDAWorkspaces frees the workspaces that cuBLAS keeps for each thread and stream.
 func DropCUDAWorkspaces() *Error { return failure(C.thaw_cuda_memory_drop_workspaces()) }
+
+// SetCUDAMemoryFraction limits what the allocator takes of a device.
+func SetCUDAMemoryFraction(device int, fraction float64) *Error {
+	return failure(C.thaw_cuda_memory_set_fraction(C.int32_t(device), C.double(fraction)))
+}
+
+// ConfigureCUDAAllocator changes settings, written as in PYTORCH_ALLOC_CONF.
+func ConfigureCUDAAllocator(settings string) *Error {
+	s := C.CString(settings)
+	defer C.free(unsafe.Pointer(s))
+	return failure(C.thaw_cuda_memory_configure(s))
+}

@@ -22,6 +22,8 @@ func CUDAMemoryStats(int) (CUDAMemory, *Error)             { return CUDAMemory{}
 func ResetCUDAPeak(int) *Error                             { return noCUDA() }
 func EmptyCUDACache() *Error                               { return noCUDA() }
 func DropCUDAWorkspaces() *Error                           { return noCUDA() }
+func SetCUDAMemoryFraction(int, float64) *Error            { return noCUDA() }
+func ConfigureCUDAAllocator(string) *Error                 { return noCUDA() }
 func NewCUDAStream(int, bool) (CUDAStream, *Error)         { return CUDAStream{}, noCUDA() }
 func CurrentCUDAStream(int) (CUDAStream, *Error)           { return CUDAStream{}, noCUDA() }
 func (CUDAStream) Enter() (exit func() *Error, err *Error) { return nil, noCUDA() }
