@@ -51,6 +51,12 @@ fi
 	echo "thaw: there is no dist/gpu: make gpu-bundle makes it" >&2
 	exit 1
 }
+while read -r -d '' source; do
+	[[ ! $root/$source -nt $root/dist/gpu/MANIFEST ]] || {
+		echo "thaw: dist/gpu is older than $source: make gpu-bundle" >&2
+		break
+	}
+done < <(git -C "$root" ls-files -z -- '*.go' '*.cpp' '*.h' 'bench/gpu/*.sh' '*.py')
 for step in "$@"; do
 	LIBTORCH=$libtorch OUT=${OUT:-$root/dist/rehearsal/out} WITHIN=${WITHIN:-2400} pretend "$root/dist/gpu/run.sh" "$step"
 done
