@@ -21,8 +21,9 @@ import (
 // Exit codes.
 const (
 	exitOK     = 0
-	exitFailed = 1 // a run failed, or what it read is at fault
-	exitUsage  = 2 // a wrong command line or spec
+	exitFailed = 1                          // a run failed, or what it read is at fault
+	exitUsage  = 2                          // a wrong command line or spec
+	exitPipe   = 128 + int(syscall.SIGPIPE) // nobody reads the output any more, as behind | head: said to nobody, as other programs do
 )
 
 type cli struct {
@@ -55,6 +56,7 @@ func main() {
 		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
 	}
 	torch.KeepFreedMemory()
+	signal.Ignore(syscall.SIGPIPE) // a training whose reader is gone goes on
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	code := run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr})
@@ -85,7 +87,9 @@ func run(ctx context.Context, args []string, s streams) (code int) {
 		out := &printed{File: f}
 		s.out = out
 		defer func() {
-			if code == exitOK && out.failure != nil {
+			if code == exitOK && errors.Is(out.failure, syscall.EPIPE) {
+				code = exitPipe
+			} else if code == exitOK && out.failure != nil {
 				fmt.Fprintf(s.err, "thaw: %v\n", out.failure)
 				code = exitFailed
 			}
@@ -129,6 +133,8 @@ func run(ctx context.Context, args []string, s streams) (code int) {
 	case errors.As(err, &spec), errors.As(err, &specs), errors.As(err, &usage):
 		fmt.Fprintf(s.err, "%v\n", err)
 		return exitUsage
+	case errors.Is(err, syscall.EPIPE):
+		return exitPipe
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(s.err, "thaw: stopped")
 	default:

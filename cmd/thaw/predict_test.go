@@ -65,6 +65,21 @@ func TestPredictStopsBetweenInputs(t *testing.T) {
 	assert.Equal(t, 32, strings.Count(out.String(), "\n"), "what was known is printed")
 }
 
+// What reads the output may end first, as head does: a run goes on, everything else ends, and nothing is said.
+func TestOutputThatNobodyReads(t *testing.T) {
+	trained(t)
+	for _, args := range [][]string{{"predict", "run", "good"}, {"version"}, {"doctor"}, {"train", "spec.yaml", "out=another"}} {
+		reader, writer, err := os.Pipe()
+		require.NoError(t, err)
+		require.NoError(t, reader.Close())
+		var errs bytes.Buffer
+		assert.Equal(t, exitPipe, run(t.Context(), args, streams{strings.NewReader(""), writer, &errs}), args)
+		assert.Empty(t, errs.String(), args)
+		require.NoError(t, writer.Close())
+	}
+	assert.FileExists(t, "another/summary.json")
+}
+
 func TestOutputThatCannotBeWritten(t *testing.T) {
 	trained(t)
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)

@@ -122,9 +122,8 @@ func TestBrokenPipes(t *testing.T) {
 		{"eval", "run", "--json"}, {"tokenize", "--model=model"}, {"version"}, {"doctor"}, {"doctor", "--json"}, {"train", "spec.yaml"}} {
 		var err strings.Builder
 		code := run(t.Context(), args, streams{strings.NewReader(many), broken{}, &err})
-		if code != exitOK {
-			assert.Equal(t, "thaw: broken pipe\n", err.String(), args)
-		}
+		assert.Contains(t, []int{exitOK, exitPipe}, code, args)
+		assert.Empty(t, err.String(), args)
 	}
 	for _, args := range [][]string{{"predict", "run"}, {"tokenize", "--model=model"}} {
 		assert.Equal(t, outcome{exitFailed, "", "thaw: input/output error\n"}, thawIn(t.Context(), broken{}, args...))
