@@ -1,9 +1,10 @@
 package finetune
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"syscall"
 
@@ -69,23 +70,27 @@ func (g *gpu) events() []**cuda.Event {
 	return all
 }
 
-// turns lets one run at a time use GPUs in a process: settings and cuBLAS's workspaces belong to all of it. turn is the
-// thread whose turn it is, 0 for none.
+// turns lets one run at a time use GPUs in a process: settings and cuBLAS's workspaces belong to all of it. Who has put
+// something into it has the turn; turn is that thread, 0 for none.
 var (
-	turns sync.Mutex
+	turns = make(chan struct{}, 1)
 	turn  atomic.Int64
 )
 
-func (g *gpu) within(f func() error) (err error) {
+func (g *gpu) within(ctx context.Context, f func() error) (err error) {
 	self := int64(syscall.Gettid()) // stays this goroutine's: who calls within has locked it
 	if turn.Load() == self {
 		return errors.New("a GPU is in use by the call that this one was made from: runs and predictions on GPUs take turns, so begin none in a callback of another")
 	}
-	turns.Lock()
+	select {
+	case turns <- struct{}{}:
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for another run's turn on the GPU to end: %w", ctx.Err())
+	}
 	turn.Store(self)
 	defer func() {
 		turn.Store(0)
-		turns.Unlock()
+		<-turns
 	}()
 	defer func() {
 		for _, e := range g.events() {

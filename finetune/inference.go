@@ -69,27 +69,27 @@ func (n *Inference[B]) enter() error {
 		g.lasting = true
 	}
 	stopTraining(n.run.model)
-	if err := n.within(func() error { return nil }); err != nil {
+	if err := n.within(context.Background(), func() error { return nil }); err != nil {
 		return fmt.Errorf("moving the model to %v: %w", n.Device(), err)
 	}
 	return nil
 }
 
 // within runs f on the device, where the model is, also if a Run took it away since.
-func (n *Inference[B]) within(f func() error) error {
+func (n *Inference[B]) within(ctx context.Context, f func() error) error {
 	if n.closed {
 		return errors.New("the inference was closed")
 	}
-	return n.inside(func() error {
+	return n.inside(ctx, func() error {
 		n.run.move(n.Device())
 		return f()
 	})
 }
 
-func (n *Inference[B]) inside(f func() error) (err error) {
+func (n *Inference[B]) inside(ctx context.Context, f func() error) (err error) {
 	runtime.LockOSThread() // as Run
 	defer runtime.UnlockOSThread()
-	failure := torch.Try(func() { err = n.run.machine.within(f) })
+	failure := torch.Try(func() { err = n.run.machine.within(ctx, f) })
 	return errors.Join(err, failure)
 }
 
@@ -97,7 +97,7 @@ func (n *Inference[B]) inside(f func() error) (err error) {
 // in float32 on the CPU, freed when each returns. An error of each's ends it. On a GPU, each must not use a GPU itself.
 func (n *Inference[B]) Outputs(ctx context.Context, data Dataset[B], asked []Request, each func(b B, output torch.Tensor) error) error {
 	r := n.run
-	return n.within(func() error {
+	return n.within(ctx, func() error {
 		for b, err := range batches(ctx, data, asked) {
 			if err != nil {
 				return err
@@ -127,7 +127,7 @@ func (n *Inference[B]) Evaluate(ctx context.Context, data Dataset[B], batchSize 
 	}
 	r.test, r.testSet = data, newSampler(data, batchSize, 0)
 	plan := &Plan{Stages: make([]StagePlan, len(r.model.Stages()))}
-	err = n.within(func() (err error) {
+	err = n.within(ctx, func() (err error) {
 		m, err = r.evaluate(ctx, "evaluate", plan, nil)
 		return err
 	})
@@ -151,5 +151,5 @@ func (n *Inference[B]) leave() error {
 	if g, ok := n.run.machine.(*gpu); ok {
 		g.lasting = false
 	}
-	return n.inside(func() error { n.run.move(torch.CPU); return nil })
+	return n.inside(context.Background(), func() error { n.run.move(torch.CPU); return nil })
 }

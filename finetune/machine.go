@@ -1,6 +1,7 @@
 package finetune
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/thaw-ml/thaw/torch"
@@ -11,8 +12,8 @@ import (
 // the run's own goroutine, inside within.
 type machine interface {
 	device() torch.Device
-	// within runs f with its work on the device going to one stream.
-	within(f func() error) error
+	// within runs f with its work on the device going to one stream. While it waits for the device, ctx may end it.
+	within(ctx context.Context, f func() error) error
 	// pin gives CPU tensors in memory that the device copies from by itself. It may be called on any goroutine.
 	pin(tensors []torch.Tensor) []torch.Tensor
 	// copyAhead runs f, whose copies go beside what is computed, behind the last taken. What is computed from then on
@@ -52,20 +53,20 @@ type recording interface {
 // host is the CPU: what it is given is done at once. capture has no use there.
 type host struct{}
 
-func (host) device() torch.Device                      { return torch.CPU }
-func (host) within(f func() error) error               { return f() }
-func (host) pin(tensors []torch.Tensor) []torch.Tensor { return tensors }
-func (host) copyAhead(f func()) error                  { f(); return nil }
-func (host) made() error                               { return nil }
-func (host) taken() error                              { return nil }
-func (host) pace() error                               { return nil }
-func (host) read(t torch.Tensor) (reading, error)      { return known(t.Item()), nil }
-func (host) synchronize() error                        { return nil }
-func (host) generator() (*torch.Generator, error)      { return torch.DefaultGenerator(), nil }
-func (host) free() int64                               { return availableMemory() }
-func (host) resetPeak() error                          { return nil }
-func (host) peak() int64                               { return 0 }
-func (host) capture(func()) (recording, error)         { return nil, fmt.Errorf("the CPU records no graphs") }
+func (host) device() torch.Device                           { return torch.CPU }
+func (host) within(_ context.Context, f func() error) error { return f() }
+func (host) pin(tensors []torch.Tensor) []torch.Tensor      { return tensors }
+func (host) copyAhead(f func()) error                       { f(); return nil }
+func (host) made() error                                    { return nil }
+func (host) taken() error                                   { return nil }
+func (host) pace() error                                    { return nil }
+func (host) read(t torch.Tensor) (reading, error)           { return known(t.Item()), nil }
+func (host) synchronize() error                             { return nil }
+func (host) generator() (*torch.Generator, error)           { return torch.DefaultGenerator(), nil }
+func (host) free() int64                                    { return availableMemory() }
+func (host) resetPeak() error                               { return nil }
+func (host) peak() int64                                    { return 0 }
+func (host) capture(func()) (recording, error)              { return nil, fmt.Errorf("the CPU records no graphs") }
 
 // known is a value that has arrived.
 type known float64

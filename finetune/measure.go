@@ -54,7 +54,7 @@ func measureOn[B Samples[B]](ctx context.Context, m machine, spec Spec, model Mo
 	var noted warnings
 	r := newRun(spec, model, train, Dataset[B](nothing[B]{train}), m, &noted)
 	failure := torch.Try(func() {
-		err = m.within(func() error {
+		err = m.within(ctx, func() error {
 			r.move(m.device())
 			defer r.move(torch.CPU)
 			speed, err = r.measure(ctx, effort)

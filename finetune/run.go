@@ -107,7 +107,7 @@ func runOn[B Samples[B]](ctx context.Context, m machine, spec Spec, model Model[
 		return nil, fmt.Errorf("writing the model's config: %w", err)
 	}
 	failure := torch.Try(func() {
-		err = m.within(func() error {
+		err = m.within(ctx, func() error {
 			r.move(m.device())
 			defer r.move(torch.CPU)
 			for i := range spec.Phases {
