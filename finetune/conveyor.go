@@ -2,6 +2,7 @@ package finetune
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -18,8 +19,10 @@ type conveyor[B Samples[B]] struct {
 	knobs    torch.Tensor // float32: the groups' learning rates, and last the number of rows of the batch
 	slots    map[string]*slot
 	expect   map[[2]int]int // batches of the phase by rows and length
-	replayed []string       // shapes of the batches whose steps are replayed, as rows x length
+	replayed []string       // the batches whose steps are replayed, by their shapes
 	told     int            // how many of them were told of
+	// recordNone is set where memory did not do for recordings and steps of other shapes.
+	recordNone bool
 }
 
 // slot is where batches of the same shapes lie on the device.
@@ -31,12 +34,18 @@ type slot struct {
 }
 
 func newConveyor[B Samples[B]](t *trainer[B], groups, epochs int) *conveyor[B] {
-	c := &conveyor[B]{trainer: t, slots: map[string]*slot{}, expect: map[[2]int]int{}}
+	c := &conveyor[B]{trainer: t, slots: map[string]*slot{}, expect: map[[2]int]int{}, meter: newMeter(t.machine)}
+	ready := false
+	defer func() {
+		if !ready { // memory ran short
+			c.Close()
+		}
+	}()
 	c.knobs = persistent(func() torch.Tensor { return torch.Zeros(torch.Float32, t.machine.device(), groups+1) })
-	c.meter = newMeter(t.machine)
 	for _, r := range t.requests(1) {
 		c.expect[[2]int{len(r.Indices), r.Length}] += epochs
 	}
+	ready = true
 	return c
 }
 
@@ -50,7 +59,7 @@ func (c *conveyor[B]) epoch(ctx context.Context, asked []Request) (float64, erro
 		}
 		loss, err := c.stepWith(l)
 		if err != nil {
-			return 0, fmt.Errorf("step %d: %w", c.step, err)
+			return 0, fmt.Errorf("step %d: %w", c.step+1, err)
 		}
 		rows += l.batch.Size()
 		c.report.Advance(rows, loss)
@@ -109,7 +118,10 @@ func (c *conveyor[B]) stepWith(l loaded[B]) (loss float64, err error) {
 	if p.recording != nil {
 		err = p.recording.replay()
 	} else {
-		torch.Scoped(func() { err = step() })
+		err = c.besideRecordings(func() (err error) {
+			torch.Scoped(func() { err = step() })
+			return err
+		})
 	}
 	if err != nil {
 		return 0, err
@@ -120,6 +132,37 @@ func (c *conveyor[B]) stepWith(l loaded[B]) (loss float64, err error) {
 		err = errNotFinite
 	}
 	return loss, err
+}
+
+// besideRecordings runs f operator by operator. Recordings keep the memory of a step, and f may need as much again: where
+// that runs short they are given up, for the rest of the phase, and f runs once more.
+func (c *conveyor[B]) besideRecordings(f func() error) error {
+	run := func() (err error) {
+		failure := torch.Try(func() { err = f() })
+		return errors.Join(err, failure)
+	}
+	err := run()
+	if !outOfMemory(err) || !c.dropRecordings() {
+		return err
+	}
+	c.report.Note("warning", "memory ran short beside the recorded steps: steps run operator by operator from here on, which is slower; with a smaller batch.size they could stay recorded")
+	if err := c.machine.release(); err != nil {
+		return err
+	}
+	return run()
+}
+
+// dropRecordings frees all recordings, and lets none be made; it reports whether there were any.
+func (c *conveyor[B]) dropRecordings() (any bool) {
+	c.optimizer.ZeroGrad() // what a step that broke off has left
+	c.recordNone = true
+	for _, p := range c.slots {
+		if p.recording != nil {
+			p.recording.close()
+			p.recording, any = nil, true
+		}
+	}
+	return any
 }
 
 // knobValues is what the tensor knobs holds.
@@ -136,6 +179,14 @@ func (c *conveyor[B]) setKnobs(rates []float64, rows int) {
 	torch.Scoped(func() { c.knobs.Copy_(torch.FromSlice(knobValues(rates, rows))) })
 }
 
+// shapeOf names the shape of a batch: rows x length, or rows alone where samples have no length.
+func shapeOf[B Samples[B]](b B) string {
+	if b.Lengths() == nil {
+		return fmt.Sprint(b.Size(), " samples")
+	}
+	return fmt.Sprintf("%d x %d", b.Size(), b.Width())
+}
+
 // worthRecording reports whether batches of this shape come so often that a recording pays: it takes as long as four
 // steps or so.
 func (c *conveyor[B]) worthRecording(b B) bool {
@@ -143,7 +194,7 @@ func (c *conveyor[B]) worthRecording(b B) bool {
 	if b.Lengths() != nil && c.trainSet.buckets != nil {
 		length = b.Width()
 	}
-	return c.spec.Graph != "off" && c.expect[[2]int{b.Size(), length}] >= 4
+	return c.spec.Graph != "off" && !c.recordNone && c.expect[[2]int{b.Size(), length}] >= 4
 }
 
 // compute is a whole step. All that differs from step to step it reads from the place.

@@ -22,6 +22,8 @@ type replayer struct {
 	onCapture        func() // called by capture
 	after            func() // called after each replay
 	captured, played int    // recordings, and replays of them
+	open             int    // recordings that were not closed
+	playing          bool   // a recording runs
 	copied           bool   // something was copied ahead and not yet taken
 	t                testing.TB
 }
@@ -47,6 +49,7 @@ func (r *replayer) capture(f func()) (recording, error) {
 		return nil, r.refuse
 	}
 	r.captured++
+	r.open++
 	return replayed{r, f}, nil
 }
 
@@ -57,14 +60,16 @@ type replayed struct {
 
 func (p replayed) replay() error {
 	p.played++
+	p.playing = true
 	torch.Scoped(p.f)
+	p.playing = false
 	if p.after != nil {
 		p.after()
 	}
 	return nil
 }
 
-func (replayed) close() {}
+func (p replayed) close() { p.open-- }
 
 // outcome is what is compared between runs.
 type outcome struct {
@@ -280,11 +285,53 @@ func TestBrokenRecordingsLeaveNoGradients(t *testing.T) {
 func TestRecordingsThatPanicAreRefused(t *testing.T) {
 	spec, err := quick(t, Phase{Train: All(), Epochs: 2, LR: 1e-2}).Resolved()
 	require.NoError(t, err)
-	m := &replayer{t: t, onCapture: func() { panic(&torch.Error{Op: "empty", Msg: "out of memory"}) }}
+	m := &replayer{t: t, onCapture: func() { panic(&torch.Error{Op: "empty", Kind: torch.OutOfMemory, Msg: "none"}) }}
 	var report record
 	_, err = runOn(t.Context(), m, spec, newNet(t), newSamples(1, 45, mixed), newSamples(2, 18, mixed), &report)
 	require.NoError(t, err)
-	assert.Contains(t, strings.Join(report.lines, "\n"), "operator by operator, which is slower: empty: out of memory")
+	assert.Contains(t, strings.Join(report.lines, "\n"), "operator by operator, which is slower: memory ran short")
+}
+
+// Where memory does not do for recordings and a step of another shape, or an evaluation, the recordings are given up.
+func TestRecordingsGiveWay(t *testing.T) {
+	for what, evaluating := range map[string]bool{"steps": false, "evaluations": true} {
+		t.Run(what, func(t *testing.T) {
+			spec, err := quick(t, Phase{Train: All(), Epochs: 3, LR: 1e-2}).Resolved()
+			require.NoError(t, err)
+			model, m := newNet(t), &replayer{t: t}
+			model.change = func(l torch.Tensor) torch.Tensor {
+				if m.open > 0 && !m.playing && l.RequiresGrad() != evaluating {
+					panic(&torch.Error{Op: "gelu", Kind: torch.OutOfMemory, Msg: "CUDA out of memory"})
+				}
+				return l
+			}
+			var report record
+			result, err := runOn(t.Context(), m, spec, model, newSamples(1, 45, nil), newSamples(2, 18, nil), &report)
+			require.NoError(t, err)
+			assert.Len(t, result.Epochs, 3)
+			assert.Equal(t, 1, m.captured)
+			assert.Zero(t, m.open)
+			told := strings.Join(report.lines, "\n")
+			assert.Equal(t, 1, strings.Count(told, "warning memory ran short beside the recorded steps"), told)
+		})
+	}
+}
+
+// Memory that does not do for the steps themselves ends a run, with what takes less.
+func TestRunsWithoutRoomTellWhatTakesLess(t *testing.T) {
+	for _, m := range []machine{host{}, &replayer{t: t}} {
+		spec, err := quick(t, Phase{Train: All(), Epochs: 1, LR: 1e-2}).Resolved()
+		require.NoError(t, err)
+		model := newNet(t)
+		model.change = func(l torch.Tensor) torch.Tensor {
+			if !l.RequiresGrad() {
+				return l
+			}
+			panic(&torch.Error{Op: "gelu", Kind: torch.OutOfMemory, Msg: "CUDA out of memory"})
+		}
+		_, err = runOn(t.Context(), m, spec, model, newSamples(1, 45, nil), newSamples(2, 18, nil), silent{})
+		assert.EqualError(t, err, "epoch 1: step 1: gelu: CUDA out of memory; a smaller batch.size (now 8), data.max_length (64), or fewer trained stages, take less")
+	}
 }
 
 // A loss that is no number ends the run, although no step waits for it.

@@ -17,7 +17,7 @@ func (r *run[B]) evaluate(ctx context.Context, task string, plan *Plan, c *cache
 	if task != "" {
 		r.report.Begin(task, r.test.Len())
 	}
-	asked := requests(r.testSet.sorted(), 0)
+	asked := requests(longFirst(r.testSet.sorted()), 0)
 	if c != nil {
 		for i := range asked {
 			asked[i].From = plan.Prefix

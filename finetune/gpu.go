@@ -124,13 +124,14 @@ func (g *gpu) within(ctx context.Context, f func() error) (err error) {
 	return errors.Join(outer, err)
 }
 
-// tidy gives back what libraries keep of a run: cuBLAS its workspaces, of which each run's stream has its own, the
-// allocator the memory of graphs, which nothing else would use.
+// tidy gives back what libraries keep of a run: cuBLAS its workspaces, of which each pair of a thread and a stream has its
+// own, the allocator the memory of graphs, which nothing else would use. Where within will be called again the allocator
+// keeps the workspaces, for whichever thread comes.
 func (g *gpu) tidy() error {
-	if err := cuda.Synchronize(g.index); err != nil || g.lasting {
+	if err := errors.Join(cuda.Synchronize(g.index), cuda.DropWorkspaces()); err != nil || g.lasting {
 		return err
 	}
-	return errors.Join(cuda.DropWorkspaces(), cuda.EmptyCache())
+	return g.release()
 }
 
 func (g *gpu) pin(tensors []torch.Tensor) []torch.Tensor {
@@ -214,7 +215,7 @@ func (r *arriving) close() {
 }
 
 func (g *gpu) capture(f func()) (recording, error) {
-	if err := cuda.EmptyCache(); err != nil { // during a capture the allocator cannot, should memory run short
+	if err := g.release(); err != nil { // during a capture the allocator cannot, should memory run short
 		return nil, err
 	}
 	o := cuda.GraphOptions{Device: g.index, WarmUp: -1}
@@ -257,7 +258,8 @@ func (g *gpu) free() int64 {
 	return m.Free + m.Reserved - m.Allocated
 }
 
-func (g *gpu) resetPeak() error { return errors.Join(cuda.EmptyCache(), cuda.ResetPeak(g.index)) }
+func (g *gpu) release() error   { return cuda.EmptyCache() }
+func (g *gpu) resetPeak() error { return errors.Join(g.release(), cuda.ResetPeak(g.index)) }
 
 func (g *gpu) peak() int64 {
 	m, err := cuda.Memory(g.index)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -58,7 +59,7 @@ func TestGPUTrainsAsTheCPU(t *testing.T) {
 						assert.InEpsilon(t, e.TrainLoss, got.Epochs[i].TrainLoss, 1e-3, "epoch %d", i+1)
 						assert.InEpsilon(t, e.Test.Loss, got.Epochs[i].Test.Loss, 1e-3, "epoch %d", i+1)
 					}
-					assert.Contains(t, notes, "graphs steps of 8 x 1 are replayed")
+					assert.Contains(t, notes, "graphs steps of 8 samples are replayed")
 					assert.NotContains(t, notes, "warning")
 				})
 			}
@@ -127,9 +128,12 @@ func TestGPUMemoryIsFlat(t *testing.T) {
 				}
 				late, _ = cuda.Memory(0)
 			}
-			_, err = runOn(t.Context(), m, spec, newNet(t), newSamples(1, 160, mixed), newSamples(2, 0, mixed), report)
+			_, err = runOn(t.Context(), m, spec, newNet(t), newSamples(1, 160, mixed), newSamples(2, 60, mixed), report)
 			require.NoError(t, err)
 			require.Greater(t, steps, 1000)
+			told := strings.Join(report.lines, "\n")
+			assert.Equal(t, graph == "auto", strings.Contains(told, "are replayed"))
+			assert.NotContains(t, told, "warning")
 			assert.LessOrEqual(t, late.Reserved, early.Reserved)
 			assert.LessOrEqual(t, late.Allocated, early.Allocated+1<<20) // what is in flight differs by a batch
 			end, err := cuda.Memory(0)
@@ -164,7 +168,7 @@ func TestGPUFailuresLeaveNothing(t *testing.T) {
 	var report record
 	_, err = start(t, spec, model, newSamples(1, 160, nil), newSamples(2, 60, nil), &report)
 	assert.NoError(t, err)
-	assert.Contains(t, strings.Join(report.lines, "\n"), "warning steps of 8 x 1 run operator by operator, which is slower: ")
+	assert.Contains(t, strings.Join(report.lines, "\n"), "warning steps of 8 samples run operator by operator, which is slower: ")
 
 	after, err := cuda.Memory(0)
 	require.NoError(t, err)
@@ -245,9 +249,13 @@ func TestGPUWithoutRoomForTheModel(t *testing.T) {
 	require.NoError(t, err)
 	want := outputs(t, n, data, 12)
 	torch.Scoped(func() {
+		// All that this process may take is taken.
+		require.NoError(t, cuda.EmptyCache())
 		m, err := cuda.Memory(0)
 		require.NoError(t, err)
-		for size := int(m.Free); size >= 512; {
+		require.NoError(t, cuda.SetMemoryFraction(0, float64(m.Reserved+(32<<20))/float64(m.Total)))
+		defer func() { require.NoError(t, cuda.SetMemoryFraction(0, 1)) }()
+		for size := 32 << 20; size >= 512; {
 			if torch.Try(func() { torch.Empty(torch.Uint8, torch.CUDA(0), size) }) != nil {
 				size /= 2
 			}
@@ -264,6 +272,30 @@ func TestGPUWithoutRoomForTheModel(t *testing.T) {
 	require.NoError(t, cuda.EmptyCache())
 }
 
+// A run that finds no room for the model, or for what training takes beside it, leaves the model on the CPU and nothing on
+// the device, and says what takes less.
+func TestGPUWithoutRoomForTheRun(t *testing.T) {
+	needGPU(t)
+	require.NoError(t, errors.Join(cuda.DropWorkspaces(), cuda.EmptyCache()))
+	atFirst, err := cuda.Memory(0)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, cuda.SetMemoryFraction(0, 1)) }()
+	for _, room := range []int64{0, 2 << 20} { // the allocator asks for 2 MiB at a time
+		model := newNet(t)
+		require.NoError(t, cuda.SetMemoryFraction(0, float64(atFirst.Reserved+room)/float64(atFirst.Total)))
+		spec := quick(t, Phase{Train: All(), Epochs: 1, LR: 1e-3})
+		spec.Device, spec.Batch.Size = "cuda:0", 4096
+		_, err := start(t, spec, model, newSamples(1, 4096, nil), newSamples(2, 60, nil), nil)
+		require.ErrorContains(t, err, "; a smaller batch.size (now 4096)")
+		for _, l := range model.Layers {
+			assert.Equal(t, torch.CPU, l.Linear.Weight.Device())
+		}
+		end, err := cuda.Memory(0)
+		require.NoError(t, err)
+		assert.Equal(t, atFirst.Allocated, end.Allocated)
+	}
+}
+
 // What a call leaves on the device the next one uses, also of another goroutine.
 func TestGPUInferenceKeepsItsMemory(t *testing.T) {
 	needGPU(t)
@@ -274,6 +306,7 @@ func TestGPUInferenceKeepsItsMemory(t *testing.T) {
 	for range 40 { // more than a device has streams
 		done := make(chan struct{})
 		go func() {
+			runtime.LockOSThread() // the thread ends with the goroutine, so that no other call has it
 			defer close(done)
 			outputs(t, n, data, 7)
 		}()

@@ -32,7 +32,8 @@ type machine interface {
 	capture(f func()) (recording, error)
 	generator() (*torch.Generator, error)
 	synchronize() error
-	free() int64 // bytes of memory
+	free() int64    // bytes of memory
+	release() error // gives back what is kept of memory that nothing uses
 	resetPeak() error
 	peak() int64 // bytes that were taken of it at most since the run began, or resetPeak; 0 where that is the process's memory
 }
@@ -63,6 +64,7 @@ func (host) pace() error                                    { return nil }
 func (host) read(t torch.Tensor) (reading, error)           { return known(t.Item()), nil }
 func (host) synchronize() error                             { return nil }
 func (host) generator() (*torch.Generator, error)           { return torch.DefaultGenerator(), nil }
+func (host) release() error                                 { return nil }
 func (host) free() int64                                    { return availableMemory() }
 func (host) resetPeak() error                               { return nil }
 func (host) peak() int64                                    { return 0 }
@@ -106,8 +108,8 @@ func (s *Spec) ChooseDevice() error {
 	}
 	if s.Device == "auto" {
 		s.Device = "cpu"
-		if cuda.Available() {
-			s.Device = "cuda:0"
+		if d, err := firstGPU(); err == nil {
+			s.Device = d.String()
 		}
 	}
 	device, err := torch.ParseDevice(s.Device)
@@ -124,6 +126,28 @@ func (s *Spec) ChooseDevice() error {
 		}
 	}
 	return nil
+}
+
+// NoGPU says why "auto" is the CPU in a program with CUDA: no driver answers, it is too old, or no GPU will do. It is nil
+// where "auto" is a GPU, and in a program without CUDA, of which nobody expects one.
+func NoGPU() error {
+	if !cuda.Built() {
+		return nil
+	}
+	_, err := firstGPU()
+	return err
+}
+
+// firstGPU is the first that libtorch has kernels for; the error is that of number 0.
+func firstGPU() (torch.Device, error) {
+	failure := torch.CUDA(0).Check()
+	devices, _ := cuda.Devices() // none where failure says why
+	for _, p := range devices {
+		if d := torch.CUDA(p.Index); d.Check() == nil {
+			return d, nil
+		}
+	}
+	return torch.CPU, failure
 }
 
 // hasBFloat16 reports whether a GPU multiplies bfloat16 in its tensor cores: those from compute capability 8.0 on do.

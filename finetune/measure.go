@@ -55,10 +55,10 @@ func measureOn[B Samples[B]](ctx context.Context, m machine, spec Spec, model Mo
 	r := newRun(spec, model, train, Dataset[B](nothing[B]{train}), m, &noted)
 	failure := torch.Try(func() {
 		err = m.within(ctx, func() error {
-			r.move(m.device())
-			defer r.move(torch.CPU)
-			speed, err = r.measure(ctx, effort)
-			return err
+			return r.at(m.device(), func() (err error) {
+				speed, err = r.measure(ctx, effort)
+				return err
+			})
 		})
 	})
 	if err = errors.Join(err, failure); err != nil {

@@ -28,18 +28,19 @@ func (c *conveyor[B]) record(p *slot, b B, step func() error) error {
 	var recorded recording
 	var why string
 	var err error
-	if failure := torch.Try(func() { recorded, why, err = c.tryRecording(b, step) }); failure != nil {
-		why = failure.Error() // memory that ran short, mostly; if it is the step's own, that fails again
+	failure := torch.Try(func() { recorded, why, err = c.tryRecording(b, step) })
+	if err = errors.Join(err, failure); outOfMemory(err) { // the step alone may do with less
+		why, err = "memory ran short while they were recorded", c.machine.release()
 	}
 	switch {
 	case err != nil:
 		return err
 	case why != "":
 		p.refused = true
-		c.report.Note("warning", fmt.Sprintf("steps of %d x %d run operator by operator, which is slower: %s", b.Size(), b.Width(), why))
+		c.report.Note("warning", fmt.Sprintf("steps of %s run operator by operator, which is slower: %s", shapeOf(b), why))
 	default:
 		p.recording = recorded
-		c.replayed = append(c.replayed, fmt.Sprintf("%d x %d", b.Size(), b.Width()))
+		c.replayed = append(c.replayed, shapeOf(b))
 	}
 	return nil
 }

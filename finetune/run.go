@@ -108,18 +108,18 @@ func runOn[B Samples[B]](ctx context.Context, m machine, spec Spec, model Model[
 	}
 	failure := torch.Try(func() {
 		err = m.within(ctx, func() error {
-			r.move(m.device())
-			defer r.move(torch.CPU)
-			for i := range spec.Phases {
-				if err := r.phase(ctx, i); err != nil {
-					return err
+			return r.at(m.device(), func() error {
+				for i := range spec.Phases {
+					if err := r.phase(ctx, i); err != nil {
+						return err
+					}
 				}
-			}
-			r.result.PeakDeviceBytes = m.peak()
-			return nil
+				r.result.PeakDeviceBytes = m.peak()
+				return nil
+			})
 		})
 	})
-	if err = errors.Join(err, failure); err != nil {
+	if err = spec.mendMemory(errors.Join(err, failure)); err != nil {
 		return nil, err
 	}
 	return r.finish(began)
@@ -150,6 +150,13 @@ func (r *run[B]) move(device torch.Device) {
 	for _, n := range r.state() {
 		n.Tensor.MoveTo(device)
 	}
+}
+
+// at runs f with the model on a device, and takes it back to the CPU whatever comes.
+func (r *run[B]) at(device torch.Device, f func() error) (err error) {
+	defer func() { err = errors.Join(err, torch.Try(func() { r.move(torch.CPU) })) }()
+	r.move(device)
+	return f()
 }
 
 // CheckPhases makes sure that every phase trains something that a model of these stages has, so that a wrong name in the
@@ -220,7 +227,7 @@ func (r *run[B]) epoch(ctx context.Context, phase int, t *trainer[B]) error {
 	e := Epoch{Phase: phase + 1, Epoch: number, TrainLoss: loss, Seconds: time.Since(began).Seconds()}
 	r.result.Seconds.Train += e.Seconds
 	if r.test.Len() > 0 {
-		if e.Test, err = r.evaluate(ctx, "", t.plan, t.testCache); err != nil {
+		if e.Test, err = t.evaluate(ctx); err != nil {
 			return err
 		}
 		r.report.End(&e.Test)

@@ -172,7 +172,8 @@ func requests(groups [][]int, epoch int) []Request {
 	return out
 }
 
-// SortedBatches cuts a data set into batches of samples of like length, short ones first.
+// SortedBatches cuts a data set into batches of samples of like length, long ones first: what later ones need lies in the
+// memory of earlier ones.
 func SortedBatches[B Samples[B]](data Dataset[B], size int) []Request {
-	return requests(newSampler(data, size, 0).sorted(), 0)
+	return requests(longFirst(newSampler(data, size, 0).sorted()), 0)
 }

@@ -142,7 +142,12 @@ func TestShuffledLeavesNoSampleAlone(t *testing.T) {
 
 func TestSortedBatches(t *testing.T) {
 	data := newSamples(1, 20, mixed)
-	assert.Equal(t, requests(newSampler(data, 6, 0).sorted(), 0), SortedBatches(data, 6))
+	asked := SortedBatches(data, 6)
+	want := newSampler(data, 6, 0).sorted()
+	slices.Reverse(want)
+	assert.Equal(t, requests(want, 0), asked)
+	last := asked[len(asked)-1]
+	assert.Greater(t, data.Length(asked[0].Indices[0]), data.Length(last.Indices[0]), "long ones first")
 }
 
 func TestBatchesKeepTheOrder(t *testing.T) {

@@ -2,6 +2,7 @@ package finetune
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 
@@ -96,7 +97,7 @@ func (t *trainer[B]) epoch(ctx context.Context, asked []Request) (float64, error
 		}
 		loss, err := t.trainStep(b)
 		if err != nil {
-			return 0, fmt.Errorf("step %d: %w", t.step, err)
+			return 0, fmt.Errorf("step %d: %w", t.step+1, err)
 		}
 		sum += loss * float64(b.Size())
 		rows += b.Size()
@@ -105,26 +106,42 @@ func (t *trainer[B]) epoch(ctx context.Context, asked []Request) (float64, error
 	return sum / float64(rows), nil
 }
 
+// evaluate measures the model after an epoch.
+func (t *trainer[B]) evaluate(ctx context.Context) (m Metrics, err error) {
+	measure := func() (err error) {
+		m, err = t.run.evaluate(ctx, "", t.plan, t.testCache)
+		return err
+	}
+	if t.ahead == nil {
+		return m, measure()
+	}
+	return m, t.ahead.besideRecordings(measure)
+}
+
 // trainStep moves the parameters once, on the CPU, and gives the loss before.
 func (t *trainer[B]) trainStep(b B) (loss float64, err error) {
 	factor := t.schedule(t.step)
 	for i, g := range t.optimizer.Groups() {
 		g.LR = t.top[i] * factor
 	}
-	torch.Scoped(func() {
-		x := t.input(t.plan, t.cache, b)
-		var l torch.Tensor
-		t.withPrecision(func() {
-			l = t.model.Loss(b, t.model.Forward(b, x, t.plan.Prefix, len(t.plan.Stages)), t.spec.LabelSmoothing)
+	failure := torch.Try(func() {
+		torch.Scoped(func() {
+			x := t.input(t.plan, t.cache, b)
+			var l torch.Tensor
+			t.withPrecision(func() {
+				l = t.model.Loss(b, t.model.Forward(b, x, t.plan.Prefix, len(t.plan.Stages)), t.spec.LabelSmoothing)
+			})
+			if loss = l.Item(); math.IsNaN(loss) || math.IsInf(loss, 0) {
+				err = errNotFinite
+				return
+			}
+			l.Backward()
+			err = t.improve()
 		})
-		if loss = l.Item(); math.IsNaN(loss) || math.IsInf(loss, 0) {
-			err = errNotFinite
-			return
-		}
-		l.Backward()
-		err = t.improve()
 	})
-	t.step++
+	if err = errors.Join(err, failure); err == nil {
+		t.step++
+	}
 	return loss, err
 }
 

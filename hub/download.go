@@ -98,6 +98,16 @@ func Local(name string) (path string, err error) {
 	return path, err
 }
 
+// LocalFineTunable is Local for a model that Thaw is to fine-tune: of one of the registry that it only downloads it says
+// so, whether that is here or not.
+func LocalFineTunable(name string) (path string, err error) {
+	known, _, _ := strings.Cut(strings.TrimPrefix(name, "hf:"), "@")
+	if m, err := Find(known); err == nil && m.FineTunable() != nil {
+		return "", m.FineTunable()
+	}
+	return Local(name)
+}
+
 func (h *Hub) checkpointPath(m Model) string { return filepath.Join(h.Checkpoints, m.File()) }
 
 // repoRequest is a request for a repository.

@@ -96,6 +96,17 @@ func Find(name string) (Model, error) {
 	return Model{}, &UnknownError{Name: name, Near: suggest.Nearest(name, names)}
 }
 
+// FineTunable is nil for a model that Thaw fine-tunes, a ResNet or a BERT, and says why not for one that it only downloads.
+func (m Model) FineTunable() error {
+	switch {
+	case m.Kind == Detector:
+		return fmt.Errorf("%s is a detector, which Thaw does not fine-tune yet", m.Name)
+	case m.Kind == TextEncoder && m.Architecture != "bert":
+		return fmt.Errorf("%s is a text encoder other than BERT, which Thaw does not fine-tune yet", m.Name)
+	}
+	return nil
+}
+
 // Categories are the names of the classes that a model tells apart, in the order of its outputs; none for a text encoder.
 // A detector's 0 is the background, and COCO's numbers that no class has are named "N/A".
 func (m Model) Categories() []string {

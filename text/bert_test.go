@@ -19,8 +19,6 @@ func TestMain(m *testing.M) {
 	for _, name := range []string{"HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TORCH_HOME"} {
 		os.Setenv(name, "/nonexistent")
 	}
-	// The size of workspaces that makes cuBLAS deterministic; see cuda.Settings.
-	os.Setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 	torchtest.Main(m)
 }
 

@@ -1,6 +1,7 @@
 package text_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -175,7 +176,32 @@ func TestPredictWithDamagedWeights(t *testing.T) {
 	torch.Scoped(func() { torch.NoGrad(func() { c.Linear.Weight.MulScalar_(math.NaN()) }) })
 	c.Source = "weights.bin"
 	_, err := c.Predict(t.Context(), []string{"good film", "bad"}, 2)
-	assert.EqualError(t, err, `"bad": the model gives scores that are no finite numbers: the weights, weights.bin, are damaged`)
+	assert.EqualError(t, err, `"good film": the model gives scores that are no finite numbers: the weights, weights.bin, are damaged`)
+}
+
+// One token of the weights is damaged: what stands before the first text with it is known, whatever its length and batch.
+func TestPredictUpToWhatFails(t *testing.T) {
+	unchanged(t)
+	c := load(t, tinyFolder(t, settings{"initializer_range": 0.5}), text.Head{Classes: classes(2), Pooling: text.Mean}, 1)
+	texts := []string{"the film is not good", "film", "the film", "is it movie", "movie", "good", "movie is it the film", "is"}
+	want, err := c.Predict(t.Context(), texts, 1)
+	require.NoError(t, err)
+	movie := int(c.Tokenizer.AppendIDs(nil, "movie", 0)[1])
+	torch.Scoped(func() { torch.NoGrad(func() { c.Bert.Embeddings.Word.Weight.Select(0, movie).MulScalar_(math.NaN()) }) })
+	for _, size := range []int{1, 2, 3, 100} {
+		got, err := c.Predict(t.Context(), texts, size)
+		assert.ErrorContains(t, err, `"is it movie": the model gives scores that are no finite numbers`)
+		require.Len(t, got, 3, "batches of %d", size)
+		for i := range got {
+			assert.Equal(t, texts[i], got[i].Input)
+			assert.InDeltaSlice(t, want[i].Logits, got[i].Logits, 1e-5)
+		}
+	}
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	got, err := c.Predict(stopped, texts, 1)
+	assert.ErrorIs(t, err, context.Canceled)
+	assert.Empty(t, got)
 }
 
 // What goes wrong inside libtorch is an error, not a panic.

@@ -167,10 +167,10 @@ func positionsEnd(t *testing.T, device string) {
 func TestGPUGraphsAreTheSteps(t *testing.T) {
 	needGPU(t)
 	for _, precision := range []string{"float32", "bfloat16"} {
-		for _, train := range []finetune.Selection{finetune.All(), finetune.Top(2)} {
-			t.Run(fmt.Sprint(precision, train), func(t *testing.T) {
+		for pooling, train := range map[text.Pooling]finetune.Selection{text.Mean: finetune.All(), text.CLS: finetune.Top(2)} {
+			t.Run(fmt.Sprint(precision, pooling, train), func(t *testing.T) {
 				run := func(graph string) (*finetune.Result, map[string]uint64, string) {
-					return trainSmall(t, text.Mean, 0.1, finetune.Spec{
+					return trainSmall(t, pooling, 0.1, finetune.Spec{
 						Device: "cuda:0", Precision: precision, Graph: graph, Deterministic: true,
 						Phases: []finetune.Phase{{Train: train, Epochs: 3, LR: 1e-4}},
 					})

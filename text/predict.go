@@ -34,6 +34,7 @@ func (c *Classifier) Use(device, precision string) (err error) {
 }
 
 // Predict classifies texts, batchSize at a time, those of like length together. A text is cut where it was in training.
+// Where it fails, or ctx ends, the predictions of the texts before the first that has none are given too.
 func (c *Classifier) Predict(ctx context.Context, texts []string, batchSize int) ([]Prediction, error) {
 	limit := c.Config.MaxLength
 	if limit == 0 {
@@ -52,26 +53,55 @@ func (c *Classifier) Predict(ctx context.Context, texts []string, batchSize int)
 			return nil, err
 		}
 	}
-	out := make([]Prediction, len(texts))
-	err = c.inference.Outputs(ctx, data, finetune.SortedBatches(data, batchSize), func(b *Batch, logits torch.Tensor) error {
-		return c.fill(out, texts, b, logits)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
+	return c.predict(ctx, texts, data, finetune.SortedBatches(data, batchSize))
 }
 
-// fill writes the predictions for a batch.
-func (c *Classifier) fill(out []Prediction, texts []string, b *Batch, logits torch.Tensor) error {
+// predict runs the batches that are asked for of the texts, which data holds as tokens.
+func (c *Classifier) predict(ctx context.Context, texts []string, data *Dataset, asked []finetune.Request) (_ []Prediction, err error) {
+	out := make([]Prediction, len(texts))
+	first := len(texts) // that the model fails at, as far as is known
+	for len(asked) > 0 {
+		done := 0
+		err = c.inference.Outputs(ctx, data, asked, func(b *Batch, logits torch.Tensor) error {
+			done++
+			if worst := c.fill(out, texts, b, logits); worst < first {
+				first = worst
+				return errNotFinite
+			}
+			return nil
+		})
+		if !errors.Is(err, errNotFinite) {
+			break
+		}
+		// Batches are in the order of their lengths, so texts before that one may still be to come.
+		asked = slices.DeleteFunc(asked[done:], func(r finetune.Request) bool { return slices.Min(r.Indices) > first })
+	}
+	if err == nil && first < len(texts) {
+		err = errNotFinite
+	}
+	if errors.Is(err, errNotFinite) {
+		err = fmt.Errorf("%s: %w: the weights, %s, are damaged", suggest.Quote(texts[first]), errNotFinite, c.Source)
+	}
+	if unknown := slices.IndexFunc(out, func(p Prediction) bool { return p.Scores == nil }); unknown >= 0 {
+		out = out[:unknown]
+	}
+	return out, err
+}
+
+var errNotFinite = errors.New("the model gives scores that are no finite numbers")
+
+// fill writes the predictions for a batch. It gives the first text whose scores are no finite numbers, which has none, and
+// len(texts) where there is none such.
+func (c *Classifier) fill(out []Prediction, texts []string, b *Batch, logits torch.Tensor) (worst int) {
 	scores := torch.ToSlice[float64](logits.To(torch.Float64).Softmax(1))
 	raw := torch.ToSlice[float32](logits)
 	n := len(c.Classes)
-	if i := slices.IndexFunc(raw, func(x float32) bool { return math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) }); i >= 0 {
-		return fmt.Errorf("%s: the model gives scores that are no finite numbers: the weights, %s, are damaged",
-			suggest.Quote(texts[b.Index[i/n]]), c.Source)
-	}
+	worst = len(texts)
 	for k, i := range b.Index {
+		if slices.ContainsFunc(raw[k*n:(k+1)*n], func(x float32) bool { return math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) }) {
+			worst = min(worst, i)
+			continue
+		}
 		p := Prediction{Input: texts[i], Scores: map[string]float64{}, Logits: raw[k*n : (k+1)*n]}
 		best := 0
 		for j, class := range c.Classes {
@@ -83,7 +113,7 @@ func (c *Classifier) fill(out []Prediction, texts []string, b *Batch, logits tor
 		p.Label = c.Classes[best]
 		out[i] = p
 	}
-	return nil
+	return worst
 }
 
 // RunWeights is the folder inside a run folder that OpenClassifier reads.

@@ -30,7 +30,7 @@ type Task struct {
 
 // Prepare checks all that a spec names, then reads the data and loads the model. spec must be resolved.
 func Prepare(spec *finetune.Spec) (*Task, error) {
-	if err := spec.CheckPaths(hub.Local); err != nil {
+	if err := spec.CheckPaths(hub.LocalFineTunable); err != nil {
 		return nil, err
 	}
 	if err := spec.ChooseDevice(); err != nil {
@@ -168,8 +168,10 @@ func (t *Task) Describe() [][2]string {
 	if m.Config.Pooling == Mean {
 		pooled = "mean pooling"
 	}
-	data := fmt.Sprintf("%s train · %s test · median %d tokens · %s also in train", quantity.Digits(t.Train.Len()), quantity.Digits(t.Test.Len()),
-		t.MedianTokens, quantity.Count(t.Duplicates, "test text", "test texts"))
+	data := fmt.Sprintf("%s train · %s test · median %d tokens", quantity.Digits(t.Train.Len()), quantity.Digits(t.Test.Len()), t.MedianTokens)
+	if t.Test.Len() > 0 {
+		data += fmt.Sprintf(" · %s also in train", quantity.Count(t.Duplicates, "test text", "test texts"))
+	}
 	if t.NotUTF8 > 0 {
 		data += fmt.Sprintf(" · %s not UTF-8", quantity.Count(t.NotUTF8, "row", "rows"))
 	}

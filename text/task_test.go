@@ -96,6 +96,7 @@ func TestPrepareOfTestFile(t *testing.T) {
 	task, err = prepare(t, spec, `data.test=""`)
 	require.NoError(t, err)
 	assert.Equal(t, []int{20, 0}, []int{task.Train.Len(), task.Test.Len()})
+	assert.Equal(t, [2]string{"data", "20 train · 0 test · median 7 tokens"}, task.Describe()[2])
 }
 
 func TestPrepareOfWrongSpecs(t *testing.T) {

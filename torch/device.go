@@ -67,8 +67,8 @@ func ParseDevice(s string) (Device, error) {
 // CUDAAvailable reports whether CUDA kernels are linked and a device answers.
 func CUDAAvailable() bool { return capi.HasCUDA() }
 
-// Check says why tensors cannot lie on d, with the mend: that the program has no CUDA, that no driver answers, or that
-// there is no device of this number. It gives nil where they can.
+// Check says why tensors cannot lie on d, with the mend: that the program has no CUDA, that no driver answers, that there
+// is no device of this number, or that libtorch has no kernels for it. It gives nil where they can.
 func (d Device) Check() error {
 	if d.Type == CPUType {
 		return nil
@@ -87,9 +87,21 @@ func (d Device) check() *capi.Error {
 	if err := capi.StartCUDA(); err != nil {
 		return err
 	}
-	_, err := capi.CUDADeviceProperties(d.Index)
-	return err
+	p, err := capi.CUDADeviceProperties(d.Index)
+	if err != nil {
+		return err
+	}
+	if 10*p.Major+p.Minor < oldestGPU {
+		return &capi.Error{Kind: capi.KindUnimplemented, Msg: sprintf(
+			"%s has compute capability %d.%d: libtorch %s for CUDA 13 has kernels for %d.%d and later (GeForce RTX 20, T4)",
+			p.Name, p.Major, p.Minor, Version(), oldestGPU/10, oldestGPU%10)}
+	}
+	return nil
 }
+
+// oldestGPU is the least compute capability, times ten, that libtorch's wheel for CUDA 13 has kernels for: the first of
+// CUDA_ARCH_FLAGS in its ATen/cuda/CUDAConfig.h.
+const oldestGPU = 75
 
 // Generator is the generator that operators on d draw from when they are given none: the CPU's is [DefaultGenerator];
 // a CUDA device's is Philox, with PyTorch's numbers for PyTorch's seeds.

@@ -72,6 +72,8 @@ func failed(op string, err *capi.Error, given ...capi.Handle) *Error {
 	switch err.Kind {
 	case capi.KindMemory:
 		e.Kind = OutOfMemory
+		// libtorch goes on with its own account of the memory, and advice for Python.
+		e.Msg, _, _ = strings.Cut(e.Msg, " Of the allocated memory")
 	case capi.KindIndex:
 		e.Kind = IndexError
 	case capi.KindUnimplemented:

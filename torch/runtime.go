@@ -1,9 +1,7 @@
 package torch
 
 import (
-	"math"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/thaw-ml/thaw/torch/internal/capi"
@@ -49,38 +47,4 @@ func LibraryPath() string {
 		}
 	}
 	return "unknown"
-}
-
-// SelfTest compares a small matrix product and a convolution on a device with sums written out in Go.
-func SelfTest(d Device) error {
-	return Try(func() {
-		Scoped(func() {
-			x, w := make([]float32, 12), make([]float32, 4)
-			for i := range x {
-				x[i] = float32(i%5) - 1.5
-			}
-			copy(w, []float32{1, -2, 0.5, 3})
-			product := FromSlice(x, 3, 4).ToDevice(d).MM(FromSlice(w, 4, 1).ToDevice(d))
-			conv := Conv2d(FromSlice(x, 1, 1, 3, 4).ToDevice(d), FromSlice(w, 1, 1, 2, 2).ToDevice(d), Tensor{}, []int{1, 1}, []int{0, 0}, []int{1, 1}, 1)
-			var wantProduct, wantConv []float32
-			for i := range 3 {
-				wantProduct = append(wantProduct, x[4*i]*w[0]+x[4*i+1]*w[1]+x[4*i+2]*w[2]+x[4*i+3]*w[3])
-			}
-			for i := range 2 {
-				for j := range 3 {
-					at := 4*i + j
-					wantConv = append(wantConv, x[at]*w[0]+x[at+1]*w[1]+x[at+4]*w[2]+x[at+5]*w[3])
-				}
-			}
-			for _, c := range []struct {
-				name string
-				got  Tensor
-				want []float32
-			}{{"matrix product", product, wantProduct}, {"convolution", conv, wantConv}} {
-				if got := ToSlice[float32](c.got.ToDevice(CPU)); !slices.EqualFunc(got, c.want, func(a, b float32) bool { return math.Abs(float64(a-b)) < 1e-3 }) {
-					panic(&Error{Op: c.name, Msg: sprintf("on %v gives %v, want %v", d, got, c.want)})
-				}
-			}
-		})
-	})
 }

@@ -90,7 +90,7 @@ func TestGPUGraphsOfResNetsAreTheSteps(t *testing.T) {
 				got, replayed, notes := run("auto")
 				assert.Equal(t, eager, replayed)
 				assert.Equal(t, want.Last, got.Last)
-				assert.Contains(t, notes, "graphs steps of 8 x 1 are replayed")
+				assert.Contains(t, notes, "graphs steps of 8 samples are replayed")
 				assert.NotContains(t, notes, "warning")
 			})
 		}
@@ -101,6 +101,6 @@ func TestGPUGraphsOfResNetsAreTheSteps(t *testing.T) {
 func TestGPUResNetsAreRecorded(t *testing.T) {
 	needGPU(t)
 	_, _, notes := trainOn(t, finetune.Spec{Device: "cuda:0", Phases: []finetune.Phase{{Train: finetune.All(), Epochs: 3, LR: 1e-3}}})
-	assert.Contains(t, notes, "graphs steps of 8 x 1 are replayed")
+	assert.Contains(t, notes, "graphs steps of 8 samples are replayed")
 	assert.NotContains(t, notes, "warning")
 }

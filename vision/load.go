@@ -124,7 +124,7 @@ func LoadClassifier(model, weights string, classes []string, seed uint64) (*Clas
 // one that was downloaded. Classes whose names are not known are called by their numbers.
 func OpenPretrained(model, weights string) (*Classifier, error) {
 	if _, err := os.Stat(model); err != nil && weights == "" {
-		path, failure := hub.Local(model)
+		path, failure := hub.LocalFineTunable(model)
 		if failure != nil {
 			return nil, fmt.Errorf("there is no file or folder %s, and %w", model, failure)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 
 	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/torch"
@@ -39,14 +40,15 @@ func (c *Classifier) Use(device, precision string) (err error) {
 	return err
 }
 
-// Predict classifies picture files, size at a time. A picture that cannot be read is an error.
+// Predict classifies picture files, size at a time. A picture that cannot be read is an error; the predictions of those
+// before it are given too, as they are when ctx ends.
 func (c *Classifier) Predict(ctx context.Context, paths []string, size int) ([]Prediction, error) {
 	if c.inference == nil {
 		if err := c.Use("cpu", "float32"); err != nil {
 			return nil, err
 		}
 	}
-	files := &files{c, paths}
+	files := &files{model: c, paths: paths, failed: map[int]error{}}
 	var asked []finetune.Request
 	for first := range files.Len() {
 		if n := len(asked); n > 0 && len(asked[n-1].Indices) < size {
@@ -59,22 +61,30 @@ func (c *Classifier) Predict(ctx context.Context, paths []string, size int) ([]P
 	err := c.inference.Outputs(ctx, files, asked, func(b *Batch, output torch.Tensor) error {
 		logits := torch.ToSlice[float32](output)
 		if i := slices.IndexFunc(logits, func(x float32) bool { return math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) }); i >= 0 {
-			return fmt.Errorf("%s: the network gives scores that are no finite numbers: the weights, %s, are damaged",
-				paths[b.Index[i/len(c.Classes)]], c.Source)
+			good := i / len(c.Classes)
+			out = append(out, c.judge(paths[len(out):len(out)+good], logits)...)
+			return fmt.Errorf("%s: the network gives scores that are no finite numbers: the weights, %s, are damaged", paths[len(out)], c.Source)
 		}
 		out = append(out, c.judge(paths[len(out):len(out)+b.Size()], logits)...)
-		return nil
+		return files.failure(len(out))
 	})
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
+	return out, err
 }
 
-// files are pictures without labels, as a data set.
+// files are pictures without labels, as a data set. A batch ends before a picture that cannot be read.
 type files struct {
 	model *Classifier
 	paths []string
+
+	mu     sync.Mutex
+	failed map[int]error // of the pictures that batches ended before
+}
+
+// failure says why a batch ended before picture i, nil where none did.
+func (f *files) failure(i int) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.failed[i]
 }
 
 func (f *files) Len() int          { return len(f.paths) }
@@ -91,11 +101,18 @@ func (f *files) Batch(r finetune.Request) (*Batch, error) {
 	pipeline := transform.Pipeline(in.evaluation())
 	for _, i := range r.Indices {
 		m, err := picture.Read(f.paths[i], picture.Options{Into: &stored})
-		if err != nil {
-			return nil, err
+		if err == nil {
+			if err = pipeline.Apply(&small, m, nil); err != nil {
+				err = fmt.Errorf("%s: %w", f.paths[i], err)
+			}
 		}
-		if err := pipeline.Apply(&small, m, nil); err != nil {
-			return nil, fmt.Errorf("%s: %w", f.paths[i], err)
+		if err != nil && b.Size() == 0 {
+			return nil, err
+		} else if err != nil {
+			f.mu.Lock()
+			f.failed[i] = err
+			f.mu.Unlock()
+			return b, nil
 		}
 		b.Index, b.Pixels = append(b.Index, i), append(b.Pixels, small.Pix...)
 	}

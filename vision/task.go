@@ -31,7 +31,7 @@ type Task struct {
 // Prepare checks all that a spec names, opens the pictures and loads the model. spec must be resolved; what only the data
 // and the model tell is put into it.
 func Prepare(ctx context.Context, spec *finetune.Spec) (_ *Task, err error) {
-	if err := spec.CheckPaths(hub.Local); err != nil {
+	if err := spec.CheckPaths(hub.LocalFineTunable); err != nil {
 		return nil, err
 	}
 	if err := spec.ChooseDevice(); err != nil {
@@ -133,11 +133,18 @@ func (t *Task) Describe() [][2]string {
 	if len(m.Classes) > 12 {
 		classes = fmt.Sprintf("[%s ... %s]", strings.Join(m.Classes[:5], " "), m.Classes[len(m.Classes)-1])
 	}
+	data := fmt.Sprintf("%s train · %s test · %d x %d pixels", quantity.Digits(t.Train.Len()), quantity.Digits(t.Test.Len()), m.Input.Crop, m.Input.Crop)
+	if t.Test.Len() > 0 {
+		data += fmt.Sprintf(" · %s also in train", quantity.Count(len(t.Duplicates), "test picture", "test pictures"))
+	}
+	decoder, err := picture.JPEGDecoder()
+	if err != nil {
+		decoder = err.Error() // which ends the run at the first picture that is a file
+	}
 	lines := [][2]string{
 		{"model", fmt.Sprintf("%s  %.1fM parameters  %s", m.Name(), float64(nn.NumParams(m))/1e6, m.Source)},
 		{"head", fmt.Sprintf("new: %d -> %d %s", m.Net.Features(), len(m.Classes), classes)},
-		{"data", fmt.Sprintf("%s train · %s test · %d x %d pixels · %s also in train · %s", quantity.Digits(t.Train.Len()), quantity.Digits(t.Test.Len()),
-			m.Input.Crop, m.Input.Crop, quantity.Count(len(t.Duplicates), "test picture", "test pictures"), picture.JPEGDecoder())},
+		{"data", data + " · " + decoder},
 	}
 	warn := func(format string, args ...any) {
 		lines = append(lines, [2]string{"warning", fmt.Sprintf(format, args...)})

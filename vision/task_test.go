@@ -77,15 +77,21 @@ func TestPrepare(t *testing.T) {
 	spec := workplace(t, 3, 6)
 	task, s, err := prepare(t, spec)
 	require.NoError(t, err)
+	decoder, err := picture.JPEGDecoder()
+	require.NoError(t, err)
 	assert.Equal(t, []string{"class0", "class1", "class2"}, s.Head.Classes)
 	assert.Equal(t, []int{32, 37}, []int{s.Pictures.Size, s.Pictures.Resize})
 	assert.Equal(t, [2]int{12, 6}, [2]int{task.Train.Len(), task.Test.Len()})
 	assert.Equal(t, [][2]string{
 		{"model", "ResNet-18  11.2M parameters  random"},
 		{"head", "new: 512 -> 3 [class0 class1 class2]"},
-		{"data", "12 train · 6 test · 32 x 32 pixels · 0 test pictures also in train · " + picture.JPEGDecoder()},
+		{"data", "12 train · 6 test · 32 x 32 pixels · 0 test pictures also in train · " + decoder},
 	}, task.Describe())
 	assert.Empty(t, task.Skipped())
+
+	task, _, err = prepare(t, spec, `data.test=""`)
+	require.NoError(t, err)
+	assert.Equal(t, [2]string{"data", "18 train · 0 test · 32 x 32 pixels · " + decoder}, task.Describe()[2])
 }
 
 // What a person should know of the pictures is told.
@@ -440,10 +446,18 @@ func TestPredict(t *testing.T) {
 	require.NoError(t, err)
 	assert.Empty(t, none)
 	damage(t, a, 4)
-	_, err = c.Predict(t.Context(), paths, 4)
-	assert.ErrorContains(t, err, paths[4])
+	for _, size := range []int{1, 3, 4, 5, 100} { // what stands before the damaged one is known
+		before, err := c.Predict(t.Context(), paths, size)
+		assert.ErrorContains(t, err, "reading picture "+paths[4]+": ")
+		require.Len(t, before, 4, "batches of %d", size)
+		for i := range before {
+			assert.Equal(t, paths[i], before[i].Input)
+			assert.InDeltaSlice(t, one[i].Logits, before[i].Logits, 1e-4)
+		}
+	}
 	_, err = c.Predict(t.Context(), []string{paths[0], "none.png"}, 4)
 	assert.ErrorIs(t, err, os.ErrNotExist)
+	assert.EqualError(t, err, "reading picture none.png: no such file or directory")
 	torch.Scoped(func() { torch.NoGrad(func() { c.Net.FC.Bias.MulScalar_(math.Inf(1)) }) })
 	c.Source = "weights.pth"
 	_, err = c.Predict(t.Context(), paths[2:4], 4)

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -80,13 +78,14 @@ func (c *benchCmd) Run(ctx context.Context, s streams) error {
 	if err := spec.ChooseDevice(); err != nil {
 		return where{}.wrong("bench", err)
 	}
-	if c.JSON != "" {
-		if info, err := os.Stat(filepath.Dir(c.JSON)); err != nil || !info.IsDir() {
-			return usageError{fmt.Sprintf("bench: --json: there is no folder %s", filepath.Dir(c.JSON))}
+	if c.JSON != "" { // minutes of measures are not to be lost
+		if err := checkWritable(c.JSON); err != nil {
+			return usageError{fmt.Sprintf("bench: --json: %v", err)}
 		}
 	}
+	s.warnOfCPU(c.Device)
 	report := newBenchReport(spec)
-	fmt.Fprintf(s.out, "thaw %s · libtorch %s · %s %s · %s\n", report.Thaw, report.Libtorch, report.Device, report.GPU, report.Precision)
+	fmt.Fprintln(s.out, report.header())
 	var failures []error
 	for _, b := range cases {
 		for _, mode := range b.Modes(report.GPU != "") {
@@ -119,6 +118,15 @@ func (c *benchCmd) Run(ctx context.Context, s streams) error {
 		return usageError{fmt.Sprintf("bench: --mode %s: none of these cases runs so on %s", c.Mode, spec.Device)}
 	}
 	return errors.Join(append(failures, report.write(c.JSON))...)
+}
+
+// header says what is measured on.
+func (r benchReport) header() string {
+	device := r.Device
+	if r.GPU != "" {
+		device += " " + r.GPU
+	}
+	return fmt.Sprintf("thaw %s · libtorch %s · %s · %s", r.Thaw, r.Libtorch, device, r.Precision)
 }
 
 // write writes the report as JSON, where a path is given.

@@ -7,6 +7,11 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
+func TestBenchHeader(t *testing.T) {
+	r := benchReport{Thaw: "1", Libtorch: "2", Device: "cuda:0", GPU: "NVIDIA H200", Precision: "bfloat16"}
+	assert.Equal(t, "thaw 1 · libtorch 2 · cuda:0 NVIDIA H200 · bfloat16", r.header())
+}
+
 func TestBenchLists(t *testing.T) {
 	all := strings.Fields(ok(t, "", "bench", "--list"))
 	assert.Len(t, all, 15)
@@ -26,11 +31,16 @@ func TestWrongBench(t *testing.T) {
 		{[]string{"bench", "--rounds", "0"}, "thaw: bench: --seconds must be above 0, and --rounds 1 or more\n"},
 		{[]string{"bench", "--device", "cuda"}, "thaw: bench: --device: cuda:0: this program has no CUDA: build it with -tags cuda after make deps-cuda\n"},
 		{[]string{"bench", "--json", "none/x.json"}, "thaw: bench: --json: there is no folder FOLDER/none\n"},
+		{[]string{"bench", "--device=cpu", "--json", "model"}, "thaw: bench: --json: FOLDER/model is a folder; expected a file\n"},
+		{[]string{"bench", "--device=cpu", "--json", "/proc/x.json"}, "thaw: bench: --json: nothing can be written to the folder /proc: no such file or directory\n"},
 	} {
 		c.want = strings.ReplaceAll(c.want, "FOLDER", folder)
 		assert.Equal(t, outcome{exitUsage, "", c.want}, thaw(t, "", c.args...), "thaw %q", c.args)
 	}
-	got := thaw(t, "", "bench", "--device=cpu", "--mode=graph", "resnet50-head-bs32")
+	before := listing(t)
+	got := thaw(t, "", "bench", "--device=cpu", "--mode=graph", "--json=x.json", "resnet50-head-bs32")
+	assert.Equal(t, before[1:], listing(t)[1:], "nothing is left of what was tried")
 	assert.Equal(t, exitUsage, got.code)
+	assert.Regexp(t, `^thaw \S+ · libtorch \S+ · cpu · float32\n$`, got.out)
 	assert.Equal(t, "thaw: bench: --mode graph: none of these cases runs so on cpu\n", got.err)
 }

@@ -1,10 +1,15 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"image"
+	"image/jpeg"
 	"runtime"
+	"strings"
 
 	"golang.org/x/sys/cpu"
 
@@ -29,27 +34,45 @@ type diagnosis struct {
 	CPUBFloat16   bool       `json:"cpu_bfloat16"` // the CPU multiplies bfloat16 itself, so that this precision is the faster one
 	Cores         int        `json:"cores"`
 	Threads       int        `json:"threads"`
-	JPEG          string     `json:"jpeg"` // what decodes JPEGs
+	JPEG          string     `json:"jpeg"` // what decodes JPEGs; "" where nothing does
 	CUDA          *cudaFound `json:"cuda"` // null in a program without CUDA
 	Problems      []string   `json:"problems"`
 }
 
 // cudaFound is what a program with CUDA found.
 type cudaFound struct {
-	Driver  string            `json:"driver"`
-	Runtime string            `json:"runtime"`
-	CuDNN   string            `json:"cudnn"`
-	NCCL    string            `json:"nccl"`
-	Devices []cuda.Properties `json:"devices"`
+	Driver  string     `json:"driver"`
+	Runtime string     `json:"runtime"`
+	CuDNN   string     `json:"cudnn"`
+	NCCL    string     `json:"nccl"`
+	Devices []gpuFound `json:"devices"`
+}
+
+// gpuFound is a device.
+type gpuFound struct {
+	Index             int    `json:"index"`
+	Name              string `json:"name"`
+	MemoryBytes       int64  `json:"memory_bytes"`
+	ComputeCapability string `json:"compute_capability"` // as in "9.0"
+	Multiprocessors   int    `json:"multiprocessors"`
+}
+
+func found(p cuda.Properties) gpuFound {
+	return gpuFound{p.Index, p.Name, p.TotalMemory, p.ComputeCapability.String(), p.Multiprocessors}
 }
 
 func (c *doctorCmd) Run(s streams) error {
 	d := diagnosis{
 		Thaw: finetune.Version, Libtorch: torch.Version(), LibtorchPath: torch.LibraryPath(), Go: runtime.Version(),
-		CPUCapability: torch.CPUCapability(), JPEG: picture.JPEGDecoder(), Cores: runtime.NumCPU(), Threads: torch.NumThreads(),
+		CPUCapability: torch.CPUCapability(), Cores: runtime.NumCPU(), Threads: torch.NumThreads(),
 		CPUBFloat16: cpu.X86.HasAVX512BF16 || cpu.X86.HasAMXBF16, Problems: []string{},
 	}
 	d.try("cpu", torch.SelfTest(torch.CPU))
+	decoder, err := picture.JPEGDecoder()
+	if d.JPEG = decoder; err == nil {
+		err = decodeJPEG()
+	}
+	d.try("jpeg", err)
 	if cuda.Built() {
 		d.examineCUDA()
 	}
@@ -69,13 +92,36 @@ func (c *doctorCmd) Run(s streams) error {
 // try takes note of a check that failed.
 func (d *diagnosis) try(what string, err error) {
 	if err != nil {
-		d.Problems = append(d.Problems, what+": "+err.Error())
+		d.Problems = append(d.Problems, what+": "+strings.TrimPrefix(err.Error(), what+": "))
 	}
+}
+
+// decodeJPEG decodes a small picture of one colour.
+func decodeJPEG() error {
+	colour := [3]uint8{200, 120, 40}
+	drawn := image.NewRGBA(image.Rect(0, 0, 16, 16))
+	for i := range drawn.Pix {
+		drawn.Pix[i] = [4]uint8{colour[0], colour[1], colour[2], 255}[i%4]
+	}
+	var stored bytes.Buffer
+	if err := jpeg.Encode(&stored, drawn, nil); err != nil {
+		return err
+	}
+	m, err := picture.Decode(stored.Bytes(), picture.Options{})
+	if err != nil {
+		return fmt.Errorf("a small picture: %w", err)
+	}
+	for i, got := range m.Pix {
+		if want := colour[i%3]; max(got, want)-min(got, want) > 8 { // its conversions round
+			return fmt.Errorf("a small picture of the colour %v has the pixel %v", colour, m.Pix[i/3*3:i/3*3+3])
+		}
+	}
+	return nil
 }
 
 // examineCUDA looks at versions and devices, and tries each device.
 func (d *diagnosis) examineCUDA() {
-	d.CUDA = &cudaFound{Devices: []cuda.Properties{}}
+	d.CUDA = &cudaFound{Devices: []gpuFound{}}
 	if v, err := cuda.FindVersions(); err != nil {
 		d.try("cuda", err)
 	} else {
@@ -84,9 +130,26 @@ func (d *diagnosis) examineCUDA() {
 	devices, err := cuda.Devices()
 	d.try("cuda", err)
 	for _, p := range devices {
-		d.CUDA.Devices = append(d.CUDA.Devices, p)
-		d.try(torch.CUDA(p.Index).String(), torch.SelfTest(torch.CUDA(p.Index)))
+		d.CUDA.Devices = append(d.CUDA.Devices, found(p))
+		err := torch.SelfTest(torch.CUDA(p.Index))
+		if err == nil {
+			err = cuda.SelfTest(p.Index)
+		}
+		d.try(torch.CUDA(p.Index).String(), err)
 	}
+}
+
+// tried says what was tried.
+func (d diagnosis) tried() string {
+	s := "a matrix product, a convolution and a small JPEG on the CPU"
+	if d.CUDA == nil || len(d.CUDA.Devices) == 0 {
+		return s
+	}
+	gpu := "the GPU"
+	if len(d.CUDA.Devices) > 1 {
+		gpu = "each GPU"
+	}
+	return s + "; on " + gpu + " the first two, attention, a recorded graph, and a product of bfloat16 where it has that"
 }
 
 func (d diagnosis) print(s streams) {
@@ -98,19 +161,19 @@ func (d diagnosis) print(s streams) {
 	}
 	fmt.Fprintf(s.out, "cpu       %s kernels, %s%s on %s\n", d.CPUCapability, products,
 		quantity.Count(d.Threads, "thread", "threads"), quantity.Count(d.Cores, "core", "cores"))
-	fmt.Fprintf(s.out, "jpeg      %s\n", d.JPEG)
+	fmt.Fprintf(s.out, "jpeg      %s\n", cmp.Or(d.JPEG, "no decoder: pictures cannot be read"))
 	if d.CUDA == nil {
 		fmt.Fprintln(s.out, "cuda      not in this program: runs are on the CPU")
 	} else {
 		fmt.Fprintf(s.out, "cuda      driver %s, runtime %s, cuDNN %s, NCCL %s\n", d.CUDA.Driver, d.CUDA.Runtime, d.CUDA.CuDNN, d.CUDA.NCCL)
 		for _, p := range d.CUDA.Devices {
-			fmt.Fprintf(s.out, "cuda:%d    %s, %.0f GB, compute capability %s\n", p.Index, p.Name, float64(p.TotalMemory)/1e9, p.ComputeCapability)
+			fmt.Fprintf(s.out, "cuda:%d    %s, %.0f GB, compute capability %s\n", p.Index, p.Name, float64(p.MemoryBytes)/1e9, p.ComputeCapability)
 		}
 	}
 	for _, p := range d.Problems {
 		fmt.Fprintln(s.out, "problem  ", p)
 	}
 	if len(d.Problems) == 0 {
-		fmt.Fprintln(s.out, "all works: a matrix product and a convolution agree with plain Go")
+		fmt.Fprintln(s.out, "all works:", d.tried())
 	}
 }

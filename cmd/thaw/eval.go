@@ -40,10 +40,10 @@ func (c *evalCmd) Run(ctx context.Context, s streams) error {
 	}
 	if c.Data != "" {
 		if _, err := os.Stat(c.Data); err != nil {
-			return usageError{fmt.Sprintf("eval: --data: %v", err)}
+			return usageError{"eval: --data: " + unreadable("file or folder", c.Data, err)}
 		}
 	}
-	m, classes, err := c.measure(ctx)
+	m, classes, err := c.measure(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (c *evalCmd) Run(ctx context.Context, s streams) error {
 }
 
 // measure gives the metrics, and the names of the classes.
-func (c *evalCmd) measure(ctx context.Context) (finetune.Metrics, []string, error) {
+func (c *evalCmd) measure(ctx context.Context, s streams) (finetune.Metrics, []string, error) {
 	spec, err := finetune.ReadSpec(filepath.Join(c.Run_, "spec.yaml"))
 	if err != nil {
 		return finetune.Metrics{}, nil, fmt.Errorf("%s is no run folder: %w", c.Run_, err)
@@ -67,22 +67,23 @@ func (c *evalCmd) measure(ctx context.Context) (finetune.Metrics, []string, erro
 			return finetune.Metrics{}, nil, err
 		}
 		defer model.Close()
-		return evaluate(ctx, c.where, model, data)
+		return evaluate(ctx, s, c.where, model, data)
 	}
 	model, data, err := text.OpenRun(c.Run_, c.Data)
 	if err != nil {
 		return finetune.Metrics{}, nil, err
 	}
 	defer model.Close()
-	return evaluate(ctx, c.where, model, data)
+	return evaluate(ctx, s, c.where, model, data)
 }
 
-func evaluate[B finetune.Samples[B]](ctx context.Context, w where, model finetune.Model[B], data finetune.Dataset[B]) (m finetune.Metrics, classes []string, err error) {
+func evaluate[B finetune.Samples[B]](ctx context.Context, s streams, w where, model finetune.Model[B], data finetune.Dataset[B]) (m finetune.Metrics, classes []string, err error) {
 	n, err := finetune.NewInference(model, w.Device, w.Precision)
 	if err != nil {
 		return m, nil, w.wrong("eval", err)
 	}
 	defer n.Close()
+	s.warnOfCPU(w.Device)
 	m, err = n.Evaluate(ctx, data, 64, nil)
 	return m, data.Classes(), err
 }

@@ -37,12 +37,15 @@ type cli struct {
 	Bench    benchCmd    `cmd:"" help:"Measure training steps of known models on random samples."`
 	Doctor   doctorCmd   `cmd:"" help:"Tell what this program runs on, and whether it works."`
 	Version  versionCmd  `cmd:"" help:"Print the versions."`
+
+	VersionFlag kong.VersionFlag `name:"version" hidden:"" help:"As thaw version."`
 }
 
-// streams are what commands read and write.
+// streams are what commands read and write, and whom they ask of the machine.
 type streams struct {
 	in       io.Reader
 	out, err io.Writer
+	noGPU    func() error // finetune.NoGPU; nil knows nothing
 }
 
 // The main goroutine keeps to the main thread, whose heap keeps what is freed (see torch.KeepFreedMemory), and for which
@@ -59,7 +62,7 @@ func main() {
 	signal.Ignore(syscall.SIGPIPE) // a training whose reader is gone goes on
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
-	code := run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr})
+	code := run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr, finetune.NoGPU})
 	stop()
 	os.Exit(code)
 }
@@ -67,14 +70,16 @@ func main() {
 // exit carries the code with which kong wants to leave, as after --help.
 type exit int
 
-// printed is the standard output, and what went wrong there.
+// printed is the standard output where that is a file, and what went wrong there.
 type printed struct {
-	*os.File
+	file    *os.File // not embedded: its other ways to write would go past Write
 	failure error
 }
 
+func (p *printed) Fd() uintptr { return p.file.Fd() } // with which a terminal is told from a file
+
 func (p *printed) Write(data []byte) (int, error) {
-	n, err := p.File.Write(data)
+	n, err := p.file.Write(data)
 	if p.failure == nil {
 		p.failure = err
 	}
@@ -83,9 +88,10 @@ func (p *printed) Write(data []byte) (int, error) {
 
 // run is the program; it gives the exit code.
 func run(ctx context.Context, args []string, s streams) (code int) {
+	var out printed
 	if f, ok := s.out.(*os.File); ok {
-		out := &printed{File: f}
-		s.out = out
+		out.file = f
+		s.out = &out
 		defer func() {
 			if code == exitOK && errors.Is(out.failure, syscall.EPIPE) {
 				code = exitPipe
@@ -107,7 +113,7 @@ func run(ctx context.Context, args []string, s streams) (code int) {
 	var c cli
 	parser, err := kong.New(&c, kong.Name("thaw"), kong.Description("Fine-tune pre-trained networks, on libtorch."),
 		kong.Writers(s.out, s.err), kong.Exit(func(code int) { panic(exit(code)) }), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(s))
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(s), kong.Vars{"version": versions()})
 	if err != nil {
 		panic(err)
 	}
@@ -115,6 +121,9 @@ func run(ctx context.Context, args []string, s streams) (code int) {
 		args = []string{"--help"}
 	}
 	parsed, err := parser.Parse(args)
+	if out.failure != nil { // the help was not written, which the output's end tells
+		return exitOK
+	}
 	if wrong, ok := errors.AsType[*kong.ParseError](err); ok {
 		fmt.Fprintf(s.err, "thaw: %v\n", explain(wrong))
 		return exitUsage

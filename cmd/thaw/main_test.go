@@ -23,6 +23,9 @@ func TestMain(m *testing.M) {
 	for _, name := range []string{"HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "TORCH_HOME"} {
 		os.Setenv(name, "/nonexistent")
 	}
+	if os.Getenv("THAW_TEST_MAIN") != "" { // for tests of what a process decides once
+		main()
+	}
 	torchtest.Main(m)
 }
 
@@ -93,7 +96,7 @@ type outcome struct {
 
 func thawIn(ctx context.Context, in io.Reader, args ...string) outcome {
 	var out, err bytes.Buffer
-	code := run(ctx, args, streams{in, &out, &err})
+	code := run(ctx, args, streams{in, &out, &err, nil})
 	return outcome{code, out.String(), err.String()}
 }
 
@@ -122,7 +125,7 @@ func TestHelp(t *testing.T) {
 	}{
 		{"", []string{"train", "eval", "predict", "tokenize", "doctor", "version"}},
 		{"--help", []string{"Usage: thaw <command>", "Fine-tune a model as a spec says."}},
-		{"train --help", []string{"thaw train <spec> [<key=value> ...]", "runs/NAME-1", "phases[0].lr=1e-4"}},
+		{"train --help", []string{"thaw train <spec> [<key=value> ...]", "runs/NAME-1", "phases[0].lr=1e-4", "go doc github.com/thaw-ml/thaw/finetune.Spec", "those in key=value to the working folder"}},
 		{"eval --help", []string{"thaw eval <run>", "--data=PATH", "--json"}},
 		{"predict --help", []string{"thaw predict [<run> [<inputs> ...]]", "--model=MODEL", "--weights=FILE", "--json", "input, label, scores (of", "--batch=32", "(32)"}},
 		{"tokenize --help", []string{"thaw tokenize --model=PATH", "--max-length=N", "standard input"}},
@@ -141,6 +144,7 @@ func TestHelp(t *testing.T) {
 
 func TestVersion(t *testing.T) {
 	assert.Regexp(t, `^thaw \d+\.\d+\.\d+ · libtorch 2\.11\.0\S* · go1\.\S+\n$`, ok(t, "", "version"))
+	assert.Equal(t, ok(t, "", "version"), ok(t, "", "--version"))
 }
 
 func TestWrongCommandLines(t *testing.T) {
@@ -155,27 +159,29 @@ func TestWrongCommandLines(t *testing.T) {
 		{[]string{"--verbose"}, "thaw: unknown flag --verbose (thaw --help tells what there is)\n"},
 		{[]string{"train"}, "thaw: expected \"<spec>\" (thaw train --help tells what there is)\n"},
 		{[]string{"train", "spec.yaml", "--seed=2"}, "thaw: unknown flag --seed; keys of the spec are set without dashes, as in seed=2 (thaw train --help tells what there is)\n"},
-		{[]string{"train", "none.yaml"}, "thaw: train: read the spec: open none.yaml: no such file or directory\n"},
-		{[]string{"train", "model"}, "thaw: train: read the spec: read model: is a directory\n"},
+		{[]string{"train", "none.yaml"}, "thaw: train: there is no file none.yaml\n"},
+		{[]string{"train", "model"}, "thaw: train: model is a folder; expected a spec, a YAML file\n"},
 		{[]string{"train", "spec.yaml", "seed"}, "command line: seed: expected key=value, such as seed=2\n"},
 		{[]string{"train", "spec.yaml", "phases[1].lr=1"}, "command line: phases[1].lr=1: there is no phases[1]; the last of phases is phases[0]\n"},
 		{[]string{"eval"}, "thaw: expected \"<run>\" (thaw eval --help tells what there is)\n"},
 		{[]string{"eval", "none"}, "thaw: eval: there is no run folder \"none\"\n"},
 		{[]string{"eval", "model"}, "thaw: eval: \"model\" is no run folder: it has no spec.yaml\n"},
-		{[]string{"eval", "run", "--data", "none.tsv"}, "thaw: eval: --data: stat FOLDER/none.tsv: no such file or directory\n"},
+		{[]string{"train", "rows.tsv/spec.yaml"}, "thaw: train: rows.tsv/spec.yaml: not a directory\n"},
+		{[]string{"eval", "run", "--data", "none.tsv"}, "thaw: eval: --data: there is no file or folder FOLDER/none.tsv\n"},
 		{[]string{"predict"}, "thaw: predict: give a run folder, or --model MODEL\n"},
 		{[]string{"predict", "a good film"}, "thaw: predict: there is no run folder \"a good film\"\n"},
 		{[]string{"predict", ""}, "thaw: predict: there is no run folder \"\"\n"},
 		{[]string{"predict", "model", "a good film"}, "thaw: predict: \"model\" is no run folder: it has no spec.yaml\n"},
 		{[]string{"predict", "--model", "none"}, "thaw: predict: --model: there is no file or folder none, and no model is named \"none\" (thaw models lists them; a Hugging Face repository is named like org/name or org/name@revision)\n"},
 		{[]string{"predict", "--model", "run"}, "thaw: predict: --model run is a run folder: thaw predict run\n"},
-		{[]string{"predict", "--model", "model", "--weights", "none"}, "thaw: --weights: stat FOLDER/none: no such file or directory (thaw predict --help tells what there is)\n"},
+		{[]string{"predict", "--model", "model", "--weights", "none"}, "thaw: predict: --weights: there is no file FOLDER/none\n"},
+		{[]string{"predict", "--model", "model", "--weights", "model"}, "thaw: predict: --weights: FOLDER/model is a folder; expected a file\n"},
 		{[]string{"predict", "run", "--weights", "rows.tsv"}, "thaw: predict: --weights goes with --model\n"},
 		{[]string{"predict", "run", "--batch", "0"}, "thaw: predict: --batch 0: give 1 or more\n"},
 		{[]string{"predict", "run", "--batch", "many"}, "thaw: --batch: expected a valid 64 bit int but got \"many\" (thaw predict --help tells what there is)\n"},
 		{[]string{"predict", "run", "-1 of 10"}, "thaw: unknown flag -1, did you mean \"-h\"? (thaw predict --help tells what there is)\n"},
 		{[]string{"tokenize"}, "thaw: missing flags: --model=PATH (thaw tokenize --help tells what there is)\n"},
-		{[]string{"tokenize", "--model", "none"}, "thaw: tokenize: --model: stat none: no such file or directory\n"},
+		{[]string{"tokenize", "--model", "none"}, "thaw: tokenize: --model: there is no file or folder none\n"},
 		{[]string{"tokenize", "--model", "model", "--max-length=-1"}, "thaw: tokenize: --max-length -1: give 0 for no limit, or more\n"},
 		{[]string{"doctor", "now"}, "thaw: unexpected argument now (thaw doctor --help tells what there is)\n"},
 	} {

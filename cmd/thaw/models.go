@@ -11,13 +11,18 @@ import (
 
 type modelsCmd struct {
 	Filter string `arg:"" optional:"" help:"Only models whose name, kind or description holds this."`
-	JSON   bool   `name:"json" help:"Print one JSON array: all that is known of each model, and path, where it is here."`
+	JSON   bool   `name:"json" help:"Print one JSON array: all that is known of each model, trains, and path, where it is here."`
 }
 
-// knownModel is a model of the registry, and where it is.
+func (*modelsCmd) Help() string {
+	return "thaw train fine-tunes those with yes under TRAINS; the others are only downloaded. HERE are those that were."
+}
+
+// knownModel is a model of the registry, what can be done with it, and where it is.
 type knownModel struct {
 	hub.Model
-	Path string `json:"path"` // "": not here
+	Trains bool   `json:"trains"` // thaw train takes it
+	Path   string `json:"path"`   // "": not here
 }
 
 func (c *modelsCmd) Run(s streams) error {
@@ -29,7 +34,7 @@ func (c *modelsCmd) Run(s streams) error {
 	for _, m := range hub.Models() {
 		text := strings.Join([]string{m.Name, m.Alias, string(m.Kind), m.Description}, "\n")
 		if strings.Contains(strings.ToLower(text), strings.ToLower(c.Filter)) {
-			models = append(models, knownModel{m, h.Cached(m)})
+			models = append(models, knownModel{m, m.FineTunable() == nil, h.Cached(m)})
 		}
 	}
 	if c.JSON {
@@ -41,19 +46,22 @@ func (c *modelsCmd) Run(s streams) error {
 		return usageError{fmt.Sprintf("models: none holds %q; thaw models alone lists all", c.Filter)}
 	}
 	out := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(out, "NAME\tPARAMETERS\tINPUT\tACCURACY\tSIZE\tHERE")
+	fmt.Fprintln(out, "NAME\tPARAMETERS\tINPUT\tACCURACY\tSIZE\tTRAINS\tHERE")
 	for _, m := range models {
-		name, size, here := m.Name, "", ""
+		name, size, trains, here := m.Name, "", "", ""
 		if m.Alias != "" {
 			name += " = " + m.Alias
 		}
 		if m.MiB > 0 {
 			size = fmt.Sprintf("%.1f MB", m.MiB*(1<<20)/1e6)
 		}
+		if m.Trains {
+			trains = "yes"
+		}
 		if m.Path != "" {
 			here = "yes"
 		}
-		fmt.Fprintf(out, "%s\t%.1f M\t%s\t%s\t%s\t%s\n", name, float64(m.Parameters)/1e6, m.Input, accuracy(m.Model), size, here)
+		fmt.Fprintf(out, "%s\t%.1f M\t%s\t%s\t%s\t%s\t%s\n", name, float64(m.Parameters)/1e6, m.Input, accuracy(m.Model), size, trains, here)
 	}
 	return out.Flush()
 }

@@ -20,9 +20,9 @@ func TestModels(t *testing.T) {
 	write(t, here, "weights")
 
 	assert.Equal(t, strings.Join([]string{
-		"NAME                               PARAMETERS  INPUT    ACCURACY     SIZE      HERE",
-		"resnet50.imagenet1k_v1             25.6 M      224x224  76.13 top-1  102.5 MB  ",
-		"resnet50.imagenet1k_v2 = resnet50  25.6 M      224x224  80.86 top-1  102.5 MB  yes",
+		"NAME                               PARAMETERS  INPUT    ACCURACY     SIZE      TRAINS  HERE",
+		"resnet50.imagenet1k_v1             25.6 M      224x224  76.13 top-1  102.5 MB  yes     ",
+		"resnet50.imagenet1k_v2 = resnet50  25.6 M      224x224  80.86 top-1  102.5 MB  yes     yes",
 		"",
 	}, "\n"), ok(t, "", "models", "ResNet50.image"))
 	all := ok(t, "", "models")
@@ -31,6 +31,15 @@ func TestModels(t *testing.T) {
 	}
 	assert.Equal(t, 1+28, strings.Count(all, "\n"))
 	assert.Equal(t, 1+5, strings.Count(ok(t, "", "models", "detector"), "\n"))
+
+	// What thaw does not train is only downloaded.
+	for filter, want := range map[string]bool{"fcos_resnet50_fpn": false, "distilbert": false, "bert-base-cased": true, "microsoft/resnet-50": true} {
+		var models []struct{ Trains bool }
+		require.NoError(t, json.Unmarshal([]byte(ok(t, "", "models", "--json", filter)), &models))
+		require.Len(t, models, 1, filter)
+		assert.Equal(t, want, models[0].Trains, filter)
+	}
+	assert.Regexp(t, `(?m)^distilbert-base-uncased +66\.4 M +512 tokens +$`, all)
 
 	var models []struct {
 		Name, Alias, Kind, URL, SHA256, Licence, Path string

@@ -181,12 +181,15 @@ func TestEvalAndPredictPictures(t *testing.T) {
 			assert.Contains(t, line, key)
 		}
 	}
-	// What came before one that cannot be read is printed.
-	many := append(slices.Repeat(paths[:1], 8), "none.png")
-	broken := thaw(t, "", append([]string{"predict", "run", "--batch=1"}, many...)...)
-	assert.Equal(t, exitFailed, broken.code)
-	assert.Equal(t, strings.Repeat(plain[:strings.Index(plain, "\n")+1], 8), broken.out)
-	assert.Contains(t, broken.err, "none.png")
+	// What came before one that cannot be read is printed, whatever is read with it.
+	for _, batch := range []string{"1", "2", "3", "32"} {
+		for _, before := range []int{0, 1, 3, 8} {
+			many := append(slices.Repeat(paths[:1], before), "none.png", paths[0], "nor.png")
+			broken := thaw(t, "", append([]string{"predict", "run", "--batch=" + batch}, many...)...)
+			assert.Equal(t, outcome{exitFailed, strings.Repeat(plain[:strings.Index(plain, "\n")+1], before),
+				"thaw: reading picture none.png: no such file or directory\n"}, broken, "batch %s, %d before", batch, before)
+		}
+	}
 	// The same weights without the run's config: classes have numbers, and the input is torchvision's.
 	require.NoError(t, os.Rename("run/weights/best.safetensors", "bare.safetensors"))
 	assert.Regexp(t, `^[012]  [01]\.\d{3}  pictures/red/0\.png\n$`, ok(t, "", "predict", "--model=resnet18", "--weights=bare.safetensors", "pictures/red/0.png"))
@@ -229,6 +232,7 @@ func TestWrongPictures(t *testing.T) {
 		{"no weights file", []string{"weights: none", "weights: none.pth"}, nil, exitUsage, "spec.yaml:2: weights: there is no file FOLDER/none.pth\n"},
 		{"no architecture", []string{"resnet18", "resnet19"}, nil, exitUsage, "spec.yaml:1: model: no architecture is named \"resnet19\"; did you mean \"resnet18\"?; there are " + list + "\n"},
 		{"not downloaded", []string{"weights: none\n", ""}, nil, exitUsage, "spec.yaml:1: model: there is no folder resnet18, and resnet18 is not here: thaw download resnet18 brings it\n"},
+		{"detector", []string{"weights: none\n", "", "resnet18", "fcos_resnet50_fpn"}, nil, exitUsage, "spec.yaml:1: model: there is no folder fcos_resnet50_fpn, and fcos_resnet50_fpn.coco_v1 is a detector, which Thaw does not fine-tune yet\n"},
 		{"text keys", []string{"device", "head: {pooling: mean}\ndevice", `test: "0.25"`, "max_length: 64"}, nil, exitUsage,
 			"spec.yaml:3: data.max_length: is for texts\nspec.yaml:6: head.pooling: is for texts\n"},
 		{"a column of texts", []string{`test: "0.25"`, "columns: {text: t, label: l}"}, nil, exitUsage, "spec.yaml:3: data.columns.text: is for texts, and data.columns.image or pictures is for pictures\n"},
@@ -285,13 +289,15 @@ func TestWrongPredictionsOfPictures(t *testing.T) {
 		code int
 		want string
 	}{
-		{"predict run none.png", exitFailed, "thaw: reading picture: open none.png: no such file or directory\n"},
+		{"predict run none.png", exitFailed, "thaw: reading picture none.png: no such file or directory\n"},
 		{"predict run text.png", exitFailed, "thaw: reading picture text.png: it is no picture that can be read (text/plain; charset=utf-8): want JPEG, PNG, GIF, BMP, WebP or TIFF\n"},
-		{"predict run pictures", exitFailed, "thaw: reading picture: pictures: it is a folder, not a file\n"},
+		{"predict run pictures", exitFailed, "thaw: reading picture pictures: it is a folder, not a file\n"},
 		{"predict --model none.pth dot.png", exitUsage, "thaw: predict: --model: there is no file or folder none.pth, and "},
 		{"predict --model text.pth dot.png", exitFailed, "thaw: text.pth: "},
 		{"predict --model empty dot.png", exitFailed, "thaw: empty has no weights: looked for best.safetensors, model.safetensors, pytorch_model.bin\n"},
 		{"predict --model resnet18 dot.png", exitUsage, "thaw: predict: --model: there is no file or folder resnet18, and resnet18 is not here: thaw download resnet18 brings it\n"},
+		{"predict --model fasterrcnn_resnet50_fpn dot.png", exitUsage, "thaw: predict: --model: fasterrcnn_resnet50_fpn.coco_v1 is a detector, which Thaw does not fine-tune yet\n"},
+		{"predict --model distilbert-base-uncased dot.png", exitUsage, "thaw: predict: --model: distilbert-base-uncased is a text encoder other than BERT, which Thaw does not fine-tune yet\n"},
 		{"predict --model resnet5 dot.png", exitUsage, "thaw: predict: --model: there is no file or folder resnet5, and no model is named \"resnet5\"; did you mean \"resnet50\"? "},
 		{"predict --model bert-base-uncased dot.png", exitUsage, "thaw: predict: bert-base-uncased is an encoder without a head: fine-tune it first (thaw train)\n"},
 		{"predict --model resnet34 --weights run/weights/best.safetensors dot.png", exitFailed, "thaw: FOLDER/run/weights/best.safetensors does not fit the model: 96 keys missing (layer1.2.conv1.weight, layer1.2.bn1.weight, layer1.2.bn1.bias, layer1.2.conv2.weight, layer1.2.bn2.weight and 91 more)\n"},

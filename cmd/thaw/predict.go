@@ -19,7 +19,7 @@ type predictCmd struct {
 	Run_    *string  `arg:"" optional:"" name:"run" help:"A run folder; leave it out with --model."`
 	Inputs  []string `arg:"" optional:"" help:"Texts, or files of pictures; without any, texts or paths are read from the standard input, one a line."`
 	Model   string   `help:"In place of a run: a text classifier's folder (config.json, tokenizer, weights); or for pictures a checkpoint file, a folder, or the name of a model that was downloaded." placeholder:"MODEL"`
-	Weights string   `help:"A weights file in place of the one of --model." type:"existingfile" placeholder:"FILE"`
+	Weights string   `help:"A weights file in place of the one of --model." type:"path" placeholder:"FILE"`
 	JSON    bool     `name:"json" help:"Print one JSON object a line: input, label, scores (of pictures the five best), logits."`
 	Batch   int      `help:"Inputs that go through the model together (${default})." default:"32"`
 	where   `embed:""`
@@ -29,7 +29,7 @@ func (*predictCmd) Help() string {
 	return `Each input gives a line: the label, its score, the input. A text that begins with a dash goes behind --, as in thaw predict RUN -- "-1 out of 10".`
 }
 
-// predictor classifies inputs and gives a line for each.
+// predictor classifies inputs and gives a line for each; beside an error, those of the inputs before the one at fault.
 type predictor interface {
 	Use(device, precision string) error
 	Predict(ctx context.Context, inputs []string, asJSON bool, batch int) ([]byte, error)
@@ -49,6 +49,13 @@ func (c *predictCmd) Run(ctx context.Context, s streams) error {
 	if c.Batch < 1 {
 		return usageError{fmt.Sprintf("predict: --batch %d: give 1 or more", c.Batch)}
 	}
+	if c.Weights != "" {
+		if info, err := os.Stat(c.Weights); err != nil {
+			return usageError{"predict: --weights: " + unreadable("file", c.Weights, err)}
+		} else if info.IsDir() {
+			return usageError{fmt.Sprintf("predict: --weights: %s is a folder; expected a file", c.Weights)}
+		}
+	}
 	p, err := c.open()
 	if err != nil {
 		return err
@@ -57,14 +64,17 @@ func (c *predictCmd) Run(ctx context.Context, s streams) error {
 	if err := p.Use(c.Device, c.Precision); err != nil {
 		return c.wrong("predict", err)
 	}
+	s.warnOfCPU(c.Device)
 	predict := func(inputs []string) error {
 		for some := range slices.Chunk(inputs, 8*min(c.Batch, 1024)) { // what is known is printed, whatever comes
-			lines, err := p.Predict(ctx, some, c.JSON, c.Batch)
-			if err != nil {
-				return err
+			lines, failure := p.Predict(ctx, some, c.JSON, c.Batch)
+			if len(lines) > 0 {
+				if _, err := s.out.Write(lines); err != nil {
+					return err
+				}
 			}
-			if _, err := s.out.Write(lines); err != nil {
-				return err
+			if failure != nil {
+				return failure
 			}
 		}
 		return nil
@@ -111,7 +121,11 @@ func (c *predictCmd) open() (predictor, error) {
 		}
 	}
 	if errors.Is(err, os.ErrNotExist) && c.Weights == "" {
-		if m, err := hub.Find(c.Model); err == nil && m.Kind == hub.TextEncoder {
+		m, err := hub.Find(c.Model)
+		if err == nil && m.FineTunable() != nil {
+			return nil, usageError{fmt.Sprintf("predict: --model: %v", m.FineTunable())}
+		}
+		if err == nil && m.Kind == hub.TextEncoder {
 			return nil, usageError{fmt.Sprintf("predict: %s is an encoder without a head: fine-tune it first (thaw train)", c.Model)}
 		}
 		if _, err := hub.Local(c.Model); err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -43,20 +44,16 @@ func openPictureRun(folder string) (predictor, error) {
 
 // Predict implements predictor.
 func (p texts) Predict(ctx context.Context, inputs []string, asJSON bool, batch int) ([]byte, error) {
-	found, err := p.Classifier.Predict(ctx, inputs, batch)
-	if err != nil {
-		return nil, err
-	}
-	return render(found, asJSON, func(r text.Prediction) string { return plain(p.Classes, r.Label, r.Scores[r.Label], r.Input) })
+	found, failure := p.Classifier.Predict(ctx, inputs, batch)
+	lines, err := render(found, asJSON, func(r text.Prediction) string { return plain(p.Classes, r.Label, r.Scores[r.Label], r.Input) })
+	return lines, cmp.Or(failure, err)
 }
 
 // Predict implements predictor.
 func (p pictures) Predict(ctx context.Context, inputs []string, asJSON bool, batch int) ([]byte, error) {
-	found, err := p.Classifier.Predict(ctx, inputs, batch)
-	if err != nil {
-		return nil, err
-	}
-	return render(found, asJSON, func(r vision.Prediction) string { return plain(p.Classes, r.Label, r.Score, r.Input) })
+	found, failure := p.Classifier.Predict(ctx, inputs, batch)
+	lines, err := render(found, asJSON, func(r vision.Prediction) string { return plain(p.Classes, r.Label, r.Score, r.Input) })
+	return lines, cmp.Or(failure, err)
 }
 
 // render writes a line for each prediction.

@@ -18,7 +18,7 @@ func (*tokenizeCmd) Help() string { return "The lines are read from the standard
 
 func (c *tokenizeCmd) Run(ctx context.Context, s streams) error {
 	if _, err := os.Stat(c.Model); err != nil {
-		return usageError{fmt.Sprintf("tokenize: --model: %v", err)}
+		return usageError{"tokenize: --model: " + unreadable("file or folder", c.Model, err)}
 	}
 	if c.MaxLength < 0 {
 		return usageError{fmt.Sprintf("tokenize: --max-length %d: give 0 for no limit, or more", c.MaxLength)}

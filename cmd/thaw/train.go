@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -18,7 +20,9 @@ type trainCmd struct {
 }
 
 func (*trainCmd) Help() string {
-	return `The run folder is the spec's key out; without it, the first of runs/NAME-1, runs/NAME-2, ... that is not there, NAME being the spec's. A folder that exists is never written into.`
+	return `The run folder is the spec's key out; without it, the first of runs/NAME-1, runs/NAME-2, ... that is not there, NAME being the spec's. A folder that exists is never written into.
+
+README.md shows a spec; go doc github.com/thaw-ml/thaw/finetune.Spec tells all keys. Paths in the spec are relative to its folder, those in key=value to the working folder.`
 }
 
 func (c *trainCmd) Run(ctx context.Context, s streams) error {
@@ -26,18 +30,25 @@ func (c *trainCmd) Run(ctx context.Context, s streams) error {
 	if errors.As(err, new(finetune.SpecErrors)) {
 		return err
 	}
+	if info, failure := os.Stat(c.Spec); failure == nil && info.IsDir() {
+		return usageError{fmt.Sprintf("train: %s is a folder; expected a spec, a YAML file", c.Spec)}
+	}
 	if err != nil {
-		return usageError{"train: " + err.Error()}
+		return usageError{"train: " + unreadable("file", c.Spec, err)}
 	}
 	if spec.Out == "" {
 		name := strings.TrimSuffix(filepath.Base(c.Spec), filepath.Ext(c.Spec))
 		spec.Out = finetune.NextFolder("runs", name)
 	}
+	onCPU := s.onCPU(spec.Device)
 	if err := spec.ChooseDevice(); err != nil {
 		return err
 	}
 	view := terminal.New(s.out, spec)
 	view.Greet()
+	if onCPU != "" {
+		view.Note("warning", onCPU)
+	}
 	var result *finetune.Result
 	if spec.OfPictures() {
 		result, err = trainPictures(ctx, &spec, view)
@@ -46,6 +57,7 @@ func (c *trainCmd) Run(ctx context.Context, s streams) error {
 	}
 	view.Close()
 	if err != nil {
+		view.Abandon()
 		return err
 	}
 	view.Finish(result)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"os"
@@ -128,19 +129,6 @@ func TestTokenize(t *testing.T) {
 	assert.Equal(t, 1000, strings.Count(ok(t, strings.Repeat("good\n", 1000), "tokenize", "--model", "model"), "\n"))
 }
 
-func TestDoctor(t *testing.T) {
-	got := ok(t, "", "doctor")
-	assert.Regexp(t, `(?s)^thaw      \S+ \(go.*\nlibtorch  2\.11\.0.*, /.*\ncpu       .* threads on \d+ cores\n`, got)
-	var fields map[string]any
-	require.NoError(t, json.Unmarshal([]byte(ok(t, "", "doctor", "--json")), &fields))
-	assert.Empty(t, fields["problems"])
-	assert.NotNil(t, fields["problems"])
-	help := ok(t, "", "doctor", "--help")
-	for name := range fields {
-		assert.Contains(t, help, name)
-	}
-}
-
 // A run that is stopped ends with one line, and leaves no folder where nothing was trained.
 func TestStopped(t *testing.T) {
 	workplace(t)
@@ -163,6 +151,43 @@ func TestStopped(t *testing.T) {
 	cancelled, cancel := context.WithCancel(t.Context())
 	context.AfterFunc(later, cancel)
 	assert.Equal(t, outcome{exitFailed, "", "thaw: stopped\n"}, thawIn(cancelled, blocked{}, "predict", "run"))
+}
+
+// watching stops a run when its output holds a word.
+type watching struct {
+	bytes.Buffer
+	word string
+	stop context.CancelFunc
+}
+
+func (w *watching) Write(data []byte) (int, error) {
+	if bytes.Contains(data, []byte(w.word)) {
+		w.stop()
+	}
+	return w.Buffer.Write(data)
+}
+
+// A run that does not come to its end names the folder in which its weights are.
+func TestRunThatEndsEarly(t *testing.T) {
+	folder := workplace(t)
+	ctx, stop := context.WithCancel(t.Context())
+	out, errs := &watching{word: "epoch 2 ", stop: stop}, &bytes.Buffer{}
+	assert.Equal(t, exitFailed, run(ctx, []string{"train", "spec.yaml", "out=stopped"}, streams{nil, out, errs, nil}))
+	assert.Equal(t, "thaw: stopped\n", errs.String())
+	assert.Regexp(t, `\nrun       `+folder+`/stopped, up to epoch 2\n$`, out.String())
+	assert.Contains(t, ok(t, "", "eval", "stopped"), "rows      12\n")
+
+	got := thaw(t, "", "train", "spec.yaml", "out=failed", "phases=[{train: head, epochs: 1, lr: 1e-3}, {train: all, epochs: 3, lr: 1e30, schedule: constant}]")
+	assert.Equal(t, exitFailed, got.code)
+	assert.Contains(t, got.err, "the loss is not a finite number")
+	assert.Regexp(t, `\nrun       `+folder+`/failed, up to epoch 1\n$`, got.out)
+	assert.Contains(t, ok(t, "", "eval", "failed"), "rows      12\n")
+
+	// What has left nothing, and a folder of another run, are not named.
+	got = thaw(t, "", "train", "spec.yaml", "out=nothing", "phases[0].lr=1e30")
+	assert.Equal(t, exitFailed, got.code)
+	assert.NotContains(t, got.out, "\nrun ")
+	assert.NotContains(t, thaw(t, "", "train", "spec.yaml", "out=failed").out, "\nrun ")
 }
 
 // blocked is an input that never comes.

@@ -11,6 +11,11 @@ import (
 type versionCmd struct{}
 
 func (versionCmd) Run(s streams) error {
-	fmt.Fprintf(s.out, "thaw %s · libtorch %s · %s\n", finetune.Version, torch.Version(), runtime.Version())
+	fmt.Fprintln(s.out, versions())
 	return nil
+}
+
+// versions is what thaw version and thaw --version print.
+func versions() string {
+	return fmt.Sprintf("thaw %s · libtorch %s · %s", finetune.Version, torch.Version(), runtime.Version())
 }

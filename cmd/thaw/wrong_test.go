@@ -24,6 +24,8 @@ func TestWrongTraining(t *testing.T) {
 		{"wrong value", []string{"lr: 5e-3, head", "lr: -1, head"}, nil, exitUsage, "spec.yaml:9: phases[0].lr: must be above 0, found -1\n"},
 		{"no YAML", []string{"{train", "[train"}, nil, exitUsage, "spec.yaml:9: did not find expected ',' or ']'\n"},
 		{"no model", []string{"model: model", "model: bert-base-uncased"}, nil, exitUsage, "spec.yaml:1: model: there is no folder bert-base-uncased, and bert-base-uncased is not here: thaw download bert-base-uncased brings it\n"},
+		{"model that is only downloaded", []string{"model: model", "model: distilbert-base-uncased"}, nil, exitUsage,
+			"spec.yaml:1: model: there is no folder distilbert-base-uncased, and distilbert-base-uncased is a text encoder other than BERT, which Thaw does not fine-tune yet\n"},
 		{"stage", []string{"train: all", "train: layer.9"}, nil, exitUsage,
 			"spec.yaml:9: phases[0].train: no stage matches \"layer.9\"; this model has embeddings, layer.0, layer.1, head\n"},
 		{"pattern", []string{"train: all", `train: "*.gamma"`}, nil, exitUsage, "spec.yaml:9: phases[0].train: no parameter matches \"*.gamma\"; they are named like classifier.weight\n"},
@@ -121,7 +123,7 @@ func TestBrokenPipes(t *testing.T) {
 	for _, args := range [][]string{{"predict", "run"}, {"predict", "run", "--json"}, {"predict", "run", "text"}, {"eval", "run"},
 		{"eval", "run", "--json"}, {"tokenize", "--model=model"}, {"version"}, {"doctor"}, {"doctor", "--json"}, {"train", "spec.yaml"}} {
 		var err strings.Builder
-		code := run(t.Context(), args, streams{strings.NewReader(many), broken{}, &err})
+		code := run(t.Context(), args, streams{strings.NewReader(many), broken{}, &err, nil})
 		assert.Contains(t, []int{exitOK, exitPipe}, code, args)
 		assert.Empty(t, err.String(), args)
 	}

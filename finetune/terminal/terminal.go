@@ -2,9 +2,12 @@
 package terminal
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"math"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -32,6 +35,7 @@ type View struct {
 	loss    atomic.Uint64 // bits; the bar reads it from its own goroutine
 	began   time.Time
 	notes   []string // to print below the bar, when that is done
+	planned bool     // the run has begun, and with it the folder
 }
 
 // New makes a view of a run of spec that writes to out.
@@ -46,13 +50,18 @@ func (v *View) Greet() {
 	if threads == 0 {
 		threads = torch.NumThreads()
 	}
-	on := fmt.Sprintf("cpu (%s)", quantity.Count(threads, "thread", "threads"))
+	on, precision := fmt.Sprintf("cpu (%s)", quantity.Count(threads, "thread", "threads")), v.spec.Precision
+	if precision == "float32" { // of a CPU nobody expects another
+		precision = ""
+	}
 	if d, err := torch.ParseDevice(v.spec.Device); err == nil && d.Type == torch.CUDAType {
-		on = d.String()
+		on, precision = d.String(), v.spec.Precision
 		if devices, err := cuda.Devices(); err == nil && d.Index < len(devices) {
 			on += fmt.Sprintf(" (%s, %.0f GB)", devices[d.Index].Name, float64(devices[d.Index].TotalMemory)/1e9)
 		}
-		on += " · " + v.spec.Precision
+	}
+	if precision != "" {
+		on += " · " + precision
 	}
 	fmt.Fprintf(v.out, "thaw %s · libtorch %s · %s\n\n", finetune.Version, torch.Version(), on)
 }
@@ -68,6 +77,7 @@ func (v *View) Note(subject, text string) {
 
 // Planned prints a phase's plan.
 func (v *View) Planned(phase int, plan *finetune.Plan) {
+	v.planned = true
 	subject := "plan"
 	if len(v.spec.Phases) > 1 {
 		subject = fmt.Sprintf("phase %d", phase+1)
@@ -167,6 +177,21 @@ func (v *View) Finish(r *finetune.Result) {
 	v.Note("time", fmt.Sprintf("frozen stages %s · training %s · evaluation %s · %s",
 		duration(r.Seconds.Prefix), duration(r.Seconds.Train), duration(r.Seconds.Evaluate), memory))
 	v.Note("run", r.Folder)
+}
+
+// Abandon prints what a run that did not come to its end has left, where it has left anything: its folder, with the best
+// weights so far.
+func (v *View) Abandon() {
+	if !v.planned { // a folder that is there is another run's
+		return
+	}
+	folder, err := filepath.Abs(v.spec.Out)
+	if err != nil {
+		folder = v.spec.Out
+	}
+	if table, err := os.ReadFile(filepath.Join(folder, "metrics.csv")); err == nil { // otherwise nothing was trained
+		v.Note("run", fmt.Sprintf("%s, up to epoch %d", folder, bytes.Count(table, []byte("\n"))-1))
+	}
 }
 
 // duration writes seconds as people do: 41s, 2m40s.

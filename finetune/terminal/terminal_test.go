@@ -152,6 +152,15 @@ run       runs/numbers-1
 `, show(t, 5, 0, finetune.Phase{Train: finetune.HeadOnly(), Epochs: 1, LR: 0.1}, finetune.Phase{Train: finetune.All(), Epochs: 1, LR: 0.01}))
 }
 
+// On a CPU float32 is what everybody expects.
+func TestGreetingTellsThePrecision(t *testing.T) {
+	for precision, want := range map[string]string{"": "", "float32": "", "bfloat16": " · bfloat16"} {
+		var out bytes.Buffer
+		New(&out, finetune.Spec{Device: "cpu", Precision: precision, Threads: 3}).Greet()
+		assert.Equal(t, "thaw 0.1.0 · libtorch "+torch.Version()+" · cpu (3 threads)"+want+"\n\n", out.String())
+	}
+}
+
 func TestViewOfAFileIsNotLive(t *testing.T) {
 	f, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	require.NoError(t, err)

@@ -139,8 +139,8 @@ type Settings struct {
 	CuDNNAttention bool
 	// Benchmark makes cuDNN try its convolution algorithms on each new shape and keep the fastest.
 	Benchmark bool
-	// Deterministic makes results the same from run to run: deterministic kernels only, operators that have none fail,
-	// and cuBLAS gets workspaces of a fixed size, where CUBLAS_WORKSPACE_CONFIG does not say which.
+	// Deterministic makes results the same from run to run: deterministic kernels only, and operators that have none fail.
+	// cuBLAS is deterministic as libtorch calls it, with a workspace for each stream (PyTorch #161749).
 	Deterministic bool
 }
 

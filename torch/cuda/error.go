@@ -1,10 +1,6 @@
 package cuda
 
-import (
-	"strings"
-
-	"github.com/thaw-ml/thaw/torch/internal/capi"
-)
+import "github.com/thaw-ml/thaw/torch/internal/capi"
 
 // Error is a failure of this package's.
 type Error struct {
@@ -19,16 +15,5 @@ func wrap(op string, err *capi.Error) error {
 	if err == nil {
 		return nil
 	}
-	return &Error{Op: op, Msg: plain(err.Msg)}
-}
-
-// plain takes from a CUDA error what is said to everybody about every one.
-func plain(msg string) string {
-	for _, tail := range []string{
-		"\nSearch for `cuda", "\nCUDA kernel errors might be asynchronously", "\nFor debugging consider", "\nCompile with `TORCH_USE_CUDA_DSA`",
-		"\nDevice-side assert",
-	} {
-		msg, _, _ = strings.Cut(msg, tail)
-	}
-	return strings.TrimSpace(msg)
+	return &Error{Op: op, Msg: err.Msg}
 }

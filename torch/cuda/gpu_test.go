@@ -49,6 +49,7 @@ func TestDevices(t *testing.T) {
 		assert.GreaterOrEqual(t, d.ComputeCapability.Major, 7)
 		assert.Positive(t, d.Multiprocessors)
 		assert.NoError(t, torch.SelfTest(torch.CUDA(i)))
+		assert.NoError(t, cuda.SelfTest(i))
 	}
 	assert.True(t, torch.CUDAAvailable())
 	assert.NoError(t, gpu.Check())

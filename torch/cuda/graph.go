@@ -81,8 +81,12 @@ func (g *Graph) Capture(f func() []torch.Tensor) error {
 	if err != nil {
 		return err
 	}
+	on := func(s Stream) (err error) { // with its device current too
+		failure := WithStream(s, func() { err = g.record(s, f) })
+		return errors.Join(err, failure)
+	}
 	if !current.isDefault() {
-		return g.record(current, f)
+		return on(current)
 	}
 	side, err := NewStream(StreamOptions{Device: g.options.Device})
 	if err != nil {
@@ -91,18 +95,14 @@ func (g *Graph) Capture(f func() []torch.Tensor) error {
 	if err := side.WaitFor(current); err != nil {
 		return err
 	}
-	var failure error
-	if err := WithStream(side, func() { failure = g.record(side, f) }); err != nil {
-		return err
-	}
-	return errors.Join(failure, current.WaitFor(side))
+	return errors.Join(on(side), current.WaitFor(side))
 }
 
 // record is Capture's inside, on the current stream.
 func (g *Graph) record(current Stream, f func() []torch.Tensor) error {
 	for range g.options.WarmUp {
 		if err := torch.Try(func() { torch.Scoped(func() { f() }) }); err != nil {
-			return &Error{Op: "graph warm-up", Msg: plain(err.Error())}
+			return &Error{Op: "graph warm-up", Msg: err.Error()}
 		}
 	}
 	if err := current.Synchronize(); err != nil {
@@ -185,6 +185,8 @@ var uncapturable = []struct{ says, means string }{
 	{"Offset increment outside graph capture",
 		"the function draws from a generator that is not the device's own: give its operators nil for a generator"},
 	{"Cannot call CUDAGeneratorImpl::", "the function seeds or reads the generator: do that outside"},
+	{"set_current_seed can be called during stream capture only", "the function seeds the generator: do that outside"},
+	{"Cannot prepare for replay during capturing stage", "the function replays another graph: do that outside"},
 	{"must be captured on a non-default stream", "the default stream cannot be captured"},
 }
 
@@ -195,7 +197,6 @@ func captureError(err error) error {
 	if errors.As(err, &e) {
 		msg = e.Msg
 	}
-	msg = plain(msg)
 	for _, u := range uncapturable {
 		if strings.Contains(msg, u.says) {
 			msg = u.means + " (" + msg + ")"

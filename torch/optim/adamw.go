@@ -28,15 +28,22 @@ func NewAdamW(o AdamWOptions, g ...*Group) *AdamW {
 		o.Eps = 1e-8
 	}
 	a := &AdamW{groups: g, o: o}
+	ready := false
+	defer func() {
+		if !ready { // memory ran short
+			a.Close()
+		}
+	}()
 	for _, group := range g {
 		state := make([]adamState, len(group.Params))
+		a.state = append(a.state, state)
 		for i := range state {
 			if o.Rates.Defined() {
-				state[i] = a.newState(group.Params[i])
+				a.makeState(&state[i], group.Params[i])
 			}
 		}
-		a.state = append(a.state, state)
 	}
+	ready = true
 	return a
 }
 
@@ -62,7 +69,7 @@ func (a *AdamW) stepGroup(number int, g *Group, state []adamState) {
 	for k, i := range at {
 		s := &state[i]
 		if !s.step.Defined() {
-			*s = a.newState(g.Params[i])
+			a.makeState(s, g.Params[i])
 		}
 		steps[k], avgs[k], avgSqs[k] = s.step, s.expAvg, s.expAvgSq
 		if a.o.AMSGrad {
@@ -79,16 +86,23 @@ func (a *AdamW) stepGroup(number int, g *Group, state []adamState) {
 		a.o.AMSGrad, false)
 }
 
-func (a *AdamW) newState(p torch.Tensor) adamState {
-	s := adamState{
-		step:     persistent(func() torch.Tensor { return torch.Zeros(torch.Float32, p.Device()) }),
-		expAvg:   persistent(p.ZerosLike),
-		expAvgSq: persistent(p.ZerosLike),
-	}
+// makeState makes a parameter's state in place, the step count last: a state that has one is whole.
+func (a *AdamW) makeState(s *adamState, p torch.Tensor) {
+	s.close()
+	s.expAvg = persistent(p.ZerosLike)
+	s.expAvgSq = persistent(p.ZerosLike)
 	if a.o.AMSGrad {
 		s.maxExpAvgSq = persistent(p.ZerosLike)
 	}
-	return s
+	s.step = persistent(func() torch.Tensor { return torch.Zeros(torch.Float32, p.Device()) })
+}
+
+func (s *adamState) close() {
+	s.step.Close()
+	s.expAvg.Close()
+	s.expAvgSq.Close()
+	s.maxExpAvgSq.Close()
+	*s = adamState{}
 }
 
 // State are the step counts and averages of each parameter.
@@ -110,12 +124,7 @@ func (a *AdamW) State() []torch.Tensor {
 func (a *AdamW) Close() {
 	for _, group := range a.state {
 		for i := range group {
-			s := &group[i]
-			s.step.Close()
-			s.expAvg.Close()
-			s.expAvgSq.Close()
-			s.maxExpAvgSq.Close()
-			*s = adamState{}
+			group[i].close()
 		}
 	}
 }

@@ -206,3 +206,24 @@ func TestClipGradNormOutsideAScope(t *testing.T) {
 	norm.Close()
 	p.Close()
 }
+
+// Where memory runs short while the state is made, what was made is freed.
+func TestOptimizersWithoutRoomLeaveNothing(t *testing.T) {
+	for name, make := range map[string]func(rates torch.Tensor, g *optim.Group){
+		"AdamW": func(rates torch.Tensor, g *optim.Group) { optim.NewAdamW(optim.AdamWOptions{Rates: rates}, g) },
+		"SGD": func(rates torch.Tensor, g *optim.Group) {
+			optim.NewSGD(optim.SGDOptions{Momentum: 0.9, Rates: rates}, g)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			torchtest.Scoped(t, func() {
+				rates := torch.Zeros(torch.Float32, torch.CPU, 1)
+				fits := torch.Zeros(torch.Float32, torch.CPU, 3)
+				huge := torch.Zeros(torch.Float32, torch.CPU, 1).Expand(1 << 50) // one number, seen often
+				before := torch.Stats().Tensors
+				require.ErrorContains(t, torch.Try(func() { make(rates, &optim.Group{Params: []torch.Tensor{fits, huge}}) }), "memory")
+				require.Equal(t, before, torch.Stats().Tensors)
+			})
+		})
+	}
+}

@@ -25,15 +25,22 @@ func NewSGD(o SGDOptions, g ...*Group) *SGD {
 	if o.Rates.Defined() && o.Dampening != 0 {
 		panic(&torch.Error{Op: "sgd", Msg: "dampening makes the first step another than the rest: it cannot be used with rates in a tensor"})
 	}
+	ready := false
+	defer func() {
+		if !ready { // memory ran short
+			s.Close()
+		}
+	}()
 	for _, group := range g {
 		buffers := make([]torch.Tensor, len(group.Params))
+		s.buffers = append(s.buffers, buffers)
 		for i := range buffers {
 			if o.Rates.Defined() && o.Momentum != 0 {
 				buffers[i] = persistent(group.Params[i].ZerosLike)
 			}
 		}
-		s.buffers = append(s.buffers, buffers)
 	}
+	ready = true
 	return s
 }
 

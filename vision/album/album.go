@@ -176,7 +176,7 @@ func (a *Album) Bytes(i int) ([]byte, error) {
 	}
 	b, err := os.ReadFile(a.items[i].path)
 	if err != nil {
-		return nil, a.onLine(i, fmt.Errorf("reading picture: %w", err))
+		return nil, a.onLine(i, fmt.Errorf("reading picture %s: %w", a.Name(i), withoutPath(err)))
 	}
 	return b, nil
 }

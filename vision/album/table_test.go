@@ -68,7 +68,7 @@ func TestTableColumnsAndClasses(t *testing.T) {
 	require.ErrorContains(t, err, path+":4: reading picture "+dir+"/2.png: ")
 	require.NoError(t, os.Remove(a.Name(2)))
 	_, err = a.Bytes(2)
-	require.ErrorContains(t, err, path+":4: reading picture: open "+dir+"/2.png: ")
+	require.ErrorContains(t, err, path+":4: reading picture "+dir+"/2.png: no such file or directory")
 }
 
 func TestTableRefuses(t *testing.T) {

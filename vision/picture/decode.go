@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"sync"
@@ -36,11 +37,11 @@ type Options struct {
 func Read(path string, o Options) (*Image, error) {
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
+	var m *Image
 	err := readFile(path, o.maxPixels(), buf)
-	if err != nil {
-		return nil, fmt.Errorf("reading picture: %w", err)
+	if err == nil {
+		m, err = Decode(*buf, o)
 	}
-	m, err := Decode(*buf, o)
 	if err != nil {
 		return nil, fmt.Errorf("reading picture %s: %w", path, err)
 	}
@@ -53,29 +54,37 @@ var buffers = sync.Pool{New: func() any { return new([]byte) }}
 func readFile(path string, maxPixels int, buf *[]byte) error {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe without a writer would hold it up
 	if err != nil {
-		return err
+		return withoutPath(err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return err
+		return withoutPath(err)
 	}
 	if !info.Mode().IsRegular() {
 		kind := "a device, pipe or socket"
 		if info.IsDir() {
 			kind = "a folder"
 		}
-		return fmt.Errorf("%s: it is %s, not a file", path, kind)
+		return fmt.Errorf("it is %s, not a file", kind)
 	}
 	const metadata = 64 << 20
 	if most := 8*int64(maxPixels) + metadata; info.Size() > most { // 8 bytes a pixel: 16-bit RGBA
-		return fmt.Errorf("%s: its %d bytes are more than any picture of %d pixels takes", path, info.Size(), maxPixels)
+		return fmt.Errorf("its %d bytes are more than any picture of %d pixels takes", info.Size(), maxPixels)
 	}
 	*buf = slices.Grow((*buf)[:0], int(info.Size()))[:info.Size()]
 	if _, err := io.ReadFull(f, *buf); err != nil {
-		return fmt.Errorf("%s: it became shorter while it was read, or: %w", path, err)
+		return fmt.Errorf("it became shorter while it was read, or: %w", withoutPath(err))
 	}
 	return nil
+}
+
+// withoutPath is an error of the file system's without the path, which the caller tells.
+func withoutPath(err error) error {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		return p.Err
+	}
+	return err
 }
 
 // Decode decodes the picture in data, which it does not keep. It may be called from several goroutines at once, each

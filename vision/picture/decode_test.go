@@ -80,7 +80,7 @@ func needTurbo(t testing.TB) *turbojpeg {
 	turbo, err := jpegLibrary()
 	require.NoError(t, err)
 	if turbo == nil {
-		t.Skip(JPEGDecoder())
+		t.Skip("there is no libjpeg-turbo")
 	}
 	return turbo
 }

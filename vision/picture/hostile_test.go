@@ -368,21 +368,21 @@ func TestDamagedMetadata(t *testing.T) {
 func TestReadWhatIsNoFile(t *testing.T) {
 	dir := t.TempDir()
 	_, err := Read(dir, Options{})
-	require.EqualError(t, err, "reading picture: "+dir+": it is a folder, not a file")
+	require.EqualError(t, err, "reading picture "+dir+": it is a folder, not a file")
 
 	missing := filepath.Join(dir, "missing.jpg")
 	_, err = Read(missing, Options{})
 	require.ErrorIs(t, err, os.ErrNotExist)
-	require.ErrorContains(t, err, missing)
+	require.EqualError(t, err, "reading picture "+missing+": no such file or directory")
 
 	huge := filepath.Join(dir, "huge.jpg")
 	require.NoError(t, os.WriteFile(huge, nil, 0o644))
 	require.NoError(t, os.Truncate(huge, 1<<40))
 	_, err = Read(huge, Options{})
-	require.EqualError(t, err, "reading picture: "+huge+": its 1099511627776 bytes are more than any picture of 178956970 pixels takes")
+	require.EqualError(t, err, "reading picture "+huge+": its 1099511627776 bytes are more than any picture of 178956970 pixels takes")
 
 	pipe := filepath.Join(dir, "pipe.jpg")
 	require.NoError(t, syscall.Mkfifo(pipe, 0o644))
 	_, err = Read(pipe, Options{}) // does not wait for a writer
-	require.EqualError(t, err, "reading picture: "+pipe+": it is a device, pipe or socket, not a file")
+	require.EqualError(t, err, "reading picture "+pipe+": it is a device, pipe or socket, not a file")
 }

@@ -44,20 +44,21 @@ const (
 // times slower and decodes at full size only.
 //
 // libjpeg-turbo is looked for once, at the first use: in the environment variable THAW_TURBOJPEG, a path, or "off" for
-// Go's decoder; where the system's loader looks for libturbojpeg.so.0; beside libtorch, where make deps puts it.
-func JPEGDecoder() string {
+// Go's decoder; where the system's loader looks for libturbojpeg.so.0; beside libtorch, where make deps puts it. It fails
+// where that variable names a library that cannot be used: then no picture is read at all.
+func JPEGDecoder() (string, error) {
 	turbo, err := jpegLibrary()
 	if err != nil {
-		return err.Error()
+		return "", err
 	}
 	if turbo == nil {
 		why := "install libturbojpeg0, or run make deps"
 		if os.Getenv(libraryVariable) == "off" {
 			why = libraryVariable + "=off asks for it"
 		}
-		return "Go's image/jpeg: slower; " + why
+		return "Go's image/jpeg: slower; " + why, nil
 	}
-	return fmt.Sprintf("libjpeg-turbo %s, %s", turbo.version(), turbo.path)
+	return fmt.Sprintf("libjpeg-turbo %s, %s", turbo.version(), turbo.path), nil
 }
 
 const libraryVariable = "THAW_TURBOJPEG"

@@ -11,7 +11,9 @@ import (
 
 func TestJPEGDecoder(t *testing.T) {
 	turbo := needTurbo(t)
-	assert.Regexp(t, `^libjpeg-turbo \d+\.\d+\S*, /\S+$`, JPEGDecoder())
+	name, err := JPEGDecoder()
+	require.NoError(t, err)
+	assert.Regexp(t, `^libjpeg-turbo \d+\.\d+\S*, /\S+$`, name)
 	assert.FileExists(t, turbo.path)
 }
 

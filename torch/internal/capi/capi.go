@@ -35,7 +35,10 @@ package capi
 */
 import "C"
 
-import "unsafe"
+import (
+	"strings"
+	"unsafe"
+)
 
 // Handle is a tensor that its holder owns one reference to; 0 is the undefined tensor.
 type Handle = uintptr
@@ -65,7 +68,18 @@ func failure(msg *C.char) *Error {
 		return nil
 	}
 	s := takeString(msg)
-	return &Error{Kind: Kind(s[0]), Msg: s[1:]}
+	return &Error{Kind: Kind(s[0]), Msg: plain(s[1:])}
+}
+
+// plain takes from a CUDA error what libtorch says to everybody about every one.
+func plain(msg string) string {
+	for _, tail := range []string{
+		"\nSearch for `cuda", "\nCUDA kernel errors might be asynchronously", "\nFor debugging consider", "\nCompile with `TORCH_USE_CUDA_DSA`",
+		"\nDevice-side assert",
+	} {
+		msg, _, _ = strings.Cut(msg, tail)
+	}
+	return strings.TrimSpace(msg)
 }
 
 // takeString copies a malloc'd string and frees it; nil gives "".

@@ -37,6 +37,18 @@ int runtime_version() {
   return v;
 }
 
+// What ends an error of the driver's, behind a semicolon; empty where that is not known.
+const char *mend(cudaError_t err) {
+  switch (err) {
+  case cudaErrorDevicesUnavailable: return "; other processes hold it (nvidia-smi tells which)";
+  case cudaErrorSystemNotReady: return "; start nvidia-fabricmanager";
+  case cudaErrorSystemDriverMismatch: // an update changed files of the driver that runs
+  case cudaErrorInitializationError:
+  case cudaErrorUnknown: return "; restart the machine, or load the driver's modules anew (nvidia, nvidia_uvm)";
+  default: return "";
+  }
+}
+
 void require_device() {
   int n = 0;
   const cudaError_t err = c10::cuda::GetDeviceCount(&n);
@@ -48,9 +60,13 @@ void require_device() {
   const int runtime = runtime_version();
   TORCH_CHECK(err != cudaErrorInsufficientDriver, "the NVIDIA driver is too old: it supports CUDA up to ",
               driver / 1000, ".", driver % 1000 / 10, ", this program needs ", runtime / 1000, ".",
-              runtime % 1000 / 10, "; install a newer driver");
-  TORCH_CHECK(false, "no CUDA device answers: ",
-              err == cudaSuccess ? "the driver lists none (is CUDA_VISIBLE_DEVICES empty?)" : cudaGetErrorString(err));
+              runtime % 1000 / 10, "; install driver 580 or later"); // CUDA 13.0's release notes, table 2
+  if (err == cudaSuccess || err == cudaErrorNoDevice) {
+    const auto visible = c10::utils::get_env("CUDA_VISIBLE_DEVICES");
+    TORCH_CHECK(!visible, "the driver shows this process no GPU, as CUDA_VISIBLE_DEVICES is \"", *visible, "\"");
+    TORCH_CHECK(false, "the driver shows this process no GPU (nvidia-smi tells what it has)");
+  }
+  TORCH_CHECK(false, "no GPU answers: ", cudaGetErrorString(err), mend(err));
 }
 
 } // namespace
@@ -130,7 +146,7 @@ extern "C" char *thaw_cuda_switches_get(thaw_cuda_switches *s) {
     s->conv_tf32 = context.allowTF32CuDNN();
     s->cudnn_attention = context.userEnabledCuDNNSDP();
     s->benchmark = context.benchmarkCuDNN();
-    s->deterministic = context.deterministicCuDNN();
+    s->deterministic = context.deterministicAlgorithms();
   });
 }
 
@@ -142,10 +158,6 @@ extern "C" char *thaw_cuda_switches_set(const thaw_cuda_switches *s) {
     context.setAllowTF32CuDNN(s->conv_tf32 != 0);
     context.setSDPUseCuDNN(s->cudnn_attention != 0);
     context.setBenchmarkCuDNN(s->benchmark != 0);
-    context.setDeterministicCuDNN(s->deterministic != 0);
-    context.setDeterministicAlgorithms(s->deterministic != 0, false);
-    // cuBLAS is deterministic only with workspaces of a fixed size: docs.nvidia.com/cuda/cublas, Results
-    // Reproducibility. It reads this when its handle is made, libtorch at each product.
-    if (s->deterministic) c10::utils::set_env("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/false);
+    set_deterministic(s->deterministic != 0);
   });
 }

@@ -3,6 +3,8 @@
 #include <c10/core/AllocatorConfig.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 
+#include <mutex>
+
 #include "internal_cuda.h"
 
 // Of ATen/cuda/CUDAContextLight.h, which needs the headers of cuBLAS.
@@ -56,6 +58,18 @@ extern "C" char *thaw_cuda_memory_set_fraction(int32_t device, double fraction) 
 extern "C" char *thaw_cuda_memory_configure(const char *settings) {
   return guarded([&] {
     cuda_start();
-    c10::CachingAllocator::setAllocatorSettings(settings);
+    // libtorch forgets some of what a call does not name, also where the call fails: so each call names all, and of what is
+    // named twice the last counts.
+    static std::mutex lock;
+    static std::string kept = c10::CachingAllocator::getAllocatorSettings(); // the environment's
+    const std::lock_guard<std::mutex> locked(lock);
+    std::string all = kept.empty() ? settings : kept + "," + settings;
+    try {
+      c10::CachingAllocator::setAllocatorSettings(all);
+    } catch (...) {
+      c10::CachingAllocator::setAllocatorSettings(kept);
+      throw;
+    }
+    kept = std::move(all);
   });
 }

@@ -1,6 +1,10 @@
 // What the .cpp files of this folder share: handles and the one place where exceptions end.
 #pragma once
 
+#if !__has_include(<ATen/core/Tensor.h>)
+#error "libtorch is not beside this module: `make deps` brings it (or third_party/fetch.sh of the module that is built)"
+#endif
+
 #include <ATen/core/Tensor.h>
 #include <c10/core/TensorImpl.h>
 #include <c10/util/Exception.h>
@@ -14,6 +18,9 @@
 #include "capi.h"
 
 namespace thaw {
+
+// Makes operators choose deterministic kernels, for the whole process; where one has none it fails.
+void set_deterministic(bool on);
 
 using TensorPtr = c10::intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>;
 

@@ -2,6 +2,10 @@
 // pull in the headers of cuBLAS, cuSPARSE and cuSOLVER, which the set cuda-headers does without.
 #pragma once
 
+#if !__has_include(<crt/host_config.h>)
+#error "-tags cuda needs CUDA's headers, which libtorch here has not: `make deps-cuda` brings all for a machine with a GPU"
+#endif
+
 #include <c10/core/DeviceGuard.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAFunctions.h>

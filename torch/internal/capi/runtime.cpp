@@ -71,4 +71,12 @@ extern "C" char *thaw_set_num_threads(int32_t n) {
   return guarded([&] { at::set_num_threads(n); });
 }
 
-extern "C" void thaw_set_deterministic(int32_t on) { at::globalContext().setDeterministicAlgorithms(on != 0, false); }
+void thaw::set_deterministic(bool on) {
+  auto &context = at::globalContext();
+  context.setDeterministicAlgorithms(on, false);
+  context.setDeterministicCuDNN(on);
+  // A help to find memory that is read before it is written, which results do not depend on: a kernel for each new tensor.
+  context.setDeterministicFillUninitializedMemory(false);
+}
+
+extern "C" void thaw_set_deterministic(int32_t on) { set_deterministic(on != 0); }

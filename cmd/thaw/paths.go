@@ -1,0 +1,41 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/thaw-ml/thaw/internal/atomicfile"
+)
+
+// unreadable words an error about a path, which is of a kind: "file", "folder".
+func unreadable(kind, path string, err error) string {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Sprintf("there is no %s %s", kind, path)
+	}
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		err = p.Err
+	}
+	return fmt.Sprintf("%s: %v", path, err)
+}
+
+// checkWritable says why no file can be written at path, which may hold one already.
+func checkWritable(path string) error {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return fmt.Errorf("%s is a folder; expected a file", path)
+	}
+	folder := filepath.Dir(path)
+	if info, err := os.Stat(folder); err != nil || !info.IsDir() {
+		return fmt.Errorf("there is no folder %s", folder)
+	}
+	f, err := os.CreateTemp(folder, atomicfile.TempPrefix+"*"+atomicfile.TempSuffix)
+	if err != nil {
+		if p, ok := errors.AsType[*fs.PathError](err); ok {
+			err = p.Err
+		}
+		return fmt.Errorf("nothing can be written to the folder %s: %w", folder, err)
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
