@@ -1,4 +1,4 @@
-// The one device there is: an H100, as its properties go.
+// The one device there is: an H100, as its properties go; or, by REHEARSAL_MACHINE, none that does.
 #include <dlfcn.h>
 
 #include <cstdio>
@@ -9,6 +9,24 @@
 
 using namespace rehearsal;
 
+namespace {
+
+// Whether REHEARSAL_MACHINE says that the machine is of this kind.
+bool is(const char *kind) {
+  const char *machine = getenv("REHEARSAL_MACHINE");
+  return machine != nullptr && strcmp(machine, kind) == 0;
+}
+
+// What CUDA answers on such machines.
+cudaError_t answer() {
+  if (is("no-driver") || is("old-driver")) return cudaErrorInsufficientDriver;
+  if (is("no-gpu")) return cudaErrorNoDevice;
+  if (is("updated-driver")) return cudaErrorSystemDriverMismatch;
+  return cudaSuccess;
+}
+
+} // namespace
+
 PLAYED cudaError_t cudaGetDeviceCount(int *n) {
   static const bool ready = [] { // libtorch asks this before anything else
     const char *compute = getenv("REHEARSAL_COMPUTE");
@@ -17,8 +35,9 @@ PLAYED cudaError_t cudaGetDeviceCount(int *n) {
     exit(86);
   }();
   (void)ready;
-  *n = 1;
-  return cudaSuccess;
+  const cudaError_t error = answer();
+  *n = error == cudaSuccess;
+  return error == cudaSuccess ? error : failed("cudaGetDeviceCount", error, "REHEARSAL_MACHINE");
 }
 
 PLAYED cudaError_t cudaGetDevice(int *device) {
@@ -31,7 +50,7 @@ PLAYED cudaError_t cudaSetDevice(int device) {
 }
 
 PLAYED cudaError_t cudaDriverGetVersion(int *v) {
-  *v = 13000;
+  *v = is("no-driver") ? 0 : is("old-driver") ? 12080 : 13000;
   return cudaSuccess;
 }
 
@@ -58,7 +77,8 @@ PLAYED cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int device)
   p->maxThreadsDim[2] = 64;
   p->maxGridSize[0] = 2147483647;
   p->maxGridSize[1] = p->maxGridSize[2] = 65535;
-  p->major = 9;
+  p->major = is("old-gpu") ? 6 : 9;
+  p->minor = is("old-gpu");
   p->multiProcessorCount = 132;
   p->l2CacheSize = 50 << 20;
   p->memoryBusWidth = 5120;
@@ -71,8 +91,8 @@ PLAYED cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int device)
 PLAYED cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr a, int) {
   switch (a) {
   case cudaDevAttrMultiProcessorCount: *value = 132; break;
-  case cudaDevAttrComputeCapabilityMajor: *value = 9; break;
-  case cudaDevAttrComputeCapabilityMinor: *value = 0; break;
+  case cudaDevAttrComputeCapabilityMajor: *value = is("old-gpu") ? 6 : 9; break;
+  case cudaDevAttrComputeCapabilityMinor: *value = is("old-gpu"); break;
   case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = 227 << 10; break;
   case cudaDevAttrMaxSharedMemoryPerBlock: *value = 48 << 10; break;
   case cudaDevAttrMaxSharedMemoryPerMultiprocessor: *value = 228 << 10; break;
