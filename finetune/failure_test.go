@@ -208,7 +208,7 @@ func TestRunRefuses(t *testing.T) {
 		"no training rows":  {func(*Spec) {}, 0, "there is nothing to train on: the training data has no rows"},
 		"no phases":         {func(s *Spec) { s.Phases = nil }, 8, "phases: missing"},
 		"no folder":         {func(s *Spec) { s.Out = "" }, 8, "out: no run folder is given"},
-		"a folder's parent": {func(s *Spec) { s.Out = filepath.Join(file, "run") }, 8, "making the run folder: "},
+		"a folder's parent": {func(s *Spec) { s.Out = filepath.Join(file, "run") }, 8, "out: making the run folder: "},
 		"a GPU":             {func(s *Spec) { s.Device = "cuda" }, 8, "device: cuda:0: " + noGPU()},
 		"a numbered GPU":    {func(s *Spec) { s.Device = "cuda:99" }, 8, "device: cuda:99: " + noGPU()},
 		"an unknown stage":  {func(s *Spec) { s.Phases[0].Train = Selection{"stage.7"} }, 8, `phases[0].train: no stage matches "stage.7"`},

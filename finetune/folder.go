@@ -39,12 +39,12 @@ func createFolder(s *Spec) (*folder, error) {
 	_, err := os.Stat(parent)
 	f := &folder{path: s.Out, parentMade: errors.Is(err, fs.ErrNotExist)}
 	if err := os.MkdirAll(parent, 0o755); err != nil {
-		return nil, fmt.Errorf("making the run folder: %w", err)
+		return nil, s.Errorf("out", "making the run folder: %w", err)
 	}
 	if err := os.Mkdir(s.Out, 0o755); errors.Is(err, fs.ErrExist) {
 		return nil, s.Errorf("out", "%s exists already: give another folder, or remove it", s.Out)
 	} else if err != nil {
-		return nil, fmt.Errorf("making the run folder: %w", err)
+		return nil, s.Errorf("out", "making the run folder: %w", err)
 	}
 	text, err := s.YAML()
 	if err == nil {

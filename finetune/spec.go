@@ -9,9 +9,9 @@ import (
 // it as it was resolved: with every default filled in and every path absolute.
 //
 // A field that is nil, or zero where zero is no possible value, takes its default. ParseSpec, ReadSpec
-// and Resolved check the rules below. A file must name model, head.classes, data.train,
-// data.columns.text, data.columns.label and phases; a Spec made in Go needs phases alone, for Run is
-// handed the model and the data.
+// and Resolved check the rules below. A file must name model, data.train and phases, and for texts
+// head.classes, data.columns.text and data.columns.label too; a Spec made in Go needs phases alone,
+// for Run is handed the model and the data.
 type Spec struct {
 	// Model is what to start from: a folder with config.json, the weights and, for texts, the tokenizer, as transformers and
 	// Thaw's runs leave it; for pictures also a checkpoint file of torchvision's; or the name of a model that thaw
@@ -169,7 +169,7 @@ type Optimizer struct {
 	WeightDecay *float64 `yaml:"weight_decay"`
 	// Betas, in [0, 1) and (0, 1), are the decay rates of adamw's two averages. The default is 0.9
 	// and 0.999 (Kingma and Ba 2014, TrainingArguments, torch).
-	Betas [2]float64 `yaml:"betas,omitempty"`
+	Betas Betas `yaml:"betas,omitempty"`
 	// Eps keeps adamw from dividing by 0. The default is 1e-8 (Kingma and Ba 2014,
 	// TrainingArguments, torch; BERT's own optimization.py has 1e-6).
 	Eps float64 `yaml:"eps,omitempty"`
@@ -177,6 +177,12 @@ type Optimizer struct {
 	Momentum *float64 `yaml:"momentum,omitempty"`
 	Nesterov bool     `yaml:"nesterov,omitempty"` // sgd's momentum in Nesterov's form
 }
+
+// Betas are the decay rates of adamw's two averages.
+type Betas [2]float64
+
+// IsZero reports whether none were given; a spec without does not name them.
+func (b Betas) IsZero() bool { return b == Betas{} }
 
 // Equal reports whether two specs say the same, wherever it was said.
 func (s Spec) Equal(other Spec) bool {

@@ -2,6 +2,7 @@ package finetune
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -166,10 +167,36 @@ func (f *faults) err() error {
 	if len(f.list) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(f.list, func(a, b *SpecError) int {
+	return f.list.sort()
+}
+
+func (e SpecErrors) sort() SpecErrors {
+	slices.SortStableFunc(e, func(a, b *SpecError) int {
 		return cmp.Or(cmp.Compare(a.order, b.order), cmp.Compare(a.Line, b.Line))
 	})
-	return f.list
+	return e
+}
+
+// JoinFaults makes one error of several checks of a spec: SpecErrors with the faults of all, in order, where each found
+// nothing else; otherwise the first error that is something else.
+func JoinFaults(errs ...error) error {
+	var all SpecErrors
+	for _, err := range errs {
+		if err == nil {
+			continue
+		}
+		if several, ok := errors.AsType[SpecErrors](err); ok {
+			all = append(all, several...)
+		} else if one, ok := errors.AsType[*SpecError](err); ok {
+			all = append(all, one)
+		} else {
+			return err
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return all.sort()
 }
 
 // folder is what a path that was given for a key is relative to.

@@ -2,6 +2,7 @@ package finetune
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io/fs"
 	"iter"
@@ -9,6 +10,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/thaw-ml/thaw/internal/suggest"
 )
@@ -32,7 +35,7 @@ func (s *Spec) paths() iter.Seq2[string, *string] {
 }
 
 // CheckPaths checks that the folder and the files that a resolved spec names are there, and that the
-// run folder is not. A model that is given by its name is looked for with find, and its path put in the
+// run folder is not, and can be made. A model that is given by its name is looked for with find, and its path put in the
 // name's place. The error is SpecErrors, with all that was found wrong.
 func (s *Spec) CheckPaths(find func(name string) (path string, err error)) error {
 	f := newFaults(s.source)
@@ -65,8 +68,30 @@ func (s *Spec) CheckPaths(find func(name string) (path string, err error)) error
 	if s.Out != "" {
 		_, err := os.Lstat(s.Out)
 		f.check(err != nil, "out", "%s exists; nothing is overwritten", s.Out)
+		if err := canMake(s.Out); err != nil {
+			f.add("out", "%w", err)
+		}
 	}
 	return f.err()
+}
+
+// canMake tells why a folder cannot be made, as far as the nearest folder above it tells that is there.
+func canMake(path string) error {
+	above := filepath.Dir(path)
+	info, err := os.Stat(above)
+	for ; (errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR)) && above != filepath.Dir(above); info, err = os.Stat(above) {
+		above = filepath.Dir(above)
+	}
+	if err == nil && !info.IsDir() {
+		return fmt.Errorf("no folder can be made in %s: it is a file", above)
+	}
+	if err == nil {
+		err = unix.Access(above, unix.W_OK|unix.X_OK)
+	}
+	if err != nil {
+		return fmt.Errorf("no folder can be made in %s: %w", above, err)
+	}
+	return nil
 }
 
 // textModel checks the folder of a text model.

@@ -98,6 +98,18 @@ func TestYAMLRoundTrips(t *testing.T) {
 	}
 }
 
+// A saved spec of either optimizer can be run with the other: it names nothing that is the other's.
+func TestSavedSpecsTakeTheOtherOptimizer(t *testing.T) {
+	s, err := ParseSpec("reviews.yaml", []byte(reviews), "optimizer={name: sgd}")
+	require.NoError(t, err)
+	text, err := s.YAML()
+	require.NoError(t, err)
+	assert.NotContains(t, string(text), "betas")
+	s, err = ParseSpec("saved.yaml", text, "optimizer={name: adamw}")
+	require.NoError(t, err)
+	assert.Equal(t, Betas{0.9, 0.999}, s.Optimizer.Betas)
+}
+
 func TestClassesAreTakenAsSpelled(t *testing.T) {
 	s, err := ParseSpec("r.yaml", []byte(strings.Replace(reviews, "[negative, positive]", "[no, yes, on, 1, 1.0, 0x10, null, ~, true, 2026-01-01, \"\\t\"]", 1)))
 	require.NoError(t, err)

@@ -30,10 +30,7 @@ type Task struct {
 
 // Prepare checks all that a spec names, then reads the data and loads the model. spec must be resolved.
 func Prepare(spec *finetune.Spec) (*Task, error) {
-	if err := spec.CheckPaths(hub.LocalFineTunable); err != nil {
-		return nil, err
-	}
-	if err := spec.ChooseDevice(); err != nil {
+	if err := finetune.JoinFaults(spec.CheckPaths(hub.LocalFineTunable), spec.ChooseDevice()); err != nil {
 		return nil, err
 	}
 	config, err := ReadConfig(filepath.Join(spec.Model, "config.json"))

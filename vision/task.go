@@ -31,10 +31,7 @@ type Task struct {
 // Prepare checks all that a spec names, opens the pictures and loads the model. spec must be resolved; what only the data
 // and the model tell is put into it.
 func Prepare(ctx context.Context, spec *finetune.Spec) (_ *Task, err error) {
-	if err := spec.CheckPaths(hub.LocalFineTunable); err != nil {
-		return nil, err
-	}
-	if err := spec.ChooseDevice(); err != nil {
+	if err := finetune.JoinFaults(spec.CheckPaths(hub.LocalFineTunable), spec.ChooseDevice()); err != nil {
 		return nil, err
 	}
 	from, err := find(spec.Model, spec.Weights)

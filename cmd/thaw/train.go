@@ -10,6 +10,7 @@ import (
 
 	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/finetune/terminal"
+	"github.com/thaw-ml/thaw/hub"
 	"github.com/thaw-ml/thaw/text"
 	"github.com/thaw-ml/thaw/vision"
 )
@@ -42,7 +43,7 @@ func (c *trainCmd) Run(ctx context.Context, s streams) error {
 	}
 	onCPU := s.onCPU(spec.Device)
 	if err := spec.ChooseDevice(); err != nil {
-		return err
+		return finetune.JoinFaults(err, spec.CheckPaths(hub.LocalFineTunable))
 	}
 	view := terminal.New(s.out, spec)
 	view.Greet()

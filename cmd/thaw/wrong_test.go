@@ -32,6 +32,12 @@ func TestWrongTraining(t *testing.T) {
 		{"run folder that exists", []string{"model: model", "model: model\nout: old"}, func(t *testing.T) { require.NoError(t, os.Mkdir("old", 0o755)) }, exitUsage,
 			"spec.yaml:2: out: FOLDER/old exists; nothing is overwritten\n"},
 		{"device", []string{"model: model", "model: model\ndevice: cuda"}, nil, exitUsage, "spec.yaml:2: device: cuda:0: this program has no CUDA: build it with -tags cuda after make deps-cuda\n"},
+		{"device and files", []string{"model: model", "model: none\ndevice: cuda", "rows.tsv", "none.tsv"}, nil, exitUsage,
+			"spec.yaml:1: model: there is no folder none, and no model is named \"none\" (thaw models lists them; a Hugging Face repository is named like org/name or org/name@revision)\n" +
+				"spec.yaml:2: device: cuda:0: this program has no CUDA: build it with -tags cuda after make deps-cuda\n" +
+				"spec.yaml:5: data.train: there is no file FOLDER/none.tsv; did you mean \"rows.tsv\"?\n"},
+		{"run folder in a file", []string{"model: model", "model: model\nout: rows.tsv/runs/1"}, nil, exitUsage,
+			"spec.yaml:2: out: no folder can be made in FOLDER/rows.tsv: it is a file\n"},
 		{"label", []string{"[bad, good]", "[bad, great]"}, nil, exitUsage, "spec.yaml:2: head.classes: FOLDER/rows.tsv:3: the label \"good\" is not a class; the classes are \"bad\", \"great\"\n"},
 		{"column", []string{"text: t", "text: txt"}, nil, exitFailed, "thaw: FOLDER/rows.tsv:1: there is no column \"txt\"; the columns are \"t\", \"l\"\n"},
 		{"empty data", nil, func(t *testing.T) { write(t, "rows.tsv", "") }, exitFailed, "thaw: FOLDER/rows.tsv: the file is empty\n"},
