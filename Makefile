@@ -23,11 +23,12 @@ help: ## lists these targets
 deps: ## brings libtorch for the CPU, once per machine (0.5 GB), and links it to third_party/libtorch
 	@third_party/fetch.sh --set cpu
 
-deps-cuda: ## brings libtorch and all that it needs on a GPU (about 2.5 GB); then: go build -tags cuda
+deps-cuda: ## brings libtorch and all that it needs on a GPU (about 2.5 GB); from then on programs are built with CUDA
 	@third_party/fetch.sh --set cuda
 
-build: deps ## builds the program: bin/thaw
-	@$(GO) build -o bin/thaw ./cmd/thaw
+build: deps ## builds the program: bin/thaw, with CUDA (-tags cuda) after make deps-cuda
+	@tags=; grep -qE '^# sets (.* )?cuda( |$$)' third_party/libtorch/.complete && tags=cuda; \
+	$(GO) build -tags "$$tags" -o bin/thaw ./cmd/thaw
 
 reviews: ## brings the demo's model and data, once per machine (90 MB)
 	@third_party/fetch.sh --set reviews
@@ -36,7 +37,7 @@ reviews: ## brings the demo's model and data, once per machine (90 MB)
 fashion: ## brings Fashion-MNIST, once per machine (31 MB; with apt-get, from Debian)
 	@third_party/fetch.sh --set fashion-mnist
 
-demo: build reviews ## fine-tunes a real BERT on 9,544 movie reviews and tries it on a few sentences (CPU, minutes)
+demo: build reviews ## fine-tunes a real BERT on 9,544 movie reviews and tries it on a few sentences (CPU: a minute or two)
 	@bin/thaw train examples/reviews/reviews.yaml out=$(DEMO)
 	@bin/thaw predict $(DEMO) \
 		"A quiet, generous film that stays with you for days." \
@@ -69,7 +70,7 @@ fuzz: deps ## runs every fuzz target for FUZZTIME (60s)
 		done; \
 	done
 
-bench: build peers ## measures beside PyTorch's Python: opcall and tokenizer, or BENCH="steps" or "demo" (10 minutes each), "loader", "opcall -profile"
+bench: build peers ## measures beside PyTorch's Python: opcall and tokenizer, or BENCH="steps" or "demo" (10 minutes each), "loader", "opcall -profile", "all"
 	@third_party/fetch.sh --set reviews
 	@examples/reviews/prepare.sh
 	cd bench && $(GO) run . $(BENCH)
@@ -87,6 +88,7 @@ gpu-bundle: deps reviews ## makes dist/gpu: programs, tests and run.sh for a mac
 gpu-rehearsal: gpu-bundle ## runs the bundle's doctor and tests on a pretend GPU (docs/decisions/007), minutes
 	@bench/gpu/rehearsal/rehearse.sh doctor test
 	@bench/gpu/rehearsal/refused.sh ./finetune ./text ./vision
+	@bench/gpu/rehearsal/machines.sh
 
 clean: ## removes what was built here; what was brought stays in the cache
 	rm -rf bin dist third_party/libtorch examples/reviews/data examples/reviews/reviews.tsv examples/fashion/data

@@ -42,7 +42,8 @@ func (r *run[B]) fillCache(ctx context.Context, plan *Plan, data Dataset[B], ask
 			}
 			torch.Inference(func() {
 				from, to := c.places(b, x)
-				c.rows.IndexCopy_(0, to.ToDevice(on), c.flat(b, x).IndexSelect(0, from.ToDevice(x.Device())).ToDevice(on))
+				from, to = r.bring([]torch.Tensor{from}, x.Device())[0], r.bring([]torch.Tensor{to}, on)[0]
+				c.rows.IndexCopy_(0, to, c.flat(b, x).IndexSelect(0, from).ToDevice(on))
 			})
 		})
 		done(b.Size())

@@ -203,11 +203,19 @@ func (r *run[B]) upload(b B) B {
 	if device.Type == torch.CPUType {
 		return b
 	}
-	pinned := r.machine.pin(b.Tensors()) // which the device copies from without making the CPU wait
-	tensors := make([]torch.Tensor, len(pinned))
-	for i, t := range pinned {
-		tensors[i] = room(t, device)
+	return b.With(r.bring(b.Tensors(), device))
+}
+
+// bring gives CPU tensors on a device without making the CPU wait for it, in the caller's scope.
+func (r *run[B]) bring(tensors []torch.Tensor, device torch.Device) []torch.Tensor {
+	if device.Type == torch.CPUType {
+		return tensors
 	}
-	copyAll(tensors, pinned)
-	return b.With(tensors)
+	pinned := r.machine.pin(tensors)
+	brought := make([]torch.Tensor, len(pinned))
+	for i, t := range pinned {
+		brought[i] = room(t, device)
+	}
+	copyAll(brought, pinned)
+	return brought
 }

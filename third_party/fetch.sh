@@ -103,7 +103,7 @@ check_compiler() {
 		die "no C++ compiler: ${cxx%% *} not found; install one (apt-get install g++), or name yours with CXX"
 	# shellcheck disable=SC2086 # CXX may hold arguments
 	$cxx -std=c++20 -fsyntax-only -x c++ /dev/null 2>/dev/null ||
-		die "the C++ compiler $cxx knows no C++20 (-std=c++20); install g++ 11 or later, or name another with CXX"
+		die "the C++ compiler $cxx knows no C++20 (-std=c++20); install g++ 12 or later, or name another with CXX"
 }
 
 check_python() {

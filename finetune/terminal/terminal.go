@@ -115,7 +115,17 @@ func (v *View) status(samples int) string {
 	if left := float64(v.total-samples) / max(rate, 1e-3); samples > 0 && samples < v.total {
 		s += "  eta " + duration(left)
 	}
-	return s + fmt.Sprintf("  %.1f GB", float64(torch.Stats().Bytes)/1e9)
+	return s + fmt.Sprintf("  %.1f GB", float64(v.taken())/1e9)
+}
+
+// taken is the memory that the run takes now, in bytes: of the GPU, or in tensors of the CPU.
+func (v *View) taken() int64 {
+	if d, err := torch.ParseDevice(v.spec.Device); err == nil && d.Type == torch.CUDAType {
+		if m, err := cuda.Memory(d.Index); err == nil {
+			return m.Reserved
+		}
+	}
+	return torch.Stats().Bytes
 }
 
 // Advance moves the bar.
