@@ -134,11 +134,12 @@ func (c *conveyor[B]) stepWith(l loaded[B]) (loss float64, err error) {
 	return loss, err
 }
 
-// besideRecordings runs f operator by operator. Recordings keep the memory of a step, and f may need as much again: where
-// that runs short they are given up, for the rest of the phase, and f runs once more.
+// besideRecordings runs f operator by operator, with the memory that recordings keep, as nothing is replayed meanwhile and f
+// leaves nothing there. Where memory runs short all the same they are given up, for the rest of the phase, and f runs once
+// more.
 func (c *conveyor[B]) besideRecordings(f func() error) error {
 	run := func() (err error) {
-		failure := torch.Try(func() { err = f() })
+		failure := torch.Try(func() { err = c.machine.share(f) })
 		return errors.Join(err, failure)
 	}
 	err := run()

@@ -234,6 +234,14 @@ func (g *gpu) capture(f func()) (recording, error) {
 	return captured{graph, g}, nil
 }
 
+func (g *gpu) share(f func() error) (err error) {
+	if len(g.open) == 0 {
+		return f()
+	}
+	failure := g.open[len(g.open)-1].Share(func() { err = f() })
+	return errors.Join(err, failure)
+}
+
 // captured is a recording on a GPU.
 type captured struct {
 	graph *cuda.Graph

@@ -143,6 +143,21 @@ func TestGPUMemoryIsFlat(t *testing.T) {
 	}
 }
 
+// Steps that are not replayed, and evaluations, do with the memory that recordings keep.
+func TestGPUStepsShareTheMemoryOfRecordings(t *testing.T) {
+	needGPU(t)
+	peak := map[string]int64{}
+	for _, graph := range []string{"off", "auto"} {
+		spec := quick(t, Phase{Train: All(), Epochs: 2, LR: 1e-4})
+		spec.Graph, spec.Batch.Size, spec.Batch.EvalSize = graph, 1<<15, 1<<15
+		result, _, notes := onDevice(t, "cuda:0", 0.1, spec, newSamples(1, 3<<15-1, nil), newSamples(2, 1<<15, nil))
+		peak[graph] = result.PeakDeviceBytes
+		assert.NotContains(t, notes, "warning")
+		assert.Equal(t, graph == "auto", strings.Contains(notes, "steps of 32768 samples are replayed"), notes)
+	}
+	assert.Less(t, float64(peak["auto"]), 1.25*float64(peak["off"]), "%v", peak) // the allocator rounds up in each of its pools
+}
+
 // Errors on the way leave nothing on the device.
 func TestGPUFailuresLeaveNothing(t *testing.T) {
 	needGPU(t)

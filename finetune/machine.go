@@ -30,6 +30,8 @@ type machine interface {
 	read(t torch.Tensor) (reading, error)
 	// capture records what f gives to compute, to be replayed; f itself does not take effect.
 	capture(f func()) (recording, error)
+	// share runs f with the memory of what is recorded, where something is. A replay overwrites what f made.
+	share(f func() error) error
 	generator() (*torch.Generator, error)
 	synchronize() error
 	free() int64    // bytes of memory
@@ -64,6 +66,7 @@ func (host) pace() error                                    { return nil }
 func (host) read(t torch.Tensor) (reading, error)           { return known(t.Item()), nil }
 func (host) synchronize() error                             { return nil }
 func (host) generator() (*torch.Generator, error)           { return torch.DefaultGenerator(), nil }
+func (host) share(f func() error) error                     { return f() }
 func (host) release() error                                 { return nil }
 func (host) free() int64                                    { return availableMemory() }
 func (host) resetPeak() error                               { return nil }

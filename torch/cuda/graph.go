@@ -151,6 +151,27 @@ func (g *Graph) Replay() error {
 	return wrap("graph replay", g.g.Replay())
 }
 
+// Share runs f with the graph's memory: what f makes on the current stream lies there, and where that is the stream of the
+// capture f takes what the graph keeps before it takes more. A replay of the graph, or of one that shares its memory, overwrites it: nothing that f made may be used any more then.
+// Where memory runs short in f, what the allocator keeps otherwise is not given back to make room.
+func (g *Graph) Share(f func()) (err error) {
+	if g == nil || !g.ready {
+		return &Error{Op: "graph memory", Msg: "nothing was captured"}
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := g.g.Enter(); err != nil {
+		return wrap("graph memory", err)
+	}
+	defer func() {
+		if e := g.g.Leave(); e != nil && err == nil {
+			err = wrap("graph memory", e)
+		}
+	}()
+	f()
+	return nil
+}
+
 // Close frees the graph, its outputs and its memory. Closing it again does nothing.
 func (g *Graph) Close() {
 	if g == nil || g.g == 0 {

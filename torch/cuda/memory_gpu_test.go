@@ -116,6 +116,39 @@ func TestMemoryIsFlat(t *testing.T) {
 	}
 }
 
+// What is made in Share lies in the memory that the graph keeps, and the graph goes on giving what it gave.
+func TestGraphShare(t *testing.T) {
+	needGPU(t)
+	x := torch.Ones(f32, gpu, 16<<20) // 64 MiB
+	defer x.Close()
+	g, err := cuda.NewGraph(cuda.GraphOptions{WarmUp: -1})
+	require.NoError(t, err)
+	defer g.Close()
+	assert.ErrorContains(t, g.Share(func() {}), "nothing was captured")
+	stream, err := cuda.NewStream(cuda.StreamOptions{})
+	require.NoError(t, err)
+	require.NoError(t, cuda.WithStream(stream, func() {
+		require.NoError(t, g.Capture(func() []torch.Tensor { return []torch.Tensor{x.AddScalar(1).Sum()} }))
+		work := func() { torch.Scoped(func() { x.MulScalar(2) }) }
+		taken := func(f func()) int64 {
+			require.NoError(t, cuda.EmptyCache())
+			before, err := cuda.Memory(0)
+			require.NoError(t, err)
+			f()
+			after, err := cuda.Memory(0)
+			require.NoError(t, err)
+			return after.Reserved - before.Reserved
+		}
+		assert.Zero(t, taken(func() { require.NoError(t, g.Share(work)) }))
+		assert.EqualValues(t, 64<<20, taken(work), "without Share")
+		for range 2 {
+			require.NoError(t, g.Replay())
+			assert.EqualValues(t, 2*(16<<20), g.Outputs()[0].Item())
+		}
+	}))
+	require.NoError(t, cuda.EmptyCache())
+}
+
 // settled waits for the device and reads the counters when they stand still: autograd's own thread holds the gradients of
 // the last backward pass for a moment after that has returned.
 func settled(t *testing.T) (m cuda.MemoryStats) {

@@ -92,6 +92,8 @@ char *thaw_cuda_graph_end(thaw_cuda_graph g);
 void thaw_cuda_graph_abandon(thaw_cuda_graph g);
 // Launches the graph on the calling thread's current stream.
 char *thaw_cuda_graph_replay(thaw_cuda_graph g);
+char *thaw_cuda_graph_enter(thaw_cuda_graph g);
+char *thaw_cuda_graph_leave(thaw_cuda_graph g);
 void thaw_cuda_graph_free(thaw_cuda_graph g);
 
 #ifdef __cplusplus

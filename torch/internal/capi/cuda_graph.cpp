@@ -64,6 +64,18 @@ struct Graph final : at::cuda::CUDAGraph {
     memory = at::cuda::graph_pool_handle(); // the allocator takes no pool again that it has given up
   }
 
+  // What is made from now on on the current stream lies in the graph's memory, until leave.
+  void enter() {
+    TORCH_CHECK(capture_ended_, "the graph is not captured");
+    const auto stream = c10::cuda::getCurrentCUDAStream(device).stream();
+    caching::beginAllocateToPool(device, memory, [stream](cudaStream_t s) { return s == stream; });
+  }
+
+  void leave() {
+    caching::endAllocateToPool(device, memory);
+    caching::releasePool(device, memory); // which entering took once more
+  }
+
   template <typename F> static bool succeeds(F &&f) {
     char *message = guarded(f);
     free(message);
@@ -99,6 +111,14 @@ extern "C" void thaw_cuda_graph_abandon(thaw_cuda_graph g) { graph(g)->abandon(/
 
 extern "C" char *thaw_cuda_graph_replay(thaw_cuda_graph g) {
   return guarded([&] { graph(g)->replay(); });
+}
+
+extern "C" char *thaw_cuda_graph_enter(thaw_cuda_graph g) {
+  return guarded([&] { graph(g)->enter(); });
+}
+
+extern "C" char *thaw_cuda_graph_leave(thaw_cuda_graph g) {
+  return guarded([&] { graph(g)->leave(); });
 }
 
 extern "C" void thaw_cuda_graph_free(thaw_cuda_graph g) {

@@ -26,5 +26,11 @@ func (g CUDAGraph) Abandon() { C.thaw_cuda_graph_abandon(C.thaw_cuda_graph(g)) }
 // Replay launches the graph on the calling thread's current stream.
 func (g CUDAGraph) Replay() *Error { return failure(C.thaw_cuda_graph_replay(C.thaw_cuda_graph(g))) }
 
+// Enter makes what the calling thread's current stream is given lie in the graph's memory, until Leave.
+func (g CUDAGraph) Enter() *Error { return failure(C.thaw_cuda_graph_enter(C.thaw_cuda_graph(g))) }
+
+// Leave ends Enter.
+func (g CUDAGraph) Leave() *Error { return failure(C.thaw_cuda_graph_leave(C.thaw_cuda_graph(g))) }
+
 // Free gives the graph and its memory up.
 func (g CUDAGraph) Free() { C.thaw_cuda_graph_free(C.thaw_cuda_graph(g)) }

@@ -41,4 +41,6 @@ func (CUDAGraph) Begin() *Error                            { return noCUDA() }
 func (CUDAGraph) End() *Error                              { return noCUDA() }
 func (CUDAGraph) Abandon()                                 {}
 func (CUDAGraph) Replay() *Error                           { return noCUDA() }
+func (CUDAGraph) Enter() *Error                            { return noCUDA() }
+func (CUDAGraph) Leave() *Error                            { return noCUDA() }
 func (CUDAGraph) Free()                                    {}
