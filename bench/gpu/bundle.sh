@@ -62,7 +62,7 @@ cp -rL examples/reviews/data/licenses "$payload/demo/data"
 mkdir "$payload/lib"
 cp -L third_party/libtorch/lib/libturbojpeg.so.0 "$payload/lib" # what else the programs load by themselves
 cp bench/peers/gpu_steps.py "$payload/peers"
-cp bench/gpu/{report,measured,limit}.py "$payload"
+cp bench/gpu/{report,table,measured,tests,limit}.py "$payload"
 find "$payload" -name '*.py[co]' -delete
 
 tar -C "$payload" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -cf - . | gzip -n -6 >"$work/payload.tar.gz"

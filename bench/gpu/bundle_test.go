@@ -29,6 +29,11 @@ func TestOneLineSaysWhatIsMissing(t *testing.T) {
 		}, "this system has glibc 2.31: the bundle needs 2.36 or later"},
 		"it does not start": {"all", func(h *host) { h.torch("2.11.0", true); h.env["THAW_VERSION_CODE"] = "1" },
 			"the program does not start with the libtorch in "},
+		"noexec": {"all", func(h *host) { h.torch("2.11.0", true); h.env["THAW_VERSION_CODE"] = "126" }, "programs may not run in "},
+		"full disk": {"all", func(h *host) { // nothing that is written stays
+			os.Remove(filepath.Join(h.bin, "python3"))
+			h.write(filepath.Join(h.bin, "python3"), "#!/bin/sh\nrm -rf \"$4\"\necho Traceback >&2\necho 'OSError: [Errno 28] No space left' >&2\nexit 1\n")
+		}, ", 90 MB: OSError: [Errno 28] No space left\n"},
 		"CUDA 12": {"all", func(h *host) { h.torch("2.11.0+cu126", true) },
 			"is 2.11.0+cu126: the bundle needs the build for CUDA 13 (torch 2.11.0 as pip installs it by default, +cu130)"},
 		"a CPU's": {"all", func(h *host) { h.torch("2.11.0+cpu", true) }, "is 2.11.0+cpu: the bundle needs the build for CUDA 13"},

@@ -1,4 +1,4 @@
-"""Reads what run.sh's steps left in one folder or, of several calls, in several. Python's standard library only."""
+"""Reads what run.sh's steps left, and compares the two sides. Python's standard library only."""
 import json
 import os
 import re
@@ -41,6 +41,11 @@ def median(values):
     return statistics.median(values) if values else None
 
 
+def devices(doctor):
+    """The names of those in doctor.json."""
+    return [d.get("Name") or d.get("name") or "?" for d in (doctor.get("cuda") or {}).get("devices") or []]
+
+
 # ---- tests
 
 RESULT = re.compile(r"^(\s*)--- (PASS|FAIL|SKIP): (\S+)")
@@ -66,6 +71,11 @@ def test_sections(log):
             cause = line.strip()
 
 
+def out_of_time(code, cause=""):
+    """Whether time ended it: the time that it had, or Go's own limit just before."""
+    return str(code) in STOPPED or cause.startswith("panic: test timed out")
+
+
 def ended(code):
     """An exit code in words."""
     return "not begun: no time was left" if code is None else "did not end in time" if str(code) in STOPPED else f"exit code {code}"
@@ -73,7 +83,7 @@ def ended(code):
 
 def read_tests(log):
     """Counts by kind (gpu, others), names, and how those did that ran once more alone. Of a package that was tested twice
-    the later time counts."""
+    the later time counts. The others come last, in what time is left: where that ends they are not finished, nor failed."""
     sections, alone = {}, {}
     missing = {found[1]: found[2].split(", ") for line in log.splitlines() if (found := MISSING.match(line))}
     for package, kind, test, code, results, cause, running in test_sections(log):
@@ -87,7 +97,7 @@ def read_tests(log):
         if kind == "gpu":
             alone.pop(package, None)
     out = {kind: dict(passed=0, failed=0, skipped=0) for kind in ("gpu", "others")}
-    failures, skipped, not_begun = [], [], []
+    failures, skipped, not_begun, unfinished = [], [], [], []
     for (package, kind), (code, results, *_) in sections.items():
         if kind == "gpu" and code == 0:
             ran = [name for top, _, name in results if top]
@@ -105,11 +115,26 @@ def read_tests(log):
                 skipped.append(f"{package}.{name}")
         failed = [name for _, verdict, name in results if verdict == "FAIL"]
         failures += [f"{package}.{name}" for name in failed]
-        if code and (code != 1 or not failed):  # 1 is what tests that fail end with
+        if kind == "others" and out_of_time(code, cause):
+            unfinished.append(f"{package} ({kind})")
+        elif code and (code != 1 or not failed):  # 1 is what tests that fail end with
             during = f", during {running}" if running and running not in [name for *_, name in results] else ""
             failures.append(f"{package} ({kind}): {ended(code)}{during}" + (f": {cause}" if cause else ""))
             out[kind]["failed"] += 1
-    return dict(out, failures=failures, gpu_skipped=skipped, not_begun=not_begun, alone=alone)
+    return dict(out, failures=failures, gpu_skipped=skipped, not_begun=not_begun, unfinished=unfinished, alone=alone)
+
+
+def open_tests(t, kind):
+    """The packages whose tests of the kind did not come to an end for want of time."""
+    return [name for name in t["not_begun"] + t["unfinished"] if name.endswith(f"({kind})")]
+
+
+def tests_pass(t, kind):
+    """True or false; None where not all ran."""
+    counts = t[kind]
+    if counts["failed"] or kind == "gpu" and counts["skipped"]:
+        return False
+    return None if open_tests(t, kind) or not sum(counts.values()) else True
 
 
 def not_passed(log, package, names, *enough):
@@ -126,12 +151,9 @@ def unpassed(log, package, names):
     return not_passed(log, package, names, "PASS", "SKIP") or names
 
 
-def tests_line(t):
-    counts = [f"{kind}: {n['passed']} passed, {n['failed']} failed, {n['skipped']} skipped"
-              for kind, n in (("GPU tests", t["gpu"]), ("other tests", t["others"]))]
-    if t["not_begun"]:
-        counts.append(f"{len(t['not_begun'])} not begun")
-    return "; ".join(counts)
+def tests_line(t, kind):
+    n, late = t[kind], open_tests(t, kind)
+    return f"{n['passed']} passed, {n['failed']} failed, {n['skipped']} skipped" + (f"; not finished: {', '.join(late)}" if late else "")
 
 
 # ---- thaw bench
@@ -178,7 +200,7 @@ def join_bench(folder, log):
 
 
 def read_bench(passes):
-    """By case and mode: the median over the rounds of all passes. What was not recorded in one has no speed."""
+    """By case and mode: the median over the rounds of a call's passes. What was not recorded in one has no speed."""
     out = {}
     for p in passes:
         for r in p.get("results") or []:
@@ -201,7 +223,7 @@ def read_bench(passes):
 # ---- PyTorch
 
 def read_peers(rows):
-    """By case and mode: the median over the rounds of all calls; an error where none measured."""
+    """By case and mode: the median over the rounds; where none was measured, the error."""
     out = {}
     for r in rows:
         if "case" not in r:
@@ -215,6 +237,70 @@ def read_peers(rows):
         elif r.get("error"):
             modes.setdefault(r["mode"], dict(error=r["error"]))
     return out
+
+
+# ---- both
+
+PYTORCH, THAW = ("eager", "eager-unmasked", "compile", "graph"), ("eager", "graph", "cached")
+RATIOS = ("to_eager", "to_unmasked", "to_best")
+
+
+def fastest(modes, *names):
+    """The best of the modes named, or None."""
+    found = [modes[n] for n in names if modes.get(n, {}).get("samples_per_second")]
+    return max(found, key=lambda m: m["samples_per_second"], default=None)
+
+
+def speed(modes, name):
+    return modes.get(name, {}).get("samples_per_second")
+
+
+def ratio(ours, theirs):
+    """Of the medians, and the least and the most that any two rounds give."""
+    if not ours or not theirs:
+        return None
+    return dict(value=ours["samples_per_second"] / theirs["samples_per_second"],
+                least=min(ours["rounds"]) / max(theirs["rounds"]), most=max(ours["rounds"]) / min(theirs["rounds"]))
+
+
+def compare(thaw, peers):
+    """A case's row of one call: what ran, and the ratios of the same step: what is cached is not. PyTorch's best is known
+    where it compiled too. Where Thaw did not record a graph that it should have, its steps count as not measured."""
+    unrecorded = str(thaw.get("graph", {}).get("error", "")).startswith(UNRECORDED)
+    ours = None if unrecorded else fastest(thaw, "eager", "graph")
+    return dict(
+        unrecorded=unrecorded, pytorch={m: speed(peers, m) for m in PYTORCH}, thaw={m: speed(thaw, m) for m in THAW},
+        to_eager=ratio(ours, fastest(peers, "eager")), to_unmasked=ratio(ours, fastest(peers, "eager-unmasked")),
+        to_best=ratio(ours, fastest(peers, *PYTORCH) if speed(peers, "compile") else None),
+        cached_to_eager=ratio(fastest(thaw, "cached"), fastest(peers, "eager")),
+        memory={f"{who} {m}": modes.get(m, {}).get("peak_memory_bytes") or None
+                for who, modes, names in (("PyTorch", peers, PYTORCH), ("Thaw", thaw, THAW)) for m in names},
+        errors={f"{who} {m}": e["error"] for who, modes in (("PyTorch", peers), ("Thaw", thaw))
+                for m, e in modes.items() if e.get("error")},
+        warnings={m: e["warnings"] for m, e in thaw.items() if e["warnings"]},
+    )
+
+
+def sides(row):
+    """Those that measured something, be it that a graph was not recorded."""
+    return {side for side in ("pytorch", "thaw") if any(row[side].values()) or side == "thaw" and row["unrecorded"]}
+
+
+def compare_calls(calls):
+    """A row a case, of one call: of the calls that measured both sides the last that has most of the ratios, else the last
+    that has any figure. Where a graph was not recorded, that call counts as one with most: one before must not hide it."""
+    rows = []
+    for case in dict.fromkeys(case for thaw, peers in calls for case in [*peers, *thaw]):
+        of = [dict(compare(thaw.get(case, {}), peers.get(case, {})), call=at) for at, (thaw, peers) in enumerate(calls, 1)]
+        ratios = [sum(bool(r[k]) for k in RATIOS) for r in of]
+        row = max(of, key=lambda r: (max(ratios) if r["unrecorded"] else ratios[r["call"] - 1], len(sides(r)), r["call"]))
+        # What another call could not do is told as well, unless it only had no time for what this one measured.
+        errors = {w: e for r in of for w, e in r["errors"].items()} | row["errors"]
+        measured = {f"{who} {m}" for who, side in (("PyTorch", "pytorch"), ("Thaw", "thaw")) for m, s in row[side].items() if s}
+        row["errors"] = {w: e for w, e in errors.items() if not (w in measured and e.startswith("not begun"))}
+        apart = len(sides(row)) < len(set().union(*map(sides, of)))  # no call measured both
+        rows.append(dict(row, case=case, same_step="-real-" not in case, apart=apart))
+    return rows
 
 
 # ---- the GPU's clocks

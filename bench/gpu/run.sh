@@ -2,6 +2,7 @@
 # Proves Thaw on the GPU of this machine, without Go, a compiler or a network: the bundle that `make gpu-bundle` makes.
 # It finds libtorch here, and writes what it finds out to the folder named by OUT. See usage below.
 set -euo pipefail
+unset PYTHONSAFEPATH # report.py imports what lies beside it
 
 self=${BASH_SOURCE[0]}
 [[ ! -L $self ]] || self=$(readlink -f "$self")
@@ -25,14 +26,14 @@ usage: run.sh doctor|test|bench|peers|demo|report [FOLDER...]|all
           GPU tests and the demo; then the other cases and tests, as far as time goes
 
 The files of several calls, each in a folder of its own, make one table on any machine: OUT=table run.sh report CALL1 CALL2.
-What a later folder has of a test or a demo counts; speeds count together. It needs python3 and no GPU.
+What a later folder has of a test or a demo counts; of a case, one call that measured both sides. It needs python3 and no GPU.
 
 OUT      the folder to write to, by default ./out; what an earlier run left there is overwritten
 LIBTORCH a folder with lib/libtorch_cuda.so, or that lib folder; else the torch of PYTHON, python3 or python is taken,
          then what LD_LIBRARY_PATH and ldconfig know
 PYTHON   the Python with torch and transformers, for peers
 CASES    only the cases of bench and peers that match this regular expression
-MODES    with CASES, how PyTorch runs them: eager, graph, compile, by default eager,graph
+MODES    with CASES, how PyTorch runs them: eager, eager-unmasked, graph, compile, by default all but compile
 DEVICE   cuda; with cpu, bench, peers and demo run on the CPU: slow, to try the bundle where there is no GPU
 WITHIN   seconds that all may take, by default 525
 EOT
@@ -148,11 +149,12 @@ check_host() {
 		[[ ! -d $dir || :$path: == *:$dir:* ]] || path+=:$dir
 	done
 	path+=:$work/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
-	local why code=0
-	why=$(native 240 "$work/bin/thaw" version 2>&1) || code=$? # the first time, two gigabytes are read
+	local code=0
+	native 240 "$work/bin/thaw" version >"$work/version" 2>&1 || code=$? # the first time, two gigabytes are read
+	[[ $code != 126 ]] || die "programs may not run in $work (is it mounted noexec?): name another folder with TMPDIR"
 	[[ $code != 124 && $code != 137 ]] || die "the program did not start within 240 s with the libtorch in $libtorch: is its disk slow?"
 	[[ $code == 0 ]] ||
-		die "the program does not start with the libtorch in $libtorch: $(sed -n '$s/.*error while loading shared libraries: //; $p' <<<"$why"); torch's wheel brings what it needs as packages named nvidia-*, beside it"
+		die "the program does not start with the libtorch in $libtorch: $(sed -n '$s/.*error while loading shared libraries: //; $p' "$work/version"); torch's wheel brings what it needs as packages named nvidia-*, beside it"
 }
 
 path= # of libraries, for what Thaw built
@@ -174,28 +176,45 @@ need_device() {
 
 reserve=0 # seconds for the steps that are yet to come, so that one that hangs leaves them some
 late=()   # what was not begun, as no time was left
+optional= # yes in steps that take what time is left
+cut=()    # what of those was not begun or not finished: no failure
 
 left() { echo $((within - reserve - SECONDS)); }
+
+least() { echo $(($1 < $2 ? $1 : $2)); }
 
 # limit SECONDS: that, or what is left of the time for all.
 limit() {
 	local left
-	left=$(left)
-	echo $((left < 2 ? 2 : left < $1 ? left : $1))
+	left=$(least "$(left)" "$1")
+	echo $((left < 2 ? 2 : left))
 }
 
-# share PART OF: of the time that is left. In less than 20 s nothing is measured.
+# share PART OF LEAST: of the time that is left, but no less than what gives a figure.
 share() {
 	local seconds=$(($(left) * $1 / $2))
-	echo $((seconds < 20 ? 20 : seconds))
+	echo $((seconds < $3 ? $3 : seconds))
 }
 
-# enough WHAT: whether there is time to begin that; where there is not, it says so and notes it.
+# enough WHAT PARTS: whether one of so many parts of all time is left for that; where it is not, it says so and notes it.
 enough() {
-	(($(left) <= within / 50)) || return 0
+	(($(left) <= within / $2)) || return 0
 	printf 'thaw: %s: not begun, no time is left\n' "$1" >&2
-	late+=("$1")
+	if [[ $optional ]]; then cut+=("$1"); else late+=("$1"); fi
 	return 1
+}
+
+# was_cut CODE WHAT: whether time ended what may be cut, which it notes.
+was_cut() { [[ $optional && $1 =~ ^(124|137)$ ]] && cut+=("$2"); }
+
+# shown FILE COMMAND...: adds what the command says to the file, and shows it when it ended: a pipe would stay open as long as
+# something that cannot be killed holds it.
+shown() {
+	local code=0 before
+	before=$(awk 'END { print NR }' "$1")
+	"${@:2}" >>"$1" || code=$?
+	tail -n "+$((before + 1))" "$1"
+	return "$code"
 }
 
 # ---- the GPU's clocks --------------------------------------------------------------------------------------
@@ -208,12 +227,12 @@ watch_clocks() {
 	nvidia-smi --id="${gpu%%,*}" --query-gpu=clocks.sm,clocks.mem,power.draw,temperature.gpu --format=csv,noheader,nounits -l 5 \
 		>"$work/clocks.csv" 2>/dev/null </dev/null &
 	watcher=$!
+	disown "$watcher"
 }
 
+# stop_clocks does not wait: after a fault of the GPU nvidia-smi may hang where no signal reaches it.
 stop_clocks() {
-	[[ $watcher ]] || return 0
-	kill "$watcher" 2>/dev/null || true
-	wait "$watcher" 2>/dev/null || true
+	[[ ! $watcher ]] || kill -KILL "$watcher" 2>/dev/null || true
 	watcher=
 }
 
@@ -238,52 +257,13 @@ doctor() {
 	return 1
 }
 
-# tests KIND LIMIT: the GPU tests of every package, or its others. Their tables run in the packages' folders.
+# tests KIND LIMIT: the GPU tests of every package, or its others. For those time may not suffice.
 tests() {
-	local kind=$1 end=$((SECONDS + $(limit "$2"))) package names seconds code failed=0 args broken=() remaining
-	remaining=$(awk 'END { print NR }' "$work/tests.tsv")
-	while IFS=$'\t' read -r package names <&4; do
-		if [[ $kind == gpu ]]; then args=(-test.run "^($names)\$"); else args=(-test.skip "^($names)\$"); fi
-		seconds=$(((end - SECONDS) * 2 / (remaining + 1))) # one that hangs must not keep the others from running
-		remaining=$((remaining - 1))
-		code=0
-		test_binary "$package" "$kind" "$seconds" "${args[@]}" || code=$?
-		[[ $code == 0 ]] || failed=1
-		if [[ $code == 0 && $kind == gpu ]]; then # each must have passed, not only none failed
-			python3 "$work/report.py" missing "$out/tests.log" "$package" "$names" | tee -a "$out/tests.log"
-			[[ ${PIPESTATUS[0]} == 0 ]] || failed=1
-		fi
-		[[ $code == 0 || $kind != gpu ]] || broken+=("$package"$'\t'"$names")
-	done 4<"$work/tests.tsv"
-	for package in "${broken[@]}"; do
-		tests_alone "$end" "${package%%$'\t'*}" "${package#*$'\t'}"
-	done
-	python3 "$work/report.py" tests "$out/tests.log"
-	return "$failed"
-}
-
-# tests_alone END PACKAGE NAMES: those that did not pass, each in a process of its own: after an error of CUDA's nothing in
-# the same process works any more.
-tests_alone() {
-	local name seconds
-	while read -r name <&5; do
-		seconds=$(($1 - SECONDS))
-		test_binary "$2" "alone $name" "$((seconds < 15 ? seconds : 15))" -test.run "^$name\$" || true
-	done 5< <(python3 "$work/report.py" unpassed "$out/tests.log" "$2" "$3")
-}
-
-# test_binary PACKAGE SECTION SECONDS ARGUMENTS...: a package's tests, for so long at most, as a section of the log.
-test_binary() {
-	local code=0 what="== $1 $2"
-	if (($3 < 4)); then
-		late+=("tests of $1 ($2)")
-		echo "$what not begun" | tee -a "$out/tests.log"
-		return
-	fi
-	# Go's own limit comes first: it tells what every goroutine waits for.
-	(cd "$work/tests/$1" && native "$3" ./tests -test.v -test.timeout "$(($3 - 2))s" "${@:4}") >>"$out/tests.log" 2>&1 4<&- 5<&- || code=$?
-	printf '\n' >>"$out/tests.log" # a program that was stopped may have left half a line
-	echo "$what exit $code" | tee -a "$out/tests.log"
+	local code=0 package
+	python3 "$work/tests.py" "$work" "$out/tests.log" "$1" "$(limit "$2")" "$path" || code=$?
+	while read -r package && [[ $package ]]; do
+		if [[ $1 == gpu ]]; then late+=("tests of $package"); else cut+=("tests of $package"); fi
+	done < <(python3 "$work/report.py" open "$out/tests.log" "$1")
 	return "$code"
 }
 
@@ -326,10 +306,10 @@ bench_targets() {
 }
 
 bench_others() {
-	local failed=0
+	local failed=0 optional=yes
 	need_device
-	bench_part 1 others-bert "$others_bert" "$(share 3 10)" || failed=1
-	bench_part 1 others-resnet "$others_resnet" "$(share 3 10)" || failed=1
+	bench_part 1 others-bert "$others_bert" "$(share 3 10 20)" || failed=1
+	bench_part 1 others-resnet "$others_resnet" "$(share 3 10 20)" || failed=1
 	join_bench
 	return "$failed"
 }
@@ -341,13 +321,14 @@ bench_part() {
 	local code=0
 	mkdir -p "$work/bench"
 	printf '== pass %s %s\n' "$1" "$2" >>"$out/bench.log"
-	if ! enough "bench of $2, pass $1"; then
+	if ! enough "bench of $2, pass $1" 50; then
 		printf '== not begun\n' >>"$out/bench.log"
 		return
 	fi
-	native "$(limit "$4")" "$work/bin/thaw" bench "$3" --device "$device" --seconds 0.4 --rounds 5 \
-		--json "$work/bench/$1-$2.json" 2>&1 | tee -a "$out/bench.log" || code=$?
+	shown "$out/bench.log" native "$(limit "$4")" "$work/bin/thaw" bench "$3" --device "$device" --seconds 0.4 --rounds 5 \
+		--json "$work/bench/$1-$2.json" 2>>"$out/bench.log" || code=$?
 	printf '\n== exit %d\n' "$code" >>"$out/bench.log"
+	! was_cut "$code" "bench of $2" || return 0
 	return "$code"
 }
 
@@ -375,11 +356,17 @@ find_peer_python() {
 	}
 }
 
+modes=eager,eager-unmasked,graph # of PyTorch, beside compile
+
 peers() {
 	local failed=0
 	: >"$out/peers.jsonl"
 	peers_targets || failed=1
-	[[ ${CASES:-} ]] || peers_others || failed=1
+	if [[ ! ${CASES:-} ]]; then
+		[[ $compiled ]] || peers_compile || failed=1
+		peers_others || failed=1
+		peers_compile_others || failed=1
+	fi
 	return "$failed"
 }
 
@@ -388,11 +375,11 @@ peers_targets() {
 	need_device
 	find_peer_python || return 1
 	if [[ ${CASES:-} ]]; then
-		peers_part chosen "$CASES" "${MODES:-eager,graph}" 500
+		peers_part chosen "$CASES" "${MODES:-$modes}" 500
 		return
 	fi
-	peers_part targets "$targets" eager,graph 100 || failed=1
-	if (($(left) < within / 13)); then
+	peers_part targets "$targets" "$modes" 100 || failed=1
+	if (($(left) < within / 8)); then
 		echo "thaw: PyTorch compiles later: no time is left now"
 	else
 		peers_compile || failed=1
@@ -401,14 +388,16 @@ peers_targets() {
 }
 
 peers_others() {
-	local failed=0
-	need_device
+	local optional=yes
 	find_peer_python || return 1
-	[[ $compiled ]] || peers_compile || failed=1
-	peers_part others-bert "$others_bert" eager,graph "$(share 2 5)" || failed=1
-	peers_part others-resnet "$others_resnet" eager,graph "$(share 1 2)" || failed=1
-	[[ $device == cpu ]] || peers_part others-compile '^(bert-base-full-len128-bs128|resnet50-full-bs32)$' compile 200 || failed=1
-	return "$failed"
+	peers_part others "$others_bert|$others_resnet" "$modes" "$(share 9 10 40)"
+}
+
+peers_compile_others() {
+	local optional=yes
+	[[ $device == cuda ]] || return 0
+	find_peer_python || return 1
+	peers_part others-compile '^(bert-base-full-len128-bs128|resnet50-full-bs32)$' compile 200
 }
 
 compiled= # whether PyTorch compiled the case with a target for that, or failed; not where it was stopped
@@ -416,6 +405,7 @@ compiled= # whether PyTorch compiled the case with a target for that, or failed;
 # peers_compile: in a call of its own, as it takes most of a minute, and a failure there takes nothing else along.
 peers_compile() {
 	local code=0
+	find_peer_python || return 1
 	if [[ $device != cpu ]]; then
 		peers_part target-compile '^bert-base-full-len128-bs16$' compile 130 || code=$?
 	fi
@@ -425,19 +415,22 @@ peers_compile() {
 
 # peers_part NAME CASES MODES LIMIT
 peers_part() {
-	local code=0 limit what="$1: $3"
-	if ! enough "peers, $what"; then
+	local code=0 limit what="$1: $3" parts=50
+	[[ ! $optional ]] || parts=18 # importing torch and one case
+	[[ $3 != compile ]] || parts=8
+	if ! enough "peers, $what" "$parts"; then
 		python3 "$work/report.py" process "$what" none /dev/null >>"$out/peers.jsonl"
 		return
 	fi
 	limit=$(limit "$4")
 	# Caches of its own: every run compiles, and leaves nothing in the home folder.
-	(cd "$work" && python3 "$work/limit.py" "$limit" env TORCHINDUCTOR_CACHE_DIR="$work/inductor" TRITON_CACHE_DIR="$work/triton" \
-		HF_HUB_OFFLINE=1 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 "$peer_python" "$work/peers/gpu_steps.py" --cases "$2" \
-		--modes "$3" --device "$device" --seconds 0.4 --rounds 5 --deadline "$((limit > 12 ? limit - 8 : limit))") \
-		2>"$work/peers.err" | tee -a "$out/peers.jsonl" || code=$?
+	shown "$out/peers.jsonl" python3 "$work/limit.py" "$limit" env -C "$work" TORCHINDUCTOR_CACHE_DIR="$work/inductor" \
+		TRITON_CACHE_DIR="$work/triton" HF_HUB_OFFLINE=1 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 "$peer_python" \
+		"$work/peers/gpu_steps.py" --cases "$2" --modes "$3" --device "$device" --seconds 0.4 --rounds 5 \
+		--deadline "$((limit > 12 ? limit - 8 : limit))" 2>"$work/peers.err" || code=$?
 	printf '\n' >>"$out/peers.jsonl" # a process that was stopped may have left half a line
 	python3 "$work/report.py" process "$what" "$code" "$work/peers.err" >>"$out/peers.jsonl"
+	! was_cut "$code" "peers, $what" || return 0
 	[[ $code == 0 ]] || printf 'thaw: gpu_steps.py (%s) ended with exit code %d: %s\n' "$what" "$code" "$(tail -n 1 "$work/peers.err")" >&2
 	return "$code"
 }
@@ -459,7 +452,7 @@ demo() {
 demo_on() {
 	local code=0
 	printf '== demo on %s\n' "$1" | tee -a "$out/demo.log"
-	if ! enough "demo on $1"; then
+	if ! enough "demo on $1" 50; then
 		python3 "$work/report.py" demo "$1" none "$work/runs/$1" >>"$out/demo.log"
 		return
 	fi
@@ -483,35 +476,40 @@ step() {
 }
 
 all() {
-	local rest
+	local rest missed
 	# What an earlier run left must not pass for this one's.
 	(cd "$out" && rm -f doctor.json tests.log bench.json bench.log peers.jsonl demo.log result.json result.md &&
 		touch tests.log bench.log peers.jsonl)
 	watch_clocks
 	step doctor doctor
 	# Two fifths of the time are for the tests and the demo; after a slow start, half of what is left.
-	rest=$(((within - SECONDS) / 2))
-	((rest < within * 2 / 5)) || rest=$((within * 2 / 5))
+	rest=$(least $(((within - SECONDS) / 2)) $((within * 2 / 5)))
 	reserve=$((rest + within * 9 / 50)) # compiling takes 50 s, the second pass 40 s
 	step "bench of the targets, pass 1" bench_targets 1
 	reserve=$((rest + within * 2 / 25))
 	step "peers of the targets" peers_targets
+	report >/dev/null || true # from here on there is a table, whatever comes
 	reserve=$rest
 	step "bench of the targets, pass 2" bench_targets 2
-	report >/dev/null || true # from here on there is a table, whatever comes
+	report >/dev/null || true
 	reserve=$((within / 8)) # the demo takes 50 s
 	step "GPU tests" tests gpu 150
 	reserve=$((within / 100))
 	step demo demo
 	if [[ ! ${CASES:-} ]]; then
+		[[ $compiled ]] || step "peers of the targets, compiled" peers_compile
+		reserve=$(least $((reserve + $(left) / 2)) $((within / 9))) # for the other tests
 		step "bench of the others" bench_others
 		step "peers of the others" peers_others
+		reserve=$((within / 100))
 	fi
 	step "other tests" tests others 200
-	stop_clocks
+	[[ ${CASES:-} ]] || step "peers of the others, compiled" peers_compile_others
 	step report report
+	stop_clocks
 	say "done; what was written is in $out"
-	[[ ${#failed[@]} == 0 ]] || die "failed: $(joined "${failed[@]}")$([[ ${#late[@]} == 0 ]] || printf '; not begun: %s' "$(joined "${late[@]}")")"
+	missed=$(python3 "$work/report.py" failed "$out")
+	[[ ! $missed ]] || failed+=("not reached: $missed")
 }
 
 # joined WORDS...: with semicolons.
@@ -526,11 +524,11 @@ unpack() {
 	trap 'stop_clocks; rm -rf "$work"' EXIT
 	trap 'exit 130' INT TERM HUP
 	# Python, as tar and gzip need not be there; and what copied the bundle may have lost who may execute.
-	python3 -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2], **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))' \
-		"$here/payload.tar.gz" "$work" 2>"$work/unpack.err" ||
-		die "cannot unpack $here/payload.tar.gz to $work: $(tail -n 1 "$work/unpack.err")"
-	(cd "$work" && sed -n 's|^\([0-9a-f]\{64\}  \)payload/|\1|p' "$here/MANIFEST" | sha256sum --quiet -c -) >"$work/unpack.err" 2>&1 ||
-		die "the bundle in $here is damaged: $(head -n 1 "$work/unpack.err")"
+	local why
+	why=$(python3 -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2], **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))' \
+		"$here/payload.tar.gz" "$work" 2>&1) || die "cannot unpack $here/payload.tar.gz to $work, 90 MB: ${why##*$'\n'}"
+	why=$(cd "$work" && sed -n 's|^\([0-9a-f]\{64\}  \)payload/|\1|p' "$here/MANIFEST" | sha256sum --quiet -c - 2>&1) ||
+		die "the bundle in $here is damaged: ${why%%$'\n'*}"
 	chmod u+x "$work/bin/thaw"
 	find "$work/tests" -name tests -type f -exec chmod u+x {} +
 }
@@ -554,7 +552,9 @@ main() {
 	test) test_all ;;
 	*) "$1" ;;
 	esac
-	[[ ${#late[@]} == 0 ]] || die "not begun, as no time was left: $(joined "${late[@]}")"
+	[[ ${#cut[@]} == 0 ]] || say "cut or not begun, as time ended: $(joined "${cut[@]}")"
+	[[ ${#late[@]} == 0 ]] || failed+=("not begun: $(joined "${late[@]}")")
+	[[ ${#failed[@]} == 0 ]] || die "failed: $(joined "${failed[@]}")"
 }
 
 main "$@"

@@ -1,18 +1,25 @@
 """PyTorch's own fine-tuning steps, timed: the peer of `thaw bench`, case by case and under the same names.
 
-usage: gpu_steps.py [--cases REGEXP] [--modes eager,graph,compile] [--device cuda] [--precision bfloat16]
-                    [--seconds 0.5] [--rounds 5] [--deadline SECONDS] [--list]
+usage: gpu_steps.py [--cases REGEXP] [--modes eager,eager-unmasked,graph,compile] [--device cuda]
+                    [--precision bfloat16] [--seconds 0.5] [--rounds 5] [--deadline SECONDS] [--list]
 
 A step is forward, loss, backward and optimiser on random weights and random samples that lie on the device already; bf16
 autocast, or float32, the default on the CPU; fused AdamW (BERT) or SGD (ResNet); dropout as published; no clipping. Frozen
 layers are in evaluation mode, as Thaw's: without dropout, and batch norms by their running statistics. The modes:
 
-eager    operator by operator
-graph    the eager step recorded by hand as CUDA graphs, one for each shape of a batch
-compile  torch.compile(mode="reduce-overhead"), for cases of one shape
+eager           operator by operator, as users' loops run transformers by default: with an attention mask, of ones only
+                where no text is padded, which transformers finds out by waiting for the GPU in each step
+eager-unmasked  BERT on texts of one length, without that mask
+graph           the eager step recorded by hand as CUDA graphs, one for each shape of a batch
+compile         torch.compile(mode="reduce-overhead"), for cases of one shape
+
+Of texts of one length, graph and compile carry no mask either: recorded or traced, one would reach the attention of every
+layer and keep it from the flash kernels.
 
 Prints one JSON line for the versions and one a case and mode: samples per second (the median of the rounds), the rounds,
-peak memory in them. A mode that fails is a line with its error. After --deadline seconds nothing more is begun.
+peak memory in them, the loss after them. A mode that fails is a line with its error; one whose loss is not finite fails.
+Each mode measures all cases before the next begins: an error of CUDA's leaves nothing working in a process. After
+--deadline seconds nothing more is begun, and the exit code is 124.
 
 Run with torch 2.11.0, torchvision 0.26.0, transformers 5.17.0. No file or network is read.
 """
@@ -29,6 +36,7 @@ import time
 import warnings
 
 TRAINED = ("full", "top4", "head")
+MODES = ("eager", "eager-unmasked", "graph", "compile")
 
 
 def cases():
@@ -47,7 +55,7 @@ def cases():
 def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--cases", default="", help="a regular expression")
-    p.add_argument("--modes", default="eager,graph,compile")
+    p.add_argument("--modes", default=",".join(MODES))
     p.add_argument("--device", default="cuda")
     p.add_argument("--precision", choices=["float32", "bfloat16"])
     p.add_argument("--seconds", type=float, default=0.5, help="of a round, about")
@@ -77,13 +85,28 @@ def real_lengths(n):
     return [int(min(max(rng.lognormvariate(3.0, 0.6), 4), 66)) for _ in range(n)]
 
 
+def runs(kind, lengths, mode):
+    """Whether there is such a mode of the case."""
+    if mode == "eager-unmasked":
+        return kind == "bert" and lengths == "even"
+    return mode != "compile" or lengths == "even"  # others compile and record every shape anew: not done in 150 s on an H100
+
+
 class Bert:
     """BERT-base with two classes. `real` pads each batch of shuffled lengths to a multiple of 8."""
 
-    def __init__(self, torch, part, batch, lengths, device):
+    def __init__(self, torch, part, batch, lengths, device, mode):
         from transformers import BertConfig, BertForSequenceClassification
+        masked, attention = lengths == "real" or mode == "eager", "sdpa"
+        if not masked:
+            # Where nothing is given and the model is traced or recorded, transformers makes a mask for "sdpa" itself. It
+            # makes none for an attention under a name that it knows no masks for: the same function, registered again.
+            from transformers import AttentionInterface
+            from transformers.integrations.sdpa_attention import sdpa_attention_forward
+            attention = "sdpa_unmasked"
+            AttentionInterface.register(attention, sdpa_attention_forward)
         with torch.device(device):
-            self.model = BertForSequenceClassification(BertConfig(num_labels=2))
+            self.model = BertForSequenceClassification(BertConfig(num_labels=2, attn_implementation=attention))
         self.model.to(device).train()
         if part == "top4":
             freeze(self.model, ("classifier.", "bert.pooler.", *(f"bert.encoder.layer.{i}." for i in (8, 9, 10, 11))))
@@ -98,17 +121,19 @@ class Bert:
             some = torch.tensor(rows[at:at + batch])
             longest = math.ceil(int(some.max()) / 8) * 8
             ids = torch.randint(1000, 30000, (len(some), longest))
-            mask = (torch.arange(longest)[None] < some[:, None]).long()
-            self.batches.append(tuple(t.to(device) for t in (ids, mask, torch.randint(0, 2, (len(some),)))))
+            tensors = [ids, torch.randint(0, 2, (len(some),))]
+            if masked:
+                tensors.append((torch.arange(longest)[None] < some[:, None]).long())
+            self.batches.append(tuple(t.to(device) for t in tensors))
 
-    def loss(self, model, ids, mask, labels):
+    def loss(self, model, ids, labels, mask=None):
         return model(input_ids=ids, attention_mask=mask, labels=labels).loss
 
 
 class ResNet:
     """ResNet-50 with ten classes, pictures of 224 by 224, channels last."""
 
-    def __init__(self, torch, part, batch, lengths, device):
+    def __init__(self, torch, part, batch, lengths, device, mode):
         import torchvision
         with torch.device(device):
             self.model = torchvision.models.resnet50()
@@ -130,7 +155,7 @@ class ResNet:
 
 
 def eager_step(torch, net, device, model=None):
-    model = model or net.model
+    model = net.model if model is None else model  # a compiled one has no truth: it asks for a length
 
     def step(batch):
         net.optimizer.zero_grad(set_to_none=True)
@@ -138,6 +163,7 @@ def eager_step(torch, net, device, model=None):
             loss = net.loss(model, *batch)
         loss.backward()
         net.optimizer.step()
+        return loss.detach()
     return step
 
 
@@ -158,14 +184,15 @@ def graph_step(torch, net, device):
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=pool):
-            eager(static)
-        graphs[shape] = (graph, static)
+            loss = eager(static)
+        graphs[shape] = (graph, static, loss)
 
     def step(batch):
-        graph, static = graphs[batch[0].shape]
+        graph, static, loss = graphs[batch[0].shape]
         for to, of in zip(static, batch):
             to.copy_(of)
         graph.replay()
+        return loss
     return step
 
 
@@ -225,14 +252,18 @@ def peak_memory(torch, device):
 
 def one(torch, kind, part, batch, lengths, mode, device, bfloat16, seconds, rounds):
     torch.manual_seed(1)
-    if mode != "eager" and device.type != "cuda":
+    if mode in ("graph", "compile") and device.type != "cuda":
         raise RuntimeError(f"the mode {mode} needs a GPU")
-    net = (Bert if kind == "bert" else ResNet)(torch, part, batch, lengths, device)
+    net = (Bert if kind == "bert" else ResNet)(torch, part, batch, lengths, device, mode)
     net.bfloat16 = bfloat16
-    make = {"eager": eager_step, "graph": graph_step, "compile": compiled_step}[mode]
+    make = {"graph": graph_step, "compile": compiled_step}.get(mode, eager_step)
     step = make(torch, net, device)
     speed, speeds, batches = measure(torch, net, step, device, seconds, rounds)
-    return dict(samples_per_second=speed, rounds=speeds, batches=batches, peak_memory_bytes=peak_memory(torch, device))
+    memory = peak_memory(torch, device)
+    loss = float(step(net.batches[0]))  # of one step more: what the steps left is still a model
+    if not math.isfinite(loss):
+        raise ArithmeticError(f"the loss is {loss}")
+    return dict(samples_per_second=speed, rounds=speeds, batches=batches, peak_memory_bytes=memory, loss=loss)
 
 
 def versions(torch, device):
@@ -261,8 +292,8 @@ def main():
     o = arguments()
     wanted = {name: case for name, case in cases().items() if re.search(o.cases, name)}
     modes = [m for m in o.modes.split(",") if m]
-    if unknown := set(modes) - {"eager", "graph", "compile"}:
-        sys.exit(f"gpu_steps.py: no mode is named {', '.join(sorted(unknown))}: there are eager, graph, compile")
+    if unknown := set(modes) - set(MODES):
+        sys.exit(f"gpu_steps.py: no mode is named {', '.join(sorted(unknown))}: there are {', '.join(MODES)}")
     if not wanted:
         sys.exit(f"gpu_steps.py: no case matches {o.cases!r}; --list tells what there is")
     if o.list:
@@ -277,13 +308,15 @@ def main():
         torch.backends.cudnn.allow_tf32 = True
         torch.backends.cudnn.benchmark = True
     emit(versions=versions(torch, device))
-    for name, (kind, part, batch, lengths) in wanted.items():
-        for mode in modes:
-            if mode == "compile" and lengths == "real":
-                continue  # it compiles and records every shape anew: not done in 150 s on an H100
+    late = False
+    for mode in modes:
+        for name, (kind, part, batch, lengths) in wanted.items():
+            if not runs(kind, lengths, mode):
+                continue
             row = dict(case=name, mode=mode, batch=batch)
             if time.monotonic() - began > o.deadline:
                 emit(**row, error=f"not begun: {o.deadline:.0f} s were over")
+                late = True
                 continue
             start = time.monotonic()
             try:
@@ -296,6 +329,7 @@ def main():
             if device.type == "cuda":
                 gc.collect()
                 torch.cuda.empty_cache()
+    sys.exit(124 if late else 0)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ import (
 	"github.com/thaw-ml/thaw/vision"
 )
 
-// Case is a kind of step. Its name is that of bench/peers/gpu_steps.py, which makes the same step with PyTorch.
+// Case is a kind of step. Its name is that of bench/peers/gpu_steps.py, which makes it with PyTorch: the same loss and gradients,
+// though transformers computes all tokens of BERT's last layer where Thaw does one (docs/decisions/008).
 type Case struct {
 	Name    string
 	Batch   int // samples of a step
