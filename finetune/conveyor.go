@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/nn"
 )
 
 // conveyor makes the steps of a phase on a device that works beside the CPU. Nothing in it waits for a step: batches are
@@ -18,9 +19,12 @@ type conveyor[B Samples[B]] struct {
 	meter    *meter
 	knobs    torch.Tensor // float32: the groups' learning rates, and last the number of rows of the batch
 	slots    map[string]*slot
-	expect   map[[2]int]int // batches of the phase by rows and length
-	replayed []string       // the batches whose steps are replayed, by their shapes
-	told     int            // how many of them were told of
+	expect   map[[2]int]int  // batches of the phase by rows and length
+	replayed []string        // the batches whose steps are replayed, by their shapes
+	told     int             // how many of them were told of
+	halves   *torch.Halves   // copies of what is trained, made anew in each step; nil in float32
+	frozen   *torch.Halves   // copies of what is not
+	norms    []*nn.BatchNorm // of the trained stages; their batches are counted here
 	// recordNone is set where memory did not do for recordings and steps of other shapes.
 	recordNone bool
 }
@@ -42,11 +46,40 @@ func newConveyor[B Samples[B]](t *trainer[B], groups, epochs int) *conveyor[B] {
 		}
 	}()
 	c.knobs = persistent(func() torch.Tensor { return torch.Zeros(torch.Float32, t.machine.device(), groups+1) })
+	if t.spec.Precision == "bfloat16" {
+		trained, frozen := c.rounded()
+		c.halves, c.frozen = torch.NewHalves(trained, torch.BFloat16), torch.NewHalves(frozen, torch.BFloat16)
+	}
 	for _, r := range t.requests(1) {
 		c.expect[[2]int{len(r.Indices), r.Length}] += epochs
 	}
+	for i, s := range t.model.Stages() {
+		for _, norm := range nn.Modules[*nn.BatchNorm](s.Module) {
+			if t.plan.Stages[i].Trained {
+				norm.CountedApart = true
+				c.norms = append(c.norms, norm)
+			}
+		}
+	}
 	ready = true
 	return c
+}
+
+// rounded lists the parameters that autocast rounds, those that are trained and those that are not.
+func (c *conveyor[B]) rounded() (trained, frozen []torch.Tensor) {
+	for i, s := range c.model.Stages() {
+		if c.cache != nil && i < c.plan.Prefix {
+			continue // these stages do not run
+		}
+		for _, p := range nn.Rounded(s.Module) {
+			if p.RequiresGrad() {
+				trained = append(trained, p)
+			} else {
+				frozen = append(frozen, p)
+			}
+		}
+	}
+	return trained, frozen
 }
 
 // epoch makes a step of every batch that is asked for and gives the mean loss of the rows.
@@ -207,19 +240,37 @@ func (c *conveyor[B]) compute(b B, p *slot) error {
 		x = c.cache.output(b, p.inputs[own])
 	}
 	b = b.With(p.inputs[:own])
-	if c.cache == nil && c.plan.Prefix > 0 {
-		x = c.prefix(c.plan, b)
-	}
+	c.halves.Refresh()
 	var loss torch.Tensor
-	c.withPrecision(func() {
-		loss = c.model.Loss(b, c.model.Forward(b, x, c.plan.Prefix, len(c.plan.Stages)), c.spec.LabelSmoothing)
+	c.halves.Use(func() {
+		c.frozen.Use(func() {
+			if c.cache == nil && c.plan.Prefix > 0 {
+				x = c.prefix(c.plan, b)
+			}
+			c.withPrecision(func() {
+				loss = c.model.Loss(b, c.model.Forward(b, x, c.plan.Prefix, len(c.plan.Stages)), c.spec.LabelSmoothing)
+			})
+		})
 	})
 	loss.Backward()
+	c.halves.Collect()
+	c.countBatch()
 	if err := c.improve(); err != nil {
 		return err
 	}
 	c.meter.add(loss, c.knobs.Select(0, -1))
 	return nil
+}
+
+// countBatch counts for all batch norms by one kernel.
+func (c *conveyor[B]) countBatch() {
+	counters := make([]torch.Tensor, len(c.norms))
+	for i, norm := range c.norms {
+		counters[i] = norm.NumBatchesTracked
+	}
+	if len(counters) > 0 {
+		torch.ForeachAddScalar_(counters, 1)
+	}
 }
 
 // slotOf finds or makes the place of batches with these shapes.
@@ -287,4 +338,9 @@ func (c *conveyor[B]) Close() {
 	}
 	c.meter.Close()
 	c.knobs.Close()
+	c.halves.Close()
+	c.frozen.Close()
+	for _, norm := range c.norms {
+		norm.CountedApart = false
+	}
 }

@@ -138,6 +138,25 @@ func TestConveyorTrainsAsTheCPU(t *testing.T) {
 	}
 }
 
+// Copies of parameters in bfloat16, made anew in each step, are what autocast makes: runs differ by learning rates in float32
+// alone, and recorded steps by nothing.
+func TestConveyorInBFloat16TrainsAsTheCPU(t *testing.T) {
+	for _, selection := range []Selection{All(), Top(1), {"stage.1", "head"}} {
+		for _, cache := range []string{"auto", "off"} {
+			run := func(m *replayer, graph string) outcome {
+				spec := quick(t, Phase{Train: selection, Epochs: 4, LR: 1e-2})
+				spec.Precision, spec.Cache, spec.Graph, spec.Deterministic = "bfloat16", cache, graph, true
+				return runAs(t, m, spec, newSamples(1, 60, nil), newSamples(2, 30, nil))
+			}
+			plain, eager, replayed := run(nil, "off"), run(&replayer{}, "off"), run(&replayer{}, "auto")
+			assert.Equal(t, plain.before, eager.before)
+			assert.InEpsilon(t, plain.last.Loss, eager.last.Loss, 1e-4, "%v", selection)
+			assert.Equal(t, eager.weights, replayed.weights, "%v", selection)
+			assert.NotContains(t, replayed.notes, "warning")
+		}
+	}
+}
+
 // With buckets it learns what it learns without.
 func TestConveyorLearns(t *testing.T) {
 	spec := quick(t, Phase{Train: Top(2), Epochs: 6, LR: 1e-2, HeadLR: 1e-2})

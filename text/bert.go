@@ -178,7 +178,7 @@ func projectTogether(x torch.Tensor, layers ...*nn.Linear) []torch.Tensor {
 	for _, l := range layers {
 		weights, biases = append(weights, l.Weight), append(biases, l.Bias)
 	}
-	return torch.FastLinear(x, torch.Cat(weights, 0), torch.Cat(biases, 0)).Chunk(len(layers), 2)
+	return torch.FastLinearJoined(x, weights, biases).Chunk(len(layers), 2)
 }
 
 // attend is softmax(q k^T / sqrt(d) + mask) v. libtorch's fused kernel for the CPU cannot drop, so there, with dropout, the

@@ -3,6 +3,7 @@ package vision_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
@@ -62,13 +63,17 @@ func TestGPUTrainsResNetsAsTheCPU(t *testing.T) {
 	needGPU(t)
 	for _, train := range []finetune.Selection{finetune.All(), finetune.Top(1), finetune.HeadOnly()} {
 		t.Run(fmt.Sprint(train), func(t *testing.T) {
-			losses := map[string]float64{}
+			losses, counted := map[string]float64{}, map[string]map[string]uint64{}
 			for _, device := range []string{"cpu", "cuda:0"} {
-				result, _, _ := trainOn(t, finetune.Spec{
+				result, digests, _ := trainOn(t, finetune.Spec{
 					Device: device, Precision: "float32", Phases: []finetune.Phase{{Train: train, Epochs: 1, LR: 1e-3}},
 				})
 				losses[device] = result.Epochs[0].TrainLoss
+				maps.DeleteFunc(digests, func(name string, _ uint64) bool { return !strings.HasSuffix(name, "num_batches_tracked") })
+				counted[device] = digests
 			}
+			assert.Len(t, counted["cpu"], 20)
+			assert.Equal(t, counted["cpu"], counted["cuda:0"])
 			assert.InEpsilon(t, losses["cpu"], losses["cuda:0"], 1e-2)
 		})
 	}

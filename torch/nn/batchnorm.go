@@ -18,7 +18,9 @@ type BatchNorm struct {
 
 	Eps      float64 // 1e-5 in PyTorch
 	Momentum float64 // the new batch's share of the running statistics, 0.1 in PyTorch
-	training bool
+	// CountedApart leaves NumBatchesTracked to whoever trains, who counts for all layers by one kernel.
+	CountedApart bool
+	training     bool
 }
 
 // EmptyBatchNorm makes the layer with memory but no values, to be loaded; only NumBatchesTracked is set, to 0, as
@@ -64,7 +66,9 @@ func (b *BatchNorm) Forward(x torch.Tensor) torch.Tensor {
 			panic(&torch.Error{Op: "batch_norm", Shapes: [][]int{x.Shape()}, DTypes: []torch.DType{x.DType()},
 				Msg: fmt.Sprintf("one value in each of %d channels has no variance: train on batches of two or more, or on larger images", n)})
 		}
-		b.NumBatchesTracked.AddScalar_(1) // on the device: a captured graph counts too
+		if !b.CountedApart {
+			b.NumBatchesTracked.AddScalar_(1) // on the device: a captured graph counts too
+		}
 	}
 	const cudnn = true
 	return torch.BatchNorm(x, b.Weight, b.Bias, b.RunningMean, b.RunningVar, b.training, b.Momentum, b.Eps, cudnn)

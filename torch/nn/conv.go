@@ -61,7 +61,7 @@ func (c *Conv2d) Init(g *torch.Generator) {
 
 // Forward maps [N, in, H, W] to [N, out, H', W']. The result is channels-last where x or the weight is.
 func (c *Conv2d) Forward(x torch.Tensor) torch.Tensor {
-	return torch.Conv2d(x, c.Weight, c.Bias, c.Stride[:], c.Padding[:], c.Dilation[:], c.Groups)
+	return torch.FastConv2d(x, c.Weight, c.Bias, c.Stride, c.Padding, c.Dilation, c.Groups)
 }
 
 // ChannelsLast lays out the four-dimensional parameters, the weights of convolutions, with the channels innermost in

@@ -77,6 +77,28 @@ func Modules[T any](m any) iter.Seq2[string, T] {
 	}
 }
 
+// Rounded lists the parameters that autocast rounds whenever they are used, those of Linear and Conv2d: what [torch.Halves]
+// are for. Weights come before biases, so that the weights of layers that follow each other do too, and so do their biases.
+func Rounded(m any) []torch.Tensor {
+	var weights, biases []torch.Tensor
+	for _, module := range Modules[any](m) {
+		var weight, bias torch.Tensor
+		switch l := module.(type) {
+		case *Linear:
+			weight, bias = l.Weight, l.Bias
+		case *Conv2d:
+			weight, bias = l.Weight, l.Bias
+		}
+		if weight.Defined() && weight.DType() == torch.Float32 {
+			weights = append(weights, weight)
+		}
+		if bias.Defined() && bias.DType() == torch.Float32 {
+			biases = append(biases, bias)
+		}
+	}
+	return append(weights, biases...)
+}
+
 var tensorType = reflect.TypeFor[torch.Tensor]()
 
 func tensors(m any, buffers bool) iter.Seq2[string, torch.Tensor] {

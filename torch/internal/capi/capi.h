@@ -14,6 +14,7 @@ typedef uintptr_t thaw_tensor;
 typedef uintptr_t thaw_op;
 typedef uintptr_t thaw_generator;
 typedef uintptr_t thaw_guard;
+typedef uintptr_t thaw_halves;
 
 #define THAW_ERR_OTHER 'e'
 #define THAW_ERR_MEMORY 'm'
@@ -119,6 +120,22 @@ char *thaw_linear(thaw_tensor x, thaw_tensor weight, thaw_tensor bias, int32_t g
                   int32_t *scope);
 // x for a residual, and x in the dtype of autocast for the layer beside it
 char *thaw_autocast_fork(thaw_tensor x, thaw_tensor *residual, thaw_tensor *input, int32_t *scope);
+
+// x for n layers at once: weights and biases are those of one layer, one below the other
+char *thaw_linear_joined(thaw_tensor x, const thaw_tensor *weights, const thaw_tensor *biases, int64_t n, thaw_tensor *out,
+                         int32_t *scope);
+// bias may be 0; stride, padding and dilation are of rows and columns
+char *thaw_conv2d(thaw_tensor x, thaw_tensor weight, thaw_tensor bias, const int64_t *stride, const int64_t *padding,
+                  const int64_t *dilation, int64_t groups, thaw_tensor *out, int32_t *scope);
+
+// ---- halves: copies of parameters in autocast's dtype, which the layers above read while they are in use on their thread ----
+
+char *thaw_halves_new(const thaw_tensor *of, int64_t n, int32_t dtype, thaw_halves *out);
+void thaw_halves_enter(thaw_halves h);
+void thaw_halves_exit(thaw_halves h);
+char *thaw_halves_refresh(thaw_halves h); // copies anew
+char *thaw_halves_collect(thaw_halves h); // gradients of copies become the parameters'
+void thaw_halves_free(thaw_halves h);
 
 // ---- guard: state of the calling thread ----
 

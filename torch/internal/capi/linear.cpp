@@ -4,6 +4,9 @@
 #include <ATen/Context.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/ops/as_strided.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/conv2d.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/mm.h>
@@ -11,7 +14,7 @@
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include "internal.h"
+#include "halves.h"
 
 using namespace thaw;
 
@@ -53,18 +56,45 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
   }
 };
 
-// A linear layer on a GPU under autocast. The product is autocast's, but gradients of float32 parameters come out of the
-// products as float32: autograd's own way rounds them to dtype and casts them back, a kernel and twelve bytes an element
-// more.
+bool any_requires_grad(at::TensorList tensors) {
+  return std::any_of(tensors.begin(), tensors.end(), [](const Tensor &t) { return t.defined() && t.requires_grad(); });
+}
+
+// Parameters of layers one below the other, in dtype: a view where their copies in use lie so.
+Tensor joined_halves(at::TensorList parts, at::ScalarType dtype) {
+  std::vector<Tensor> halves;
+  for (const Tensor &part : parts) {
+    const Tensor half = half_value(part, dtype);
+    halves.push_back(half.defined() ? half : part.to(dtype));
+  }
+  if (halves.size() == 1) return halves[0];
+  auto sizes = halves[0].sizes().vec();
+  bool adjacent = true;
+  for (size_t i = 0; i < halves.size(); i++) {
+    adjacent = adjacent && halves[i].is_contiguous() &&
+               (i == 0 || (halves[i].storage().is_alias_of(halves[0].storage()) &&
+                           halves[i].storage_offset() == halves[i - 1].storage_offset() + halves[i - 1].numel()));
+    if (i > 0) sizes[0] += halves[i].size(0);
+  }
+  return adjacent ? at::as_strided(halves[0], sizes, halves[0].strides(), halves[0].storage_offset()) : at::cat(halves);
+}
+
+// Linear layers that read the same x, on a GPU under autocast: one product, the layers' one below the other. It is
+// autocast's, but gradients of float32 parameters come out of the products as float32: autograd's own way rounds them to
+// dtype and casts them back, a kernel and twelve bytes an element more.
 struct HalfLinear : torch::autograd::Function<HalfLinear> {
-  static Tensor forward(torch::autograd::AutogradContext *ctx, const Tensor &x, const Tensor &weight,
-                        const std::optional<Tensor> &bias, at::ScalarType dtype) {
+  static Tensor forward(torch::autograd::AutogradContext *ctx, const Tensor &x, at::TensorList weights, at::TensorList biases,
+                        at::ScalarType dtype) {
     at::AutoDispatchBelowADInplaceOrView below;
     c10::impl::ExcludeDispatchKeyGuard no_autocast(at::autocast::get_autocast_dispatch_key_from_device_type(at::kCUDA));
-    const Tensor inputs = x.to(dtype), half = weight.to(dtype);
-    ctx->save_for_backward({weight.requires_grad() ? inputs : Tensor(), x.requires_grad() ? half : Tensor()});
-    ctx->saved_data["bias"] = bias.has_value() && bias->requires_grad();
-    return at::linear(inputs, half, bias.has_value() ? std::optional<Tensor>(bias->to(dtype)) : std::nullopt);
+    const Tensor inputs = x.to(dtype), half = joined_halves(weights, dtype);
+    ctx->save_for_backward({any_requires_grad(weights) ? inputs : Tensor(), x.requires_grad() ? half : Tensor()});
+    ctx->saved_data["bias"] = any_requires_grad(biases);
+    ctx->saved_data["biases"] = static_cast<int64_t>(biases.size());
+    std::vector<int64_t> rows;
+    for (const Tensor &weight : weights) rows.push_back(weight.size(0));
+    ctx->saved_data["rows"] = rows;
+    return at::linear(inputs, half, biases.empty() ? std::optional<Tensor>() : joined_halves(biases, dtype));
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext *ctx,
@@ -79,9 +109,20 @@ struct HalfLinear : torch::autograd::Function<HalfLinear> {
       shape.back() = weight.size(1);
       dx = rows.mm(weight).view(shape);
     }
-    if (ctx->needs_input_grad(1)) dw = at::mm(rows.t(), x.reshape({-1, x.size(-1)}), at::kFloat);
+    if (x.defined()) dw = at::mm(rows.t(), x.reshape({-1, x.size(-1)}), at::kFloat);
     if (ctx->saved_data["bias"].toBool()) db = rows.sum(0, false, at::kFloat);
-    return {dx, dw, db, Tensor()};
+    torch::autograd::variable_list out{dx};
+    const auto layers = ctx->saved_data["rows"].toIntVector();
+    const bool biased = ctx->saved_data["biases"].toInt() > 0;
+    for (const Tensor &all : biased ? std::vector<Tensor>{dw, db} : std::vector<Tensor>{dw}) {
+      int64_t at = 0;
+      for (int64_t n : layers) {
+        out.push_back(!all.defined() || layers.size() == 1 ? all : all.narrow(0, at, n));
+        at += n;
+      }
+    }
+    out.emplace_back(); // of dtype
+    return out;
   }
 };
 
@@ -125,20 +166,31 @@ bool recording(const Tensor &x, const Tensor &weight, const Tensor &bias) {
          (x.requires_grad() || weight.requires_grad() || (bias.defined() && bias.requires_grad()));
 }
 
+// The copy of a parameter that is in use, as a leaf, or the parameter.
+Tensor leaf_of(const Tensor &t, const Tensor &x) {
+  const auto device = x.device().type();
+  if (!t.defined() || !at::autocast::is_autocast_enabled(device)) return t;
+  const Tensor half = half_leaf(t, at::autocast::get_autocast_dtype(device));
+  return half.defined() ? half : t;
+}
+
+std::optional<Tensor> maybe(const Tensor &t) { return t.defined() ? std::optional<Tensor>(t) : std::nullopt; }
+
 } // namespace
 
 extern "C" char *thaw_linear(thaw_tensor x_, thaw_tensor weight_, thaw_tensor bias_, int32_t gelu, thaw_tensor *out,
                              int32_t *scope) {
   return guarded([&] {
     Tensor x = borrow(x_), weight = borrow(weight_), bias = borrow(bias_);
-    std::optional<Tensor> maybe_bias = bias.defined() ? std::optional<Tensor>(bias) : std::nullopt;
+    std::optional<Tensor> maybe_bias = maybe(bias);
     Tensor y;
     const bool layer = plain(x, weight, bias);
     if (layer && halves(x, weight) && recording(x, weight, bias)) {
-      y = HalfLinear::apply(x, weight, maybe_bias, at::autocast::get_autocast_dtype(at::kCUDA));
+      const auto biases = bias.defined() ? at::TensorList(bias) : at::TensorList();
+      y = HalfLinear::apply(x, at::TensorList(weight), biases, at::autocast::get_autocast_dtype(at::kCUDA));
       if (gelu) y = at::gelu(y);
     } else if (!layer || !suits(x, weight)) {
-      y = at::linear(x, weight, maybe_bias);
+      y = at::linear(x, leaf_of(weight, x), maybe(leaf_of(bias, x)));
       if (gelu) y = at::gelu(y);
     } else if (recording(x, weight, bias)) {
       y = LinearFunction::apply(x, weight, maybe_bias);
@@ -147,6 +199,45 @@ extern "C" char *thaw_linear(thaw_tensor x_, thaw_tensor weight_, thaw_tensor bi
       y = product(x, weight, maybe_bias, gelu != 0);
     }
     *out = release(std::move(y));
+    *scope = current_scope;
+  });
+}
+
+extern "C" char *thaw_linear_joined(thaw_tensor x_, const thaw_tensor *weights_, const thaw_tensor *biases_, int64_t n,
+                                    thaw_tensor *out, int32_t *scope) {
+  return guarded([&] {
+    const Tensor x = borrow(x_);
+    const auto weights = borrow_all(weights_, n), biases = borrow_all(biases_, n);
+    bool layers = true, records = false;
+    for (int64_t i = 0; i < n; i++) {
+      layers = layers && plain(x, weights[i], biases[i]) && halves(x, weights[i]);
+      records = records || recording(x, weights[i], biases[i]);
+    }
+    Tensor y;
+    if (layers && records) {
+      y = HalfLinear::apply(x, at::TensorList(weights), at::TensorList(biases), at::autocast::get_autocast_dtype(at::kCUDA));
+    } else if (layers) {
+      const auto dtype = at::autocast::get_autocast_dtype(at::kCUDA);
+      c10::impl::ExcludeDispatchKeyGuard no_autocast(at::autocast::get_autocast_dispatch_key_from_device_type(at::kCUDA));
+      y = at::linear(x.to(dtype), joined_halves(weights, dtype), joined_halves(biases, dtype));
+    } else {
+      const auto joined = [&](std::vector<Tensor> parts) {
+        for (Tensor &part : parts) part = leaf_of(part, x);
+        return at::cat(parts);
+      };
+      y = at::linear(x, joined(weights), joined(biases));
+    }
+    *out = release(std::move(y));
+    *scope = current_scope;
+  });
+}
+
+extern "C" char *thaw_conv2d(thaw_tensor x_, thaw_tensor weight_, thaw_tensor bias_, const int64_t *stride, const int64_t *padding,
+                             const int64_t *dilation, int64_t groups, thaw_tensor *out, int32_t *scope) {
+  return guarded([&] {
+    const Tensor x = borrow(x_);
+    *out = release(at::conv2d(x, leaf_of(borrow(weight_), x), maybe(leaf_of(borrow(bias_), x)), c10::IntArrayRef(stride, 2),
+                              c10::IntArrayRef(padding, 2), c10::IntArrayRef(dilation, 2), groups));
     *scope = current_scope;
   });
 }

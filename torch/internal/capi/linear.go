@@ -20,3 +20,20 @@ func AutocastFork(x Handle) (residual, input Handle, scope int32, err *Error) {
 	err = failure(C.thaw_autocast_fork(C.thaw_tensor(x), &a, &b, &s))
 	return Handle(a), Handle(b), int32(s), err
 }
+
+// LinearJoined is Linear of layers one below the other, each with a bias.
+func LinearJoined(x Handle, weights, biases []Handle) (Handle, int32, *Error) {
+	var out C.thaw_tensor
+	var scope C.int32_t
+	err := failure(C.thaw_linear_joined(C.thaw_tensor(x), handles(weights), handles(biases), C.int64_t(len(weights)), &out, &scope))
+	return Handle(out), int32(scope), err
+}
+
+// Conv2d is the convolution of libtorch's operator, bias being 0 for none; of rows and of columns.
+func Conv2d(x, weight, bias Handle, stride, padding, dilation [2]int64, groups int) (Handle, int32, *Error) {
+	var out C.thaw_tensor
+	var scope C.int32_t
+	err := failure(C.thaw_conv2d(C.thaw_tensor(x), C.thaw_tensor(weight), C.thaw_tensor(bias), (*C.int64_t)(&stride[0]),
+		(*C.int64_t)(&padding[0]), (*C.int64_t)(&dilation[0]), C.int64_t(groups), &out, &scope))
+	return Handle(out), int32(scope), err
+}

@@ -1,0 +1,71 @@
+package torch
+
+import (
+	"runtime"
+
+	"github.com/thaw-ml/thaw/torch/internal/capi"
+)
+
+// Halves are copies of float32 parameters in the dtype of autocast, for steps that run again and again. Autocast makes such a
+// copy of each parameter in each step by a kernel of its own; Refresh makes all of them by one. Results are the same to the
+// last bit.
+//
+// They are read by [FastLinear], [FastLinearJoined] and [FastConv2d], and so by package nn's Linear and Conv2d, inside Use and
+// [Autocast].
+type Halves struct{ h capi.Halves }
+
+// NewHalves makes copies in a dtype of parameters, dense and on one device, which are trained or not as they are now. Those of
+// layers that are joined are best given one behind the other: then their copies need no joining. They are to be closed.
+func NewHalves(of []Tensor, dtype DType) *Halves {
+	handles := make([]capi.Handle, len(of))
+	for i, t := range of {
+		handles[i] = t.ptr("halves")
+	}
+	h, err := capi.NewHalves(handles, dtype.native())
+	if err != nil {
+		panic(failed("halves", err))
+	}
+	runtime.KeepAlive(of)
+	return &Halves{h}
+}
+
+// Use runs f, in which layers read the copies. Uses nest. A nil Halves only runs f.
+func (h *Halves) Use(f func()) {
+	if h == nil {
+		f()
+		return
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	h.h.Enter()
+	defer h.h.Exit()
+	f()
+}
+
+// Refresh copies the parameters as they are now.
+func (h *Halves) Refresh() {
+	if h != nil {
+		check("halves", h.h.Refresh())
+	}
+}
+
+// Collect gives the parameters, which must have none, the gradients that a backward pass left at their copies.
+func (h *Halves) Collect() {
+	if h != nil {
+		check("halves", h.h.Collect())
+	}
+}
+
+// Close frees the copies. Closing again does nothing.
+func (h *Halves) Close() {
+	if h != nil && h.h != 0 {
+		h.h.Free()
+		h.h = 0
+	}
+}
+
+func check(op string, err *capi.Error) {
+	if err != nil {
+		panic(failed(op, err))
+	}
+}
