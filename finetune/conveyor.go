@@ -48,7 +48,8 @@ func newConveyor[B Samples[B]](t *trainer[B], groups, epochs int) *conveyor[B] {
 	c.knobs = persistent(func() torch.Tensor { return torch.Zeros(torch.Float32, t.machine.device(), groups+1) })
 	if t.spec.Precision == "bfloat16" {
 		trained, frozen := c.rounded()
-		c.halves, c.frozen = torch.NewHalves(trained, torch.BFloat16), torch.NewHalves(frozen, torch.BFloat16)
+		c.halves = torch.NewHalves(trained, torch.BFloat16)
+		c.frozen = torch.NewHalves(frozen, torch.BFloat16)
 	}
 	for _, r := range t.requests(1) {
 		c.expect[[2]int{len(r.Indices), r.Length}] += epochs
@@ -196,6 +197,7 @@ func (c *conveyor[B]) dropRecordings() (any bool) {
 			p.recording, any = nil, true
 		}
 	}
+	c.replayed, c.told = nil, 0
 	return any
 }
 

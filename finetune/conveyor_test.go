@@ -349,7 +349,7 @@ func TestRunsWithoutRoomTellWhatTakesLess(t *testing.T) {
 			panic(&torch.Error{Op: "gelu", Kind: torch.OutOfMemory, Msg: "CUDA out of memory"})
 		}
 		_, err = runOn(t.Context(), m, spec, model, newSamples(1, 45, nil), newSamples(2, 18, nil), silent{})
-		assert.EqualError(t, err, "epoch 1: step 1: gelu: CUDA out of memory; a smaller batch.size (now 8), data.max_length (64), or fewer trained stages, take less")
+		assert.EqualError(t, err, "epoch 1: step 1: gelu: CUDA out of memory; a smaller batch.size (now 8; in evaluation batch.eval_size, 16), data.max_length (64), or fewer trained stages, take less")
 	}
 }
 

@@ -301,7 +301,7 @@ func TestGPUWithoutRoomForTheRun(t *testing.T) {
 		spec := quick(t, Phase{Train: All(), Epochs: 1, LR: 1e-3})
 		spec.Device, spec.Batch.Size = "cuda:0", 4096
 		_, err := start(t, spec, model, newSamples(1, 4096, nil), newSamples(2, 60, nil), nil)
-		require.ErrorContains(t, err, "; a smaller batch.size (now 4096)")
+		require.ErrorContains(t, err, "; a smaller batch.size (now 4096;")
 		for _, l := range model.Layers {
 			assert.Equal(t, torch.CPU, l.Linear.Weight.Device())
 		}

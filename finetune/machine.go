@@ -124,7 +124,7 @@ func (s *Spec) ChooseDevice() error {
 	}
 	if s.Precision == "auto" {
 		s.Precision = "float32"
-		if device.Type == torch.CUDAType && hasBFloat16(device.Index) {
+		if device.MultipliesBFloat16() {
 			s.Precision = "bfloat16"
 		}
 	}
@@ -151,10 +151,4 @@ func firstGPU() (torch.Device, error) {
 		}
 	}
 	return torch.CPU, failure
-}
-
-// hasBFloat16 reports whether a GPU multiplies bfloat16 in its tensor cores: those from compute capability 8.0 on do.
-func hasBFloat16(index int) bool {
-	devices, err := cuda.Devices()
-	return err == nil && index < len(devices) && devices[index].ComputeCapability.Major >= 8
 }

@@ -18,7 +18,7 @@ func (s *Spec) mendMemory(err error) error {
 	if !outOfMemory(err) {
 		return err
 	}
-	keys := fmt.Sprintf("batch.size (now %d)", s.Batch.Size)
+	keys := fmt.Sprintf("batch.size (now %d; in evaluation batch.eval_size, %d)", s.Batch.Size, s.Batch.EvalSize)
 	switch {
 	case s.Pictures != nil && s.Pictures.Size > 0:
 		keys += fmt.Sprintf(", pictures.size (%d)", s.Pictures.Size)

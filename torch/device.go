@@ -103,6 +103,16 @@ func (d Device) check() *capi.Error {
 // CUDA_ARCH_FLAGS in its ATen/cuda/CUDAConfig.h.
 const oldestGPU = 75
 
+// MultipliesBFloat16 reports whether a GPU multiplies bfloat16 in its tensor cores: those from compute capability 8.0 on do. It
+// is false for the CPU.
+func (d Device) MultipliesBFloat16() bool {
+	if d.Type != CUDAType {
+		return false
+	}
+	p, err := capi.CUDADeviceProperties(d.Index)
+	return err == nil && p.Major >= 8
+}
+
 // Generator is the generator that operators on d draw from when they are given none: the CPU's is [DefaultGenerator];
 // a CUDA device's is Philox, with PyTorch's numbers for PyTorch's seeds.
 func (d Device) Generator() (*Generator, error) {

@@ -11,11 +11,12 @@ import (
 // last bit.
 //
 // They are read by [FastLinear], [FastLinearJoined] and [FastConv2d], and so by package nn's Linear and Conv2d, inside Use and
-// [Autocast].
+// [Autocast]. They are used from one goroutine at a time and are to be closed; until then they count in [Stats] as a tensor.
 type Halves struct{ h capi.Halves }
 
 // NewHalves makes copies in a dtype of parameters, dense and on one device, which are trained or not as they are now. Those of
-// layers that are joined are best given one behind the other: then their copies need no joining. They are to be closed.
+// layers that are joined are best given one behind the other: where they have multiples of 128 elements, their copies are one
+// matrix already.
 func NewHalves(of []Tensor, dtype DType) *Halves {
 	handles := make([]capi.Handle, len(of))
 	for i, t := range of {
@@ -23,9 +24,10 @@ func NewHalves(of []Tensor, dtype DType) *Halves {
 	}
 	h, err := capi.NewHalves(handles, dtype.native())
 	if err != nil {
-		panic(failed("halves", err))
+		panic(failed("halves", err, handles...))
 	}
 	runtime.KeepAlive(of)
+	liveTensors.Add(1)
 	return &Halves{h}
 }
 
@@ -37,22 +39,22 @@ func (h *Halves) Use(f func()) {
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	h.h.Enter()
-	defer h.h.Exit()
+	defer h.open().Enter()()
 	f()
 }
 
-// Refresh copies the parameters as they are now.
+// Refresh copies the parameters as they are now, and drops gradients that nobody collected. Its place is before a forward
+// pass: between that and its backward pass copies are not to change.
 func (h *Halves) Refresh() {
 	if h != nil {
-		check("halves", h.h.Refresh())
+		h.check(h.open().Refresh())
 	}
 }
 
 // Collect gives the parameters, which must have none, the gradients that a backward pass left at their copies.
 func (h *Halves) Collect() {
 	if h != nil {
-		check("halves", h.h.Collect())
+		h.check(h.open().Collect())
 	}
 }
 
@@ -61,11 +63,20 @@ func (h *Halves) Close() {
 	if h != nil && h.h != 0 {
 		h.h.Free()
 		h.h = 0
+		liveTensors.Add(-1)
 	}
 }
 
-func check(op string, err *capi.Error) {
+// open gives what is inside, or panics where it was closed.
+func (h *Halves) open() capi.Halves {
+	if h.h == 0 {
+		panic(&Error{Op: "halves", Msg: "they are closed"})
+	}
+	return h.h
+}
+
+func (*Halves) check(err *capi.Error) {
 	if err != nil {
-		panic(failed(op, err))
+		panic(failed("halves", err))
 	}
 }

@@ -108,9 +108,30 @@ func checkHalves(t *testing.T, on torch.Device) {
 			trained.Use(func() { torchtest.Close(t, moved[0], n.forward().ToDevice(cpu), 0, 0, "without gradients") })
 		})
 
-		trained.Use(func() { n.forward().Sum().Backward() })
+		trained.Use(func() { n.forward().Sum().Backward() }) // of a step that breaks off
+		for _, p := range n.trained {
+			p.ZeroGrad()
+		}
+		trained.Refresh()
+		same(moved, with(), "after a pass that nobody collected")
+
+		trained.Use(func() { trained.Use(func() { n.forward().Sum().Backward() }) })
 		n.params["conv"].SetGrad(n.params["conv"].Detach().ZerosLike())
 		assert.ErrorContains(t, torch.Try(trained.Collect), "has a gradient of another pass")
+		open := torch.Stats().Tensors
+		trained.Close()
+		assert.Equal(t, open-1, torch.Stats().Tensors)
+		assert.ErrorContains(t, torch.Try(trained.Refresh), "closed")
+		trained.Close()
+	})
+}
+
+func TestFastLinearJoinedRefuses(t *testing.T) {
+	torchtest.Scoped(t, func() {
+		x := torch.Ones(f32, cpu, 2, 3)
+		for _, weights := range [][]torch.Tensor{nil, {torch.Ones(f32, cpu, 4, 3)}} {
+			assert.ErrorContains(t, torch.Try(func() { torch.FastLinearJoined(x, weights, nil) }), "one of each is needed")
+		}
 	})
 }
 

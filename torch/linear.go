@@ -34,6 +34,9 @@ func fastLinear(name string, x, weight, bias Tensor, gelu bool) Tensor {
 // FastLinearJoined is FastLinear of several layers that read the same x, their weights [out_i, in] and biases [out_i] one below
 // the other: [..., sum of out_i]. It is one product.
 func FastLinearJoined(x Tensor, weights, biases []Tensor) Tensor {
+	if len(weights) == 0 || len(weights) != len(biases) {
+		panic(&Error{Op: "linear_joined", Msg: sprintf("%d weights and %d biases: one of each is needed for every layer, and one layer at least", len(weights), len(biases))})
+	}
 	w, b := make([]capi.Handle, len(weights)), make([]capi.Handle, len(weights))
 	for i := range weights {
 		w[i], b[i] = weights[i].ptr("linear_joined"), biases[i].ptr("linear_joined")

@@ -3,8 +3,6 @@ package torch
 import (
 	"math"
 	"slices"
-
-	"github.com/thaw-ml/thaw/torch/internal/capi"
 )
 
 // SelfTest compares what a device computes with sums written out in Go: a small matrix product and a convolution; on a
@@ -18,19 +16,13 @@ func SelfTest(d Device) error {
 			testProduct(d, Float32)
 			testConvolution(d)
 			if d.Type == CUDAType {
-				if d.multipliesBFloat16() {
+				if d.MultipliesBFloat16() {
 					testProduct(d, BFloat16)
 				}
 				testAttention(d)
 			}
 		})
 	})
-}
-
-// multipliesBFloat16 reports whether a GPU's tensor cores do: those from compute capability 8.0 on.
-func (d Device) multipliesBFloat16() bool {
-	p, err := capi.CUDADeviceProperties(d.Index)
-	return err == nil && p.Major >= 8
 }
 
 // ramp gives n numbers that repeat, halves from -1.5 on: sums of their products are exact in bfloat16 too.
@@ -71,7 +63,7 @@ func testConvolution(d Device) {
 func testAttention(d Device) {
 	const tokens, width = 16, 64
 	dtype, values := Float32, ramp(tokens*width)
-	if d.multipliesBFloat16() {
+	if d.MultipliesBFloat16() {
 		dtype = BFloat16
 	}
 	mean := make([]float32, width)

@@ -152,8 +152,9 @@ func (g *Graph) Replay() error {
 }
 
 // Share runs f with the graph's memory: what f makes on the current stream lies there, and where that is the stream of the
-// capture f takes what the graph keeps before it takes more. A replay of the graph, or of one that shares its memory, overwrites it: nothing that f made may be used any more then.
-// Where memory runs short in f, what the allocator keeps otherwise is not given back to make room.
+// capture f takes what the graph keeps before it takes more. A replay of the graph, or of one that shares its memory,
+// overwrites it: nothing that f made may be used any more then. Where memory runs short in f, what the allocator keeps
+// otherwise is not given back to make room. Share does not nest.
 func (g *Graph) Share(f func()) (err error) {
 	if g == nil || !g.ready {
 		return &Error{Op: "graph memory", Msg: "nothing was captured"}

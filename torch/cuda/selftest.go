@@ -7,7 +7,7 @@ import (
 	"github.com/thaw-ml/thaw/torch"
 )
 
-// SelfTest tries what a recorded step needs of a device: a copy from pinned memory beside the work, and a graph that gives
+// SelfTest tries what a recorded step needs of a device: copies from pinned memory that do not wait, and a graph that gives
 // the right sums of what it finds at each replay.
 func SelfTest(device int) error {
 	stream, err := NewStream(StreamOptions{Device: device})

@@ -132,7 +132,7 @@ char *thaw_conv2d(thaw_tensor x, thaw_tensor weight, thaw_tensor bias, const int
 
 char *thaw_halves_new(const thaw_tensor *of, int64_t n, int32_t dtype, thaw_halves *out);
 void thaw_halves_enter(thaw_halves h);
-void thaw_halves_exit(thaw_halves h);
+void thaw_halves_exit(void); // the last that was entered
 char *thaw_halves_refresh(thaw_halves h); // copies anew
 char *thaw_halves_collect(thaw_halves h); // gradients of copies become the parameters'
 void thaw_halves_free(thaw_halves h);

@@ -68,7 +68,12 @@ struct Graph final : at::cuda::CUDAGraph {
   void enter() {
     TORCH_CHECK(capture_ended_, "the graph is not captured");
     const auto stream = c10::cuda::getCurrentCUDAStream(device).stream();
-    caching::beginAllocateToPool(device, memory, [stream](cudaStream_t s) { return s == stream; });
+    try {
+      caching::beginAllocateToPool(device, memory, [stream](cudaStream_t s) { return s == stream; });
+    } catch (...) { // the pool was taken once more before it was refused
+      caching::releasePool(device, memory);
+      throw;
+    }
   }
 
   void leave() {

@@ -21,7 +21,6 @@ struct Halves {
   std::vector<Tensor> of, values;                            // parameters, and their copies
   std::vector<Tensor> leaves;                                // the copies' memory again, to take part in autograd
   std::unordered_map<const c10::TensorImpl *, size_t> index; // of each parameter
-  Halves *outer = nullptr;                                   // in use too
 
   // Copies lie one behind the other, those of layers that are joined as one matrix.
   Halves(std::vector<Tensor> parameters, at::ScalarType type) : dtype(type), of(std::move(parameters)) {
@@ -48,6 +47,7 @@ struct Halves {
   void refresh() {
     if (of.empty()) return;
     c10::NoGradGuard no_grad;
+    for (const Tensor &leaf : leaves) leaf.mutable_grad() = Tensor(); // of a pass that broke off
     at::_foreach_copy_(values, of);
   }
 
@@ -67,10 +67,10 @@ struct Halves {
   }
 };
 
-thread_local Halves *in_use = nullptr;
+thread_local std::vector<Halves *> in_use;
 
 Tensor find(const Tensor &t, at::ScalarType type, const std::vector<Tensor> Halves::*which) {
-  for (Halves *h = in_use; h != nullptr && t.defined(); h = h->outer) {
+  for (const Halves *h : in_use) {
     const auto found = h->index.find(t.unsafeGetTensorImpl());
     if (h->dtype == type && found != h->index.end()) return (h->*which)[found->second];
   }
@@ -90,12 +90,9 @@ extern "C" char *thaw_halves_new(const thaw_tensor *of, int64_t n, int32_t dtype
   });
 }
 
-extern "C" void thaw_halves_enter(thaw_halves h) {
-  halves(h)->outer = in_use;
-  in_use = halves(h);
-}
+extern "C" void thaw_halves_enter(thaw_halves h) { in_use.push_back(halves(h)); }
 
-extern "C" void thaw_halves_exit(thaw_halves h) { in_use = halves(h)->outer; }
+extern "C" void thaw_halves_exit(void) { in_use.pop_back(); }
 
 extern "C" char *thaw_halves_refresh(thaw_halves h) {
   return guarded([&] { halves(h)->refresh(); });

@@ -15,11 +15,11 @@ func NewHalves(of []Handle, dtype int64) (Halves, *Error) {
 	return Halves(h), err
 }
 
-// Enter puts the copies into use on the calling thread, until Exit on it.
-func (h Halves) Enter() { C.thaw_halves_enter(C.thaw_halves(h)) }
-
-// Exit ends Enter.
-func (h Halves) Exit() { C.thaw_halves_exit(C.thaw_halves(h)) }
+// Enter puts the copies into use on the calling thread until the returned function runs on it.
+func (h Halves) Enter() (exit func()) {
+	C.thaw_halves_enter(C.thaw_halves(h))
+	return func() { C.thaw_halves_exit() }
+}
 
 // Refresh copies anew.
 func (h Halves) Refresh() *Error { return failure(C.thaw_halves_refresh(C.thaw_halves(h))) }
