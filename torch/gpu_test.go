@@ -143,6 +143,8 @@ func checkAutocast(t *testing.T, on torch.Device) {
 	})
 }
 
+func TestHalvesOnGPU(t *testing.T) { checkHalves(t, needGPU(t)) }
+
 func TestFastLinearKeepsNoMoreThanLinearOnGPU(t *testing.T) {
 	checkFastLinearMemory(t, needGPU(t), func() int64 {
 		m, err := cuda.Memory(0)

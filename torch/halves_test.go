@@ -68,8 +68,7 @@ func (n *halved) gradients(use func(func()), collect func()) outs {
 	return all
 }
 
-func TestHalvesOnGPU(t *testing.T)        { checkHalves(t, needGPU(t)) }
-func TestHalvesOnGPUAsOnCPU(t *testing.T) { checkHalves(t, cpu) }
+func TestHalvesOnCPU(t *testing.T) { checkHalves(t, cpu) }
 
 // With copies outputs and gradients are those without, bit for bit, until the parameters move: then the copies are refreshed.
 func checkHalves(t *testing.T, on torch.Device) {
