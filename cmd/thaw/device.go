@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/thaw-ml/thaw/torch/cuda"
+	"github.com/thaw-ml/thaw/torch"
 )
 
 // onCPU says why what left its device to the program is on the CPU although the program has CUDA; "" where it is not, or
@@ -18,7 +18,7 @@ func (s streams) onCPU(device string) string {
 		return ""
 	}
 	why := err.Error()
-	if e, ok := errors.AsType[*cuda.Error](err); ok {
+	if e, ok := errors.AsType[*torch.Error](err); ok {
 		why = e.Msg
 	}
 	return "on the CPU: " + why

@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
-	"github.com/thaw-ml/thaw/torch/cuda"
+	"github.com/thaw-ml/thaw/torch"
 )
 
 // A program with CUDA whose GPU does not answer says that it is on the CPU, and why, where the device was left to it.
@@ -19,7 +19,7 @@ func TestOnTheCPUForWantOfAGPU(t *testing.T) {
 		code := run(t.Context(), args, streams{strings.NewReader(""), &out, &errs, func() error { return reason }})
 		return outcome{code, out.String(), errs.String()}
 	}
-	tooOld := &cuda.Error{Op: "devices", Msg: "the NVIDIA driver is too old: install driver 580 or later"}
+	tooOld := &torch.Error{Op: "cuda:0", Msg: "the NVIDIA driver is too old: install driver 580 or later"}
 	const warning = "thaw: warning: on the CPU: the NVIDIA driver is too old: install driver 580 or later\n"
 	for _, args := range [][]string{{"eval", "run"}, {"eval", "run", "--json"}, {"predict", "run", "good"}, {"predict", "run", "--json", "good"}} {
 		want := thaw(t, "", args...)

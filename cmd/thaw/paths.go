@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/thaw-ml/thaw/internal/atomicfile"
+	"github.com/thaw-ml/thaw/internal/fserror"
 )
 
 // unreadable words an error about a path, which is of a kind: "file", "folder".
@@ -15,10 +16,7 @@ func unreadable(kind, path string, err error) string {
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Sprintf("there is no %s %s", kind, path)
 	}
-	if p, ok := errors.AsType[*fs.PathError](err); ok {
-		err = p.Err
-	}
-	return fmt.Sprintf("%s: %v", path, err)
+	return fmt.Sprintf("%s: %v", path, fserror.WithoutPath(err))
 }
 
 // checkWritable says why no file can be written at path, which may hold one already.
@@ -32,10 +30,7 @@ func checkWritable(path string) error {
 	}
 	f, err := os.CreateTemp(folder, atomicfile.TempPrefix+"*"+atomicfile.TempSuffix)
 	if err != nil {
-		if p, ok := errors.AsType[*fs.PathError](err); ok {
-			err = p.Err
-		}
-		return fmt.Errorf("nothing can be written to the folder %s: %w", folder, err)
+		return fmt.Errorf("nothing can be written to the folder %s: %w", folder, fserror.WithoutPath(err))
 	}
 	return errors.Join(f.Close(), os.Remove(f.Name()))
 }

@@ -13,12 +13,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/thaw-ml/thaw/internal/fserror"
 	"github.com/thaw-ml/thaw/internal/suggest"
 )
 
@@ -92,10 +92,7 @@ func Read(name string, r io.Reader, columns Columns) (*Table, error) {
 		if _, ours := errors.AsType[*Error](err); ours {
 			return nil, err
 		}
-		if e, ok := errors.AsType[*fs.PathError](err); ok {
-			err = e.Err // the name is said once
-		}
-		return nil, fmt.Errorf("read %s: %w", name, err)
+		return nil, fmt.Errorf("read %s: %w", name, fserror.WithoutPath(err))
 	}
 	return t, nil
 }

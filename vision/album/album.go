@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/thaw-ml/thaw/internal/fserror"
 	"github.com/thaw-ml/thaw/vision/picture"
 )
 
@@ -176,7 +177,7 @@ func (a *Album) Bytes(i int) ([]byte, error) {
 	}
 	b, err := os.ReadFile(a.items[i].path)
 	if err != nil {
-		return nil, a.onLine(i, fmt.Errorf("reading picture %s: %w", a.Name(i), withoutPath(err)))
+		return nil, a.onLine(i, fmt.Errorf("reading picture %s: %w", a.Name(i), fserror.WithoutPath(err)))
 	}
 	return b, nil
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/thaw-ml/thaw/internal/fserror"
 	"github.com/thaw-ml/thaw/vision/picture"
 )
 
@@ -38,12 +39,12 @@ var buffers = sync.Pool{New: func() any { return new([]byte) }}
 func (a *Album) checkHeader(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
-		return withoutPath(err)
+		return fserror.WithoutPath(err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return withoutPath(err)
+		return fserror.WithoutPath(err)
 	}
 	if !info.Mode().IsRegular() {
 		return errors.New("it is not a file")
@@ -59,7 +60,7 @@ func (a *Album) checkHeader(path string) error {
 		if _, err := f.ReadAt(*buf, 0); err == io.EOF {
 			return errors.New("it became shorter while it was read")
 		} else if err != nil {
-			return withoutPath(err)
+			return fserror.WithoutPath(err)
 		}
 		return nil
 	}
@@ -77,12 +78,4 @@ func (a *Album) checkHeader(path string) error {
 		return err
 	}
 	return tooLarge(h.Width, h.Height, a.maxPixels)
-}
-
-// withoutPath takes the path out of an error that says it, which its reader is told anyway.
-func withoutPath(err error) error {
-	if p, ok := errors.AsType[*os.PathError](err); ok {
-		return p.Err
-	}
-	return err
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/thaw-ml/thaw/internal/fserror"
 	"github.com/thaw-ml/thaw/internal/suggest"
 	"github.com/thaw-ml/thaw/text/corpus"
 )
@@ -78,12 +79,8 @@ func (a *Album) allThere(folder string) error {
 		if err == nil && !info.Mode().IsRegular() {
 			err = errors.New("not a file")
 		}
-		var p *os.PathError
-		if errors.As(err, &p) {
-			err = p.Err // the path is said once
-		}
 		if err != nil {
-			return fmt.Errorf("line %d: %s: %w", it.at, quotePath(it.path), err)
+			return fmt.Errorf("line %d: %s: %w", it.at, quotePath(it.path), fserror.WithoutPath(err))
 		}
 		return nil
 	})

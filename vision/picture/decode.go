@@ -4,11 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"slices"
 	"sync"
 	"syscall"
+
+	"github.com/thaw-ml/thaw/internal/fserror"
 )
 
 // DefaultMaxPixels is the number of pixels above which Decode refuses a picture unless told otherwise. It is
@@ -54,12 +55,12 @@ var buffers = sync.Pool{New: func() any { return new([]byte) }}
 func readFile(path string, maxPixels int, buf *[]byte) error {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe without a writer would hold it up
 	if err != nil {
-		return withoutPath(err)
+		return fserror.WithoutPath(err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return withoutPath(err)
+		return fserror.WithoutPath(err)
 	}
 	if !info.Mode().IsRegular() {
 		kind := "a device, pipe or socket"
@@ -74,17 +75,9 @@ func readFile(path string, maxPixels int, buf *[]byte) error {
 	}
 	*buf = slices.Grow((*buf)[:0], int(info.Size()))[:info.Size()]
 	if _, err := io.ReadFull(f, *buf); err != nil {
-		return fmt.Errorf("it became shorter while it was read, or: %w", withoutPath(err))
+		return fmt.Errorf("it became shorter while it was read, or: %w", fserror.WithoutPath(err))
 	}
 	return nil
-}
-
-// withoutPath is an error of the file system's without the path, which the caller tells.
-func withoutPath(err error) error {
-	if p, ok := errors.AsType[*fs.PathError](err); ok {
-		return p.Err
-	}
-	return err
 }
 
 // Decode decodes the picture in data, which it does not keep. It may be called from several goroutines at once, each
