@@ -143,7 +143,10 @@ func (c *conveyor[B]) stepWith(l loaded[B]) (loss float64, err error) {
 	if err := c.deliver(p, l.inputs, knobValues(rates, l.batch.Size())); err != nil {
 		return 0, err
 	}
-	step := func() error { return c.compute(l.batch, p) }
+	step := func() (err error) {
+		torch.Scoped(func() { err = c.compute(l.batch, p) })
+		return err
+	}
 	if p.recording == nil && !p.refused && c.worthRecording(l.batch) {
 		if err := c.record(p, l.batch, step); err != nil {
 			return 0, err
@@ -152,10 +155,7 @@ func (c *conveyor[B]) stepWith(l loaded[B]) (loss float64, err error) {
 	if p.recording != nil {
 		err = p.recording.replay()
 	} else {
-		err = c.besideRecordings(func() (err error) {
-			torch.Scoped(func() { err = step() })
-			return err
-		})
+		err = c.besideRecordings(step)
 	}
 	if err != nil {
 		return 0, err

@@ -63,13 +63,7 @@ func (c *conveyor[B]) tryRecording(b B, step func() error) (_ recording, why str
 		err = errors.Join(err, c.goBack(live, before))
 	}()
 	c.setKnobs(c.top, b.Size())
-	eagerly := func() error { // with the memory of recordings of other shapes
-		return c.machine.share(func() (err error) {
-			torch.Scoped(func() { err = step() })
-			return err
-		})
-	}
-	if err := eagerly(); err != nil {
+	if err := c.machine.share(step); err != nil {
 		return nil, "", err
 	}
 	eager, err := c.photograph(live)
@@ -85,7 +79,7 @@ func (c *conveyor[B]) tryRecording(b B, step func() error) (_ recording, why str
 	}
 	mostLoss, mostMove := 0.0, 0.0
 	if !c.spec.Deterministic {
-		if err := eagerly(); err != nil {
+		if err := c.machine.share(step); err != nil {
 			return nil, "", err
 		}
 		loss, move := c.compare(live, before, eager)

@@ -108,14 +108,14 @@ func (t *trainer[B]) epoch(ctx context.Context, asked []Request) (float64, error
 
 // evaluate measures the model after an epoch.
 func (t *trainer[B]) evaluate(ctx context.Context) (m Metrics, err error) {
-	measure := func() (err error) {
+	if t.ahead == nil {
+		return t.run.evaluate(ctx, "", t.plan, t.testCache)
+	}
+	err = t.ahead.besideRecordings(func() (err error) {
 		m, err = t.run.evaluate(ctx, "", t.plan, t.testCache)
 		return err
-	}
-	if t.ahead == nil {
-		return m, measure()
-	}
-	return m, t.ahead.besideRecordings(measure)
+	})
+	return m, err
 }
 
 // trainStep moves the parameters once, on the CPU, and gives the loss before.

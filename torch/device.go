@@ -100,7 +100,7 @@ func (d Device) check() *capi.Error {
 }
 
 // oldestGPU is the least compute capability, times ten, that libtorch's wheel for CUDA 13 has kernels for: the first of
-// CUDA_ARCH_FLAGS in its ATen/cuda/CUDAConfig.h.
+// NVCC_FLAGS_EXTRA in its ATen/cuda/CUDAConfig.h.
 const oldestGPU = 75
 
 // MultipliesBFloat16 reports whether a GPU multiplies bfloat16 in its tensor cores: those from compute capability 8.0 on do. It

@@ -1,6 +1,7 @@
 package cuda
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -14,16 +15,11 @@ func SelfTest(device int) error {
 	if err != nil {
 		return err
 	}
-	var failure error
-	err = WithStream(stream, func() {
-		if e := torch.Try(func() { torch.Scoped(func() { failure = tryGraph(device, stream) }) }); e != nil {
-			failure = e
-		}
+	failure := WithStream(stream, func() {
+		tried := torch.Try(func() { torch.Scoped(func() { err = tryGraph(device, stream) }) })
+		err = errors.Join(err, tried)
 	})
-	if err == nil {
-		err = failure
-	}
-	return err
+	return errors.Join(failure, err)
 }
 
 // tryGraph records x x and replays it with other numbers.
