@@ -54,10 +54,10 @@ func (l *layer) forward(x torch.Tensor) torch.Tensor {
 // newNet makes a net that is freed when the test ends. It is the same each time.
 func newNet(t testing.TB) *net {
 	g := torch.NewGenerator(7)
-	n := &net{Head: nn.NewLinear(width, 2, true, g)}
+	n := &net{Head: nn.NewLinear(width, 2, nn.LinearOptions{}, g)}
 	for range 4 {
 		n.Layers = append(n.Layers, &layer{
-			Linear: nn.NewLinear(width, width, true, g), Mean: nn.Uniform(-0.1, 0.1, g, width), Dropout: &nn.Dropout{P: 0.1},
+			Linear: nn.NewLinear(width, width, nn.LinearOptions{}, g), Mean: nn.Uniform(-0.1, 0.1, g, width), Dropout: &nn.Dropout{P: 0.1},
 		})
 	}
 	t.Cleanup(func() { nn.Close(n) })

@@ -112,7 +112,9 @@ func (c *conveyor[B]) tryRecording(b B, step func() error) (_ recording, why str
 // moving lists all that a step writes: the epoch's loss first, then what is trained.
 func (c *conveyor[B]) moving() []torch.Tensor {
 	live := append([]torch.Tensor{c.meter.sum}, c.params...)
-	live = append(live, c.optimizer.State()...)
+	for _, s := range c.optimizer.State() {
+		live = append(live, s.Tensor)
+	}
 	for i, s := range c.model.Stages() {
 		if c.plan.Stages[i].Trained {
 			for _, b := range nn.Buffers(s.Module) {

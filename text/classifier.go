@@ -68,7 +68,7 @@ func (c *Classifier) Forward(b *Batch, x torch.Tensor, from, to int) torch.Tenso
 		mask = b.attentionMask()
 	}
 	for stage := from; stage < to; stage++ {
-		y := lean(func() torch.Tensor {
+		y := torch.Tidy(func() torch.Tensor {
 			switch {
 			case stage == 0:
 				return c.Bert.Embeddings.Forward(b.ids(), b.types())
@@ -87,15 +87,6 @@ func (c *Classifier) Forward(b *Batch, x torch.Tensor, from, to int) torch.Tenso
 		x = y
 	}
 	return x
-}
-
-// lean frees at once what f made besides its result: a scope alone would hold every activation until it ends, also those
-// that no gradient needs.
-func lean(f func() torch.Tensor) torch.Tensor {
-	var y torch.Tensor
-	torch.Scoped(func() { y = torch.Keep(f()) })
-	defer y.Close()
-	return y.Alias() // owned by the caller's scope
 }
 
 // pool gives what the head reads of a text's tokens, [N, hidden].

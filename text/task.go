@@ -1,7 +1,6 @@
 package text
 
 import (
-	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -129,16 +128,16 @@ func checkClasses(spec *finetune.Spec, train, test *corpus.Table) error {
 
 // checkPhases compares what the phases train with the model that the configuration describes, before its weights are
 // read.
-func checkPhases(spec *finetune.Spec, config Config) (err error) {
+func checkPhases(spec *finetune.Spec, config Config) error {
 	head := headOf(spec)
 	sketch := &Classifier{Config: config.withClasses(head.Classes, head), Classes: head.Classes}
 	defer sketch.Close()
-	failure := torch.Try(func() {
-		if err = sketch.allocate(); err == nil {
-			err = spec.CheckPhases(sketch.Stages())
+	return torch.TryErr(func() error {
+		if err := sketch.allocate(); err != nil {
+			return err
 		}
+		return spec.CheckPhases(sketch.Stages())
 	})
-	return errors.Join(err, failure)
 }
 
 func median(d *Dataset) int {

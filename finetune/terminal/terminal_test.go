@@ -95,7 +95,7 @@ func show(t *testing.T, rows, testRows upTo, phases ...finetune.Phase) string {
 	t.Helper()
 	var out bytes.Buffer
 	g := torch.NewGenerator(1)
-	model := pair{nn.NewLinear(1, 3, true, g), nn.NewLinear(3, 2, true, g)}
+	model := pair{nn.NewLinear(1, 3, nn.LinearOptions{}, g), nn.NewLinear(3, 2, nn.LinearOptions{}, g)}
 	defer nn.Close([]any{model.body, model.head})
 	spec := finetune.Spec{Phases: phases, Batch: finetune.Batch{Size: 10}, Out: filepath.Join(t.TempDir(), "numbers-1")}
 	view := New(&out, spec)
