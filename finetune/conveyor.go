@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/fused"
 	"github.com/thaw-ml/thaw/torch/nn"
 )
 
@@ -19,12 +20,12 @@ type conveyor[B Samples[B]] struct {
 	meter    *meter
 	knobs    torch.Tensor // float32: the groups' learning rates, and last the number of rows of the batch
 	slots    map[string]*slot
-	expect   map[[2]int]int  // batches of the phase by rows and length
-	replayed []string        // the batches whose steps are replayed, by their shapes
-	told     int             // how many of them were told of
-	halves   *torch.Halves   // copies of what is trained, made anew in each step; nil in float32
-	frozen   *torch.Halves   // copies of what is not
-	norms    []*nn.BatchNorm // of the trained stages; their batches are counted here
+	expect   map[[2]int]int      // batches of the phase by rows and length
+	replayed []string            // the batches whose steps are replayed, by their shapes
+	told     int                 // how many of them were told of
+	halves   *fused.ShadowParams // copies of what is trained, made anew in each step; nil in float32
+	frozen   *fused.ShadowParams // copies of what is not
+	norms    []*nn.BatchNorm     // of the trained stages; their batches are counted here
 	// recordNone is set where memory did not do for recordings and steps of other shapes.
 	recordNone bool
 }
@@ -48,8 +49,8 @@ func newConveyor[B Samples[B]](t *trainer[B], groups, epochs int) *conveyor[B] {
 	c.knobs = persistent(func() torch.Tensor { return torch.Zeros(torch.Float32, t.machine.device(), groups+1) })
 	if t.spec.Precision == "bfloat16" {
 		trained, frozen := c.rounded()
-		c.halves = torch.NewHalves(trained, torch.BFloat16)
-		c.frozen = torch.NewHalves(frozen, torch.BFloat16)
+		c.halves = fused.NewShadowParams(trained, torch.BFloat16)
+		c.frozen = fused.NewShadowParams(frozen, torch.BFloat16)
 	}
 	for _, r := range t.requests(1) {
 		c.expect[[2]int{len(r.Indices), r.Length}] += epochs
@@ -57,7 +58,7 @@ func newConveyor[B Samples[B]](t *trainer[B], groups, epochs int) *conveyor[B] {
 	for i, s := range t.model.Stages() {
 		for _, norm := range nn.Modules[*nn.BatchNorm](s.Module) {
 			if t.plan.Stages[i].Trained {
-				norm.CountedApart = true
+				norm.ExternalCounter = true
 				c.norms = append(c.norms, norm)
 			}
 		}
@@ -72,7 +73,7 @@ func (c *conveyor[B]) rounded() (trained, frozen []torch.Tensor) {
 		if c.cache != nil && i < c.plan.Prefix {
 			continue // these stages do not run
 		}
-		for _, p := range nn.Rounded(s.Module) {
+		for _, p := range nn.AutocastParams(s.Module) {
 			if p.RequiresGrad() {
 				trained = append(trained, p)
 			} else {
@@ -343,6 +344,6 @@ func (c *conveyor[B]) Close() {
 	c.halves.Close()
 	c.frozen.Close()
 	for _, norm := range c.norms {
-		norm.CountedApart = false
+		norm.ExternalCounter = false
 	}
 }

@@ -53,7 +53,10 @@ func Load(m any, c *torch.Checkpoint, o LoadOptions) (LoadReport, error) {
 		}
 		source[name] = key
 	}
-	state := State(m)
+	var state []torch.Named
+	if err := torch.Try(func() { state = State(m) }); err != nil {
+		return report, fmt.Errorf("%s: %w", c.Path(), err)
+	}
 	var fits []torch.Named
 	for _, s := range state {
 		key, ok := source[s.Name]
