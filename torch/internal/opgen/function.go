@@ -96,7 +96,8 @@ var results = map[string]kind{
 }
 
 func (f *function) write(w *bytes.Buffer) {
-	fmt.Fprintf(w, "// %s is\n//\n//\t%s\n", f.goName, f.text)
+	writeComment(w, fmt.Sprintf("%s %s.", f.goName, f.summary))
+	fmt.Fprintf(w, "//\n//\t%s\n", f.text)
 	if notes := f.notes(); notes != "" {
 		fmt.Fprintf(w, "//\n// %s\n", notes)
 	}
@@ -140,6 +141,19 @@ func (f *function) write(w *bytes.Buffer) {
 		fmt.Fprintf(w, "\treturn %s\n", strings.Join(out, ", "))
 	}
 	w.WriteString("}\n\n")
+}
+
+// writeComment writes text as a comment in lines of at most 120 columns.
+func writeComment(w *bytes.Buffer, text string) {
+	line := "//"
+	for _, word := range strings.Fields(text) {
+		if len(line)+1+len(word) > 120 {
+			w.WriteString(line + "\n")
+			line = "//"
+		}
+		line += " " + word
+	}
+	w.WriteString(line + "\n")
 }
 
 // plain reports whether the operator is given one or two tensors, nothing else, and gives a new tensor: the short way.
