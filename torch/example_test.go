@@ -48,7 +48,7 @@ func ExampleTensor_Backward() {
 func ExampleNoGrad() {
 	torch.Scoped(func() {
 		w := torch.FromSlice([]float32{1, 2}).RequiresGrad_(true)
-		torch.NoGrad(func() { w.SubScalar_(0.5) }) // a step of an optimiser
+		torch.NoGrad(func() { w.SubScalar_(0.5) }) // a step of an optimizer
 		fmt.Println(w)
 	})
 	// Output: tensor([0.5000, 1.5000], requires_grad=True)

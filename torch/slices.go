@@ -46,8 +46,8 @@ func DTypeOf[T Element]() DType {
 	return Int64
 }
 
-// FromSlice makes a CPU tensor with a copy of data, in row-major order. Without a shape it is a vector; one length may be
-// -1 and follows from the rest.
+// FromSlice makes a CPU tensor with a copy of data, in row-major order. Without a shape it is a vector; one length may
+// be -1 and follows from the rest.
 func FromSlice[T Element](data []T, shape ...int) Tensor {
 	sizes := sizesFor(len(data), shape)
 	h, scope, err := capi.FromBytes(unsafe.Pointer(unsafe.SliceData(data)), len(data)*int(unsafe.Sizeof(*new(T))),
@@ -121,7 +121,8 @@ func CopyToSlice[T Element](t Tensor, dst []T) {
 	t.describe("to_slice", &info)
 	if want := DTypeOf[T](); dtypeOf(info.DType) != want {
 		panic(&Error{Op: "to_slice", Shapes: [][]int{t.Shape()}, DTypes: []DType{dtypeOf(info.DType)},
-			Msg: sprintf("a slice of %v cannot hold it: convert with To(torch.%v) or ask for another type", reflect.TypeFor[T](), goNameOf(want))})
+			Msg: sprintf("a slice of %v cannot hold it: convert with To(torch.%v) or ask for another type",
+				reflect.TypeFor[T](), goNameOf(want))})
 	}
 	copyBytes(t, unsafe.Pointer(unsafe.SliceData(dst)), len(dst)*int(unsafe.Sizeof(*new(T))))
 }
@@ -137,9 +138,9 @@ func goNameOf(d DType) string {
 	return string(s[0]-'a'+'A') + s[1:]
 }
 
-// SharedBytes gives the memory of a contiguous tensor on the CPU itself, to be read and written: what writes there is seen
-// by the tensor and by all that share its memory. It must not be touched once the tensor is freed. nil for a tensor without
-// elements.
+// SharedBytes gives the memory of a contiguous tensor on the CPU itself, to be read and written: what writes there is
+// seen by the tensor and by all that share its memory. It must not be touched once the tensor is freed. nil for a
+// tensor without elements.
 func (t Tensor) SharedBytes() []byte {
 	p := t.ptr("shared_bytes")
 	data, n, err := capi.ElementMemory(p)
@@ -168,7 +169,8 @@ func copyBytes(t Tensor, dst unsafe.Pointer, n int) {
 // Item is the only element, as a float64.
 func (t Tensor) Item() float64 {
 	if n := t.Numel(); n != 1 {
-		panic(&Error{Op: "item", Shapes: [][]int{t.Shape()}, DTypes: []DType{t.DType()}, Msg: sprintf("a tensor of %d elements is no single number", n)})
+		panic(&Error{Op: "item", Shapes: [][]int{t.Shape()}, DTypes: []DType{t.DType()},
+			Msg: sprintf("a tensor of %d elements is no single number", n)})
 	}
 	var v float64
 	c := t.To(Float64)
@@ -185,7 +187,8 @@ func (t Tensor) ItemInt() int {
 		return int(t.Item())
 	}
 	if n := t.Numel(); n != 1 {
-		panic(&Error{Op: "item", Shapes: [][]int{t.Shape()}, DTypes: []DType{t.DType()}, Msg: sprintf("a tensor of %d elements is no single number", n)})
+		panic(&Error{Op: "item", Shapes: [][]int{t.Shape()}, DTypes: []DType{t.DType()},
+			Msg: sprintf("a tensor of %d elements is no single number", n)})
 	}
 	var v int64
 	c := t.To(Int64)

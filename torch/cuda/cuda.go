@@ -1,8 +1,8 @@
 // Package cuda drives NVIDIA GPUs: what devices there are, their memory, streams, events and graphs.
 //
 // A program has CUDA when it was built with -tags cuda. In any other, and where no driver or device answers,
-// [Available] is false and every function returns an [*Error] that says what is missing and how to mend it; none panics.
-// Tensors go to a device by themselves: [torch.CUDA], [torch.Tensor.ToDevice].
+// [Available] is false and every function returns an [*Error] that says what is missing and how to mend it; none
+// panics. Tensors go to a device by themselves: [torch.CUDA], [torch.Tensor.ToDevice].
 //
 // # Threads
 //
@@ -12,8 +12,8 @@
 //
 // # Copies that overlap
 //
-// A copy from the CPU runs beside the kernels only when it comes from pinned memory, does not wait, and is on a stream of
-// its own:
+// A copy from the CPU runs beside the kernels only when it comes from pinned memory, does not wait, and is on a stream
+// of its own:
 //
 //	pinned := batch.PinMemory()            // in memory that the GPU reads by itself
 //	cuda.WithStream(side, func() {

@@ -6,9 +6,9 @@ import (
 	"github.com/thaw-ml/thaw/torch"
 )
 
-// BatchNorm normalises each channel of [N, C] or [N, C, ...] (Ioffe and Szegedy 2015): in training by the batch's mean and
-// variance, which also move the running ones, otherwise by the running ones. Keys and numbers are those of PyTorch's
-// BatchNorm1d, 2d and 3d.
+// BatchNorm normalises each channel of [N, C] or [N, C, ...] (Ioffe and Szegedy 2015): in training by the batch's mean
+// and variance, which also move the running ones, otherwise by the running ones. Keys and numbers are those of
+// PyTorch's BatchNorm1d, 2d and 3d.
 type BatchNorm struct {
 	Weight            torch.Tensor `torch:"weight"`                     // [C]
 	Bias              torch.Tensor `torch:"bias"`                       // [C]
@@ -64,7 +64,8 @@ func (b *BatchNorm) Forward(x torch.Tensor) torch.Tensor {
 	if b.training {
 		if n := x.Numel(); n > 0 && n == x.Size(1) {
 			panic(&torch.Error{Op: "batch_norm", Shapes: [][]int{x.Shape()}, DTypes: []torch.DType{x.DType()},
-				Msg: fmt.Sprintf("one value in each of %d channels has no variance: train on batches of two or more, or on larger images", n)})
+				Msg: fmt.Sprintf("one value in each of %d channels has no variance: train on batches of two or more, "+
+					"or on larger images", n)})
 		}
 		if !b.ExternalCounter {
 			b.NumBatchesTracked.AddScalar_(1) // on the device: a captured graph counts too

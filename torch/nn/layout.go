@@ -67,8 +67,8 @@ func (l *layout) fail(t reflect.Type, f reflect.StructField, format string, args
 }
 
 func (l *layout) failUntagged(t reflect.Type, f reflect.StructField, held reflect.Type) {
-	l.fail(t, f, "holds parameters or modules (%v) but has no tag: give it its key in a checkpoint, torch:\"key\", or torch:\"-\" "+
-		"where it is not part of the module", held)
+	l.fail(t, f, "holds parameters or modules (%v) but has no tag: give it its key in a checkpoint, torch:\"key\", "+
+		"or torch:\"-\" where it is not part of the module", held)
 }
 
 // check panics where the tags of v, a struct of this layout, are wrong.
@@ -87,8 +87,8 @@ func (l *layout) check(v reflect.Value) {
 
 var trainingType = reflect.TypeFor[interface{ SetTraining(bool) }]()
 
-// holds reports whether values of a type hold tensors or modules, as far as the type says: a struct is a module where a field
-// has a torch tag or an exported one holds a tensor or module, or where it is told whether it is in training.
+// holds reports whether values of a type hold tensors or modules, as far as the type says: a struct is a module where a
+// field has a torch tag or an exported one holds a tensor or module, or where it is told whether it is in training.
 func holds(t reflect.Type, seen map[reflect.Type]bool) bool {
 	if t == tensorType || t.Implements(trainingType) {
 		return true

@@ -1,6 +1,9 @@
 package optim
 
-import "github.com/thaw-ml/thaw/torch"
+import (
+	"github.com/thaw-ml/thaw/internal/undo"
+	"github.com/thaw-ml/thaw/torch"
+)
 
 // AdamWOptions are AdamW's settings beside the groups'.
 type AdamWOptions struct {
@@ -19,8 +22,8 @@ type AdamW struct {
 
 type adamState struct{ step, expAvg, expAvgSq, maxExpAvgSq torch.Tensor }
 
-// NewAdamW makes the optimizer. It panics *[torch.Error] where a group's names are not as many as its parameters, and, with
-// rates in a tensor, where memory does not suffice for the state.
+// NewAdamW makes the optimizer. It panics *[torch.Error] where a group's names are not as many as its parameters, and,
+// with rates in a tensor, where memory does not suffice for the state.
 func NewAdamW(o AdamWOptions, g ...*Group) *AdamW {
 	if o.Beta1 == 0 && o.Beta2 == 0 {
 		o.Beta1, o.Beta2 = 0.9, 0.999
@@ -31,11 +34,7 @@ func NewAdamW(o AdamWOptions, g ...*Group) *AdamW {
 	a := &AdamW{groups: g, o: o, state: make([][]adamState, len(g))}
 	a.check("adamw")
 	ready := false
-	defer func() {
-		if !ready { // memory ran short
-			a.Close()
-		}
-	}()
+	defer undo.Unless(&ready, a.Close) // where memory ran short
 	for i, group := range g {
 		a.state[i] = make([]adamState, len(group.Params))
 		for k, p := range group.Params {
@@ -79,8 +78,8 @@ func (a *AdamW) stepGroup(number int, g *Group, state []adamState) {
 	}
 	torch.ForeachAddScalar_(steps, 1)
 	if a.o.Rates.Defined() {
-		torch.FusedAdamWTensorLR_(params, grads, avgs, avgSqs, maxSqs, steps, a.o.Rates.Select(0, number), a.o.Beta1, a.o.Beta2,
-			g.WeightDecay, a.o.Eps, a.o.AMSGrad, false)
+		torch.FusedAdamWTensorLR_(params, grads, avgs, avgSqs, maxSqs, steps, a.o.Rates.Select(0, number), a.o.Beta1,
+			a.o.Beta2, g.WeightDecay, a.o.Eps, a.o.AMSGrad, false)
 		return
 	}
 	torch.FusedAdamW_(params, grads, avgs, avgSqs, maxSqs, steps, g.LR, a.o.Beta1, a.o.Beta2, g.WeightDecay, a.o.Eps,

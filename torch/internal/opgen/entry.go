@@ -28,7 +28,9 @@ func parseEntry(line string) (entry, error) {
 	if summary = strings.TrimSpace(summary); summary == "" || strings.HasSuffix(summary, ".") {
 		return entry{}, fmt.Errorf("%s: want `# a summary` without a full stop behind it", m[4])
 	}
-	e := entry{summary: summary, base: m[1], overload: m[2], function: m[3] != "", goName: m[4], fixed: map[string]string{}}
+	e := entry{
+		base: m[1], overload: m[2], function: m[3] != "", goName: m[4], fixed: map[string]string{}, summary: summary,
+	}
 	for _, arg := range strings.FieldsFunc(m[5], func(r rune) bool { return r == ',' }) {
 		arg = strings.TrimSpace(arg)
 		if name, value, ok := strings.Cut(arg, "="); ok {

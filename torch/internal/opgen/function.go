@@ -37,7 +37,8 @@ type function struct {
 func newFunction(e entry, s schema) (*function, error) {
 	f := &function{entry: e, schema: s}
 	f.method = !e.function && len(s.args) > 0 && s.args[0].typ == "Tensor" && s.args[0].name == "self"
-	f.inPlace = len(s.args) > 0 && s.args[0].written && s.args[0].name == "self" && len(s.returns) == 1 && s.returns[0].written
+	f.inPlace = len(s.args) > 0 && s.args[0].written && s.args[0].name == "self" &&
+		len(s.returns) == 1 && s.returns[0].written
 	for _, name := range append(slices.Clone(e.shown), slicesOfKeys(e.fixed)...) {
 		if !slices.ContainsFunc(s.args, func(a argument) bool { return a.name == name }) {
 			return nil, fmt.Errorf("no argument is called %q", name)
