@@ -82,7 +82,7 @@ func newBert(c Config, pooler bool) (*Bert, error) {
 		return &nn.LayerNorm{Weight: nn.Empty(h), Bias: nn.Empty(h), Eps: c.LayerNormEps}
 	}
 	output := func(in int) *BertOutput {
-		return &BertOutput{nn.EmptyLinear(in, h), norm(), &nn.Dropout{P: c.HiddenDropoutProb}}
+		return &BertOutput{nn.EmptyLinear(in, h, nn.LinearOptions{}), norm(), &nn.Dropout{P: c.HiddenDropoutProb}}
 	}
 	b := &Bert{
 		Embeddings: &BertEmbeddings{
@@ -94,17 +94,17 @@ func newBert(c Config, pooler bool) (*Bert, error) {
 	b.Embeddings.Word.Padding = c.PadTokenID
 	for range c.NumHiddenLayers {
 		self := &BertSelfAttention{
-			nn.EmptyLinear(h, h), nn.EmptyLinear(h, h), nn.EmptyLinear(h, h),
+			nn.EmptyLinear(h, h, nn.LinearOptions{}), nn.EmptyLinear(h, h, nn.LinearOptions{}), nn.EmptyLinear(h, h, nn.LinearOptions{}),
 			&nn.Dropout{P: c.AttentionDropoutProb}, c.NumAttentionHeads,
 		}
 		b.Encoder.Layer = append(b.Encoder.Layer, &BertLayer{
 			&BertAttention{self, output(h)},
-			&BertIntermediate{nn.EmptyLinear(h, c.IntermediateSize), activation},
+			&BertIntermediate{nn.EmptyLinear(h, c.IntermediateSize, nn.LinearOptions{}), activation},
 			output(c.IntermediateSize),
 		})
 	}
 	if pooler {
-		b.Pooler = &BertPooler{nn.EmptyLinear(h, h)}
+		b.Pooler = &BertPooler{nn.EmptyLinear(h, h, nn.LinearOptions{})}
 	}
 	return b, nil
 }

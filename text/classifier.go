@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/finetune/train"
+	"github.com/thaw-ml/thaw/finetune/train/objective"
 	"github.com/thaw-ml/thaw/text/tokenizer"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/nn"
@@ -40,16 +42,35 @@ type Classifier struct {
 	inference *finetune.Inference[*Batch] // where Predict runs, see Use
 }
 
-// Stages are the embeddings, the layers, the pooling, and the head.
-func (c *Classifier) Stages() []finetune.Stage {
-	stages := []finetune.Stage{{Name: "embeddings", Module: c.Bert.Embeddings, Prefix: "bert.embeddings."}}
-	for i, layer := range c.Bert.Encoder.Layer {
-		stages = append(stages, finetune.Stage{
-			Name: fmt.Sprintf("layer.%d", i), Module: layer, Prefix: fmt.Sprintf("bert.encoder.layer.%d.", i),
-		})
+// Stages are the embeddings, the layers, the pooling, and the head. Hidden states are [N, T, hidden], behind the pooling
+// [N, hidden]; the head gives logits [N, classes].
+func (c *Classifier) Stages() []nn.Stage[*Batch] {
+	stages := []nn.Stage[*Batch]{{
+		Name: "embeddings", Module: c.Bert.Embeddings, Key: "bert.embeddings.",
+		Forward: func(b *Batch, _ nn.Values) nn.Values {
+			return nn.Values{c.Bert.Embeddings.Forward(b.ids(), b.types())}
+		},
+	}}
+	layers := c.Bert.Encoder.Layer
+	for i, layer := range layers {
+		stage := nn.Stage[*Batch]{
+			Name: fmt.Sprintf("layer.%d", i), Module: layer, Key: fmt.Sprintf("bert.encoder.layer.%d.", i),
+			Forward: func(b *Batch, in nn.Values) nn.Values { return nn.Values{layer.Forward(in[0], b.attentionMask())} },
+		}
+		if i == len(layers)-1 && c.Bert.Pooler != nil { // the pooler reads no token but the first
+			stage.ForwardWithNext = func(b *Batch, in nn.Values) nn.Values {
+				return nn.Values{c.pool(b, layer.ForwardFirst(in[0], b.attentionMask()))}
+			}
+		}
+		stages = append(stages, stage)
 	}
-	return append(stages, finetune.Stage{Name: "pool", Module: &struct{}{}, Pooled: true},
-		finetune.Stage{Name: "head", Module: &head{c.Bert.Pooler, c.Dropout, c.Linear}})
+	return append(stages,
+		nn.Stage[*Batch]{Name: "pool", PerSample: true, Forward: func(b *Batch, in nn.Values) nn.Values {
+			return nn.Values{c.pool(b, in[0])}
+		}},
+		nn.Stage[*Batch]{Name: "head", Module: &head{c.Bert.Pooler, c.Dropout, c.Linear}, Forward: func(_ *Batch, in nn.Values) nn.Values {
+			return nn.Values{c.classify(in[0])}
+		}})
 }
 
 // head views what is behind the last layer as one module.
@@ -57,45 +78,6 @@ type head struct {
 	Pooler  *BertPooler `torch:"bert.pooler"`
 	Dropout *nn.Dropout `torch:""`
 	Linear  *nn.Linear  `torch:"classifier"`
-}
-
-// Forward runs the stages from (included) to to (not included). x is the output of the stage before, undefined for stage 0:
-// [N, T, hidden], behind the pooling [N, hidden]; the head gives logits [N, classes].
-func (c *Classifier) Forward(b *Batch, x torch.Tensor, from, to int) torch.Tensor {
-	layers := c.Bert.Encoder.Layer
-	var mask torch.Tensor
-	if from <= len(layers) && to > 1 {
-		mask = b.attentionMask()
-	}
-	for stage := from; stage < to; stage++ {
-		y := lean(func() torch.Tensor {
-			switch {
-			case stage == 0:
-				return c.Bert.Embeddings.Forward(b.ids(), b.types())
-			case stage == len(layers) && to > stage+1 && c.Bert.Pooler != nil:
-				return layers[stage-1].ForwardFirst(x, mask) // the pooler reads no other token
-			case stage <= len(layers):
-				return layers[stage-1].Forward(x, mask)
-			case stage == len(layers)+1:
-				return c.pool(b, x)
-			}
-			return c.classify(x)
-		})
-		if stage > from { // the caller's x is not ours to close
-			x.Close()
-		}
-		x = y
-	}
-	return x
-}
-
-// lean frees at once what f made besides its result: a scope alone would hold every activation until it ends, also those
-// that no gradient needs.
-func lean(f func() torch.Tensor) torch.Tensor {
-	var y torch.Tensor
-	torch.Scoped(func() { y = torch.Keep(f()) })
-	defer y.Close()
-	return y.Alias() // owned by the caller's scope
 }
 
 // pool gives what the head reads of a text's tokens, [N, hidden].
@@ -114,18 +96,18 @@ func (c *Classifier) classify(x torch.Tensor) torch.Tensor {
 	return c.Linear.Forward(c.Dropout.Forward(x))
 }
 
-// Longest is how many tokens a text may have.
-func (c *Classifier) Longest() int { return c.Config.MaxPositionEmbeddings }
+// MaxLength is how many tokens a text may have.
+func (c *Classifier) MaxLength() int { return c.Config.MaxPositionEmbeddings }
 
-// Loss is the mean cross-entropy of logits [N, classes].
-func (c *Classifier) Loss(b *Batch, logits torch.Tensor, smoothing float64) torch.Tensor {
-	return nn.CrossEntropy(logits, b.labels(), smoothing)
+// Objective is what the head was made for.
+func (c *Classifier) Objective() train.Objective { return c.objective() }
+
+func (c *Classifier) objective() objective.Objective {
+	return objective.New(c.Config.ProblemType, c.Classes)
 }
 
-// Logits runs the whole model.
-func (c *Classifier) Logits(b *Batch) torch.Tensor {
-	return c.Forward(b, torch.Tensor{}, 0, len(c.Bert.Encoder.Layer)+3)
-}
+// Logits runs the whole model on a batch: [N, classes].
+func (c *Classifier) Logits(b *Batch) torch.Tensor { return nn.RunStages(c.Stages(), b, nil)[0] }
 
 // SaveConfig writes what belongs beside the weights: config.json and the tokenizer's files.
 func (c *Classifier) SaveConfig(folder string) error {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"github.com/thaw-ml/thaw/finetune/train/objective"
 	"github.com/thaw-ml/thaw/internal/atomicfile"
 )
 
@@ -33,9 +34,10 @@ type Config struct {
 	PositionEmbeddingType string   `json:"position_embedding_type"`
 
 	// Of a classifier; Thaw's own keys have the prefix "thaw_".
-	ID2Label  map[string]string `json:"id2label"`
-	Pooling   Pooling           `json:"thaw_pooling"`
-	MaxLength int               `json:"thaw_max_length"`
+	ID2Label    map[string]string     `json:"id2label"`
+	Pooling     Pooling               `json:"thaw_pooling"`
+	MaxLength   int                   `json:"thaw_max_length"`
+	ProblemType objective.ProblemType `json:"problem_type"`
 
 	all map[string]json.RawMessage // every key of the file, kept for writing it again
 }

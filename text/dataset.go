@@ -3,30 +3,30 @@ package text
 import (
 	"fmt"
 
-	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/finetune/train/objective"
 	"github.com/thaw-ml/thaw/text/corpus"
 	"github.com/thaw-ml/thaw/text/tokenizer"
+	"github.com/thaw-ml/thaw/torch/data"
 )
 
 // Dataset is a table of labelled texts, tokenised.
 type Dataset struct {
 	ids     [][]int64
-	types   [][]int64 // nil where there are no pairs
-	labels  []int
-	classes []string
+	types   [][]int64         // nil where there are no pairs
+	targets objective.Targets // empty where they are not known
 	pad     int64
 }
 
 // NewDataset tokenises a table. maxLength is where a text is cut, special tokens counted; classes are the labels by class
 // number, and nil leaves the labels unread.
 func NewDataset(table *corpus.Table, tok *tokenizer.Tokenizer, classes []string, maxLength, pad int) (*Dataset, error) {
-	d := &Dataset{classes: classes, pad: int64(pad)}
+	d := &Dataset{pad: int64(pad)}
 	if classes != nil {
 		labels, err := table.Indices(classes)
 		if err != nil {
 			return nil, err
 		}
-		d.labels = labels
+		d.targets.Classes = labels
 	}
 	var all []int64 // one piece of memory for all single texts
 	for _, row := range table.Rows {
@@ -51,23 +51,18 @@ func (d *Dataset) Len() int { return len(d.ids) }
 // Length is a text's number of tokens.
 func (d *Dataset) Length(i int) int { return len(d.ids[i]) }
 
-// Classes are the labels by class number.
-func (d *Dataset) Classes() []string { return d.classes }
-
-// Varies is false: a text is the same in every epoch.
-func (d *Dataset) Varies() bool { return false }
+// Augmented is false: a text is the same in every epoch.
+func (d *Dataset) Augmented() bool { return false }
 
 // Batch pads texts to the longest of them, or to what is asked for.
-func (d *Dataset) Batch(r finetune.Request) (*Batch, error) {
+func (d *Dataset) Batch(r data.Request) (*Batch, error) {
 	indices := r.Indices
 	b := &Batch{Index: indices, T: r.Length, Masked: r.Length > 0}
 	for _, i := range indices {
 		b.Length = append(b.Length, len(d.ids[i]))
 		b.T = max(b.T, len(d.ids[i]))
-		if d.labels != nil {
-			b.Class = append(b.Class, d.labels[i])
-		}
 	}
+	b.Target = d.targets.Select(indices)
 	b.IDs = make([]int64, len(indices)*b.T)
 	if d.types != nil {
 		b.Types = make([]int64, len(indices)*b.T)

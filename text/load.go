@@ -112,7 +112,7 @@ func (c *Classifier) allocate() (err error) {
 	if c.Config.ClassifierDropout != nil {
 		dropout = *c.Config.ClassifierDropout
 	}
-	c.Dropout, c.Linear = &nn.Dropout{P: dropout}, nn.EmptyLinear(c.Config.HiddenSize, len(c.Classes))
+	c.Dropout, c.Linear = &nn.Dropout{P: dropout}, nn.EmptyLinear(c.Config.HiddenSize, len(c.Classes), nn.LinearOptions{})
 	return nil
 }
 

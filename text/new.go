@@ -51,13 +51,13 @@ func NewClassifier(config Config, head Head, seed uint64) (_ *Classifier, err er
 // serves to measure.
 func NewSynthetic(lengths []int, vocabulary int, seed uint64) *Dataset {
 	rng := rand.New(rand.NewPCG(seed, 0))
-	d := &Dataset{classes: []string{"0", "1"}}
+	d := &Dataset{}
 	for _, n := range lengths {
 		ids := make([]int64, n)
 		for i := range ids {
 			ids[i] = rng.Int64N(int64(vocabulary))
 		}
-		d.ids, d.labels = append(d.ids, ids), append(d.labels, rng.IntN(2))
+		d.ids, d.targets.Classes = append(d.ids, ids), append(d.targets.Classes, rng.IntN(2))
 	}
 	return d
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"path/filepath"
 	"slices"
@@ -13,6 +12,7 @@ import (
 	"github.com/thaw-ml/thaw/internal/suggest"
 	"github.com/thaw-ml/thaw/text/corpus"
 	"github.com/thaw-ml/thaw/torch"
+	tdata "github.com/thaw-ml/thaw/torch/data"
 )
 
 // Prediction is what a classifier says of a text.
@@ -53,11 +53,11 @@ func (c *Classifier) Predict(ctx context.Context, texts []string, batchSize int)
 			return nil, err
 		}
 	}
-	return c.predict(ctx, texts, data, finetune.SortedBatches(data, batchSize))
+	return c.predict(ctx, texts, data, tdata.NewSampler(data, tdata.SamplerOptions{Size: batchSize}).Evaluation())
 }
 
 // predict runs the batches that are asked for of the texts, which data holds as tokens.
-func (c *Classifier) predict(ctx context.Context, texts []string, data *Dataset, asked []finetune.Request) (_ []Prediction, err error) {
+func (c *Classifier) predict(ctx context.Context, texts []string, data *Dataset, asked []tdata.Request) (_ []Prediction, err error) {
 	out := make([]Prediction, len(texts))
 	first := len(texts) // that the model fails at, as far as is known
 	for len(asked) > 0 {
@@ -74,7 +74,7 @@ func (c *Classifier) predict(ctx context.Context, texts []string, data *Dataset,
 			break
 		}
 		// Batches are in the order of their lengths, so texts before that one may still be to come.
-		asked = slices.DeleteFunc(asked[done:], func(r finetune.Request) bool { return slices.Min(r.Indices) > first })
+		asked = slices.DeleteFunc(asked[done:], func(r tdata.Request) bool { return slices.Min(r.Indices) > first })
 	}
 	if err == nil && first < len(texts) {
 		err = errNotFinite
@@ -118,39 +118,3 @@ func (c *Classifier) fill(out []Prediction, texts []string, b *Batch, logits tor
 
 // RunWeights is the folder inside a run folder that OpenClassifier reads.
 func RunWeights(run string) string { return filepath.Join(run, "weights") }
-
-// OpenRun opens a run's best model and the rows that it is measured on: those of file, or the run's own test rows.
-func OpenRun(run, file string) (*Classifier, *Dataset, error) {
-	spec, err := finetune.ReadSpec(filepath.Join(run, "spec.yaml"))
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s is no run folder: %w", run, err)
-	}
-	var table *corpus.Table
-	if own, ok := spec.Data.TestFile(); file == "" && ok { // the training rows may be gone
-		file = own
-	}
-	if file != "" {
-		table, err = corpus.Open(file, textColumns(&spec))
-	} else {
-		_, table, err = openData(&spec)
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, fmt.Errorf("the test rows of %s: %w: name a file with --data", run, err)
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	if len(table.Rows) == 0 {
-		return nil, nil, fmt.Errorf("%s has no test rows: name a file with --data", run)
-	}
-	model, err := OpenClassifier(RunWeights(run), "")
-	if err != nil {
-		return nil, nil, err
-	}
-	data, err := NewDataset(table, model.Tokenizer, model.Classes, spec.Data.MaxLength, model.Config.PadTokenID)
-	if err != nil {
-		model.Close()
-		return nil, nil, err
-	}
-	return model, data, nil
-}
