@@ -17,7 +17,7 @@ func TestProjectTogether(t *testing.T) {
 	for _, trained := range [][]bool{{true, true, true}, {false, true, false}} {
 		torchtest.Scoped(t, func() {
 			g := torch.NewGenerator(1)
-			a := &BertSelfAttention{Query: nn.NewLinear(24, 24, true, g), Key: nn.NewLinear(24, 24, true, g), Value: nn.NewLinear(24, 24, true, g)}
+			a := &BertSelfAttention{Query: nn.NewLinear(24, 24, nn.LinearOptions{}, g), Key: nn.NewLinear(24, 24, nn.LinearOptions{}, g), Value: nn.NewLinear(24, 24, nn.LinearOptions{}, g)}
 			defer nn.Close(a)
 			for i, l := range []*nn.Linear{a.Query, a.Key, a.Value} {
 				l.Weight.RequiresGrad_(trained[i])

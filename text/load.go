@@ -89,14 +89,14 @@ func load(folder, weights string, config Config, prepare func(*Classifier) nn.Lo
 		return nil, fmt.Errorf("%s: %w", filepath.Join(folder, "config.json"), err)
 	}
 	c := &Classifier{Config: config, Tokenizer: tok, Classes: config.Classes(), Source: weights}
-	failure := torch.Try(func() { // memory may not do
-		if err = c.allocate(); err != nil {
-			err = fmt.Errorf("%s: %w", filepath.Join(folder, "config.json"), err)
-			return
+	err = torch.TryErr(func() (err error) { // allocation panics when memory runs out
+		if err := c.allocate(); err != nil {
+			return fmt.Errorf("%s: %w", filepath.Join(folder, "config.json"), err)
 		}
 		c.Report, err = nn.Load(c, checkpoint, prepare(c))
+		return err
 	})
-	if err = errors.Join(err, failure); err != nil {
+	if err != nil {
 		c.Close()
 		return nil, err
 	}

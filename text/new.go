@@ -16,7 +16,7 @@ func BertBase() Config { return defaultConfig() }
 // NewClassifier makes a classifier that is not pre-trained, and has no tokenizer: weights are drawn from
 // N(0, initializer_range) with the seed, biases are 0 and norms 1, as transformers does. It serves to measure; for training
 // there is [LoadClassifier].
-func NewClassifier(config Config, head Head, seed uint64) (_ *Classifier, err error) {
+func NewClassifier(config Config, head Head, seed uint64) (*Classifier, error) {
 	if len(head.Classes) < 2 {
 		return nil, errors.New("a head with fewer than two classes")
 	}
@@ -24,9 +24,9 @@ func NewClassifier(config Config, head Head, seed uint64) (_ *Classifier, err er
 		return nil, err
 	}
 	c := &Classifier{Config: config.withClasses(head.Classes, head), Classes: head.Classes}
-	failure := torch.Try(func() { // memory may not do
-		if err = c.allocate(); err != nil {
-			return
+	err := torch.TryErr(func() error { // allocation panics when memory runs out
+		if err := c.allocate(); err != nil {
+			return err
 		}
 		g := torch.NewGenerator(seed)
 		for key, p := range nn.Params(c) {
@@ -39,8 +39,9 @@ func NewClassifier(config Config, head Head, seed uint64) (_ *Classifier, err er
 				p.Normal_(0, config.InitializerRange, g)
 			}
 		}
+		return nil
 	})
-	if err = errors.Join(err, failure); err != nil {
+	if err != nil {
 		c.Close()
 		return nil, err
 	}

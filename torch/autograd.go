@@ -13,6 +13,7 @@ type BackwardOptions struct {
 	Inputs      []Tensor // collect gradients only for these leaves; none means all
 	RetainGraph bool     // keep the graph for another backward pass
 	CreateGraph bool     // record the backward pass itself, for higher derivatives
+	AllowUnused bool     // in Grad: an input that no root depends on gives an undefined Tensor instead of an error
 }
 
 // Backward adds the gradients of t, which must have one element, to the Grad of the leaves it was made from.
@@ -42,8 +43,8 @@ func Backward(roots []Tensor, o BackwardOptions) {
 }
 
 // Grad gives the gradients of roots with respect to inputs without touching any Grad. An input that the roots do not
-// depend on is an error, or an undefined Tensor when allowUnused is set.
-func Grad(roots, inputs []Tensor, o BackwardOptions, allowUnused bool) []Tensor {
+// depend on is an error, unless o.AllowUnused; o.Inputs is not read.
+func Grad(roots, inputs []Tensor, o BackwardOptions) []Tensor {
 	grads := o.Grads
 	if grads == nil {
 		grads = make([]Tensor, len(roots))
@@ -52,7 +53,7 @@ func Grad(roots, inputs []Tensor, o BackwardOptions, allowUnused bool) []Tensor 
 		panic(&Error{Op: "grad", Msg: sprintf("%d gradients for %d roots", len(grads), len(roots))})
 	}
 	r := natives("grad", roots, false)
-	out, scope, err := capi.Grad(r, natives("grad", grads, true), natives("grad", inputs, false), o.RetainGraph, o.CreateGraph, allowUnused)
+	out, scope, err := capi.Grad(r, natives("grad", grads, true), natives("grad", inputs, false), o.RetainGraph, o.CreateGraph, o.AllowUnused)
 	if err != nil {
 		panic(failed("grad", err, r...))
 	}

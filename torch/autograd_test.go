@@ -85,19 +85,19 @@ func TestGrad(t *testing.T) {
 	torchtest.Scoped(t, func() {
 		x, w, other := leaf(2), leaf(5), leaf(1)
 		y := x.PowScalar(3).Mul(w).Sum() // w x^3
-		g := torch.Grad([]torch.Tensor{y}, []torch.Tensor{x, w}, torch.BackwardOptions{RetainGraph: true}, false)
+		g := torch.Grad([]torch.Tensor{y}, []torch.Tensor{x, w}, torch.BackwardOptions{RetainGraph: true})
 		assert.Equal(t, []float32{60}, floats(g[0]))
 		assert.Equal(t, []float32{8}, floats(g[1]))
 		assert.False(t, x.Grad().Defined())
 
 		roots, ins := []torch.Tensor{y}, []torch.Tensor{x, other}
-		e := caught(t, func() { torch.Grad(roots, ins, torch.BackwardOptions{RetainGraph: true}, false) })
+		e := caught(t, func() { torch.Grad(roots, ins, torch.BackwardOptions{RetainGraph: true}) })
 		assert.Contains(t, e.Error(), "not have been used")
-		g = torch.Grad(roots, ins, torch.BackwardOptions{}, true)
+		g = torch.Grad(roots, ins, torch.BackwardOptions{AllowUnused: true})
 		assert.True(t, g[0].Defined())
 		assert.False(t, g[1].Defined())
 		e = caught(t, func() {
-			torch.Grad(roots, ins, torch.BackwardOptions{Grads: []torch.Tensor{vector(1), vector(1)}}, true)
+			torch.Grad(roots, ins, torch.BackwardOptions{Grads: []torch.Tensor{vector(1), vector(1)}, AllowUnused: true})
 		})
 		assert.Contains(t, e.Error(), "2 gradients for 1 roots")
 	})
@@ -106,9 +106,9 @@ func TestGrad(t *testing.T) {
 func TestHigherDerivatives(t *testing.T) {
 	torchtest.Scoped(t, func() {
 		x := leaf(2, -1)
-		first := torch.Grad([]torch.Tensor{x.PowScalar(4).Sum()}, []torch.Tensor{x}, torch.BackwardOptions{CreateGraph: true}, false)[0]
+		first := torch.Grad([]torch.Tensor{x.PowScalar(4).Sum()}, []torch.Tensor{x}, torch.BackwardOptions{CreateGraph: true})[0]
 		assert.Equal(t, []float32{32, -4}, floats(first))
-		second := torch.Grad([]torch.Tensor{first.Sum()}, []torch.Tensor{x}, torch.BackwardOptions{CreateGraph: true}, false)[0]
+		second := torch.Grad([]torch.Tensor{first.Sum()}, []torch.Tensor{x}, torch.BackwardOptions{CreateGraph: true})[0]
 		assert.Equal(t, []float32{48, 12}, floats(second))
 		second.Sum().Backward()
 		assert.Equal(t, []float32{48, -24}, floats(x.Grad()))

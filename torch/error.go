@@ -1,6 +1,7 @@
 package torch
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -51,6 +52,13 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
+// ErrOutOfMemory is what errors.Is finds in every error that an allocation failed, on the CPU or on a GPU: an [*Error] of
+// the kind [OutOfMemory], also wrapped.
+var ErrOutOfMemory = errors.New("out of memory")
+
+// Is reports whether target is [ErrOutOfMemory] and e of its kind.
+func (e *Error) Is(target error) bool { return target == ErrOutOfMemory && e.Kind == OutOfMemory }
+
 // Try runs f and returns the *Error that a tensor operation in it panicked with. Other panics go on.
 func Try(f func()) (err error) {
 	defer func() {
@@ -64,6 +72,15 @@ func Try(f func()) (err error) {
 	}()
 	f()
 	return nil
+}
+
+// TryErr runs f and returns its error, or the [*Error] that a tensor operation in it panicked with. Other panics go on.
+func TryErr(f func() error) error {
+	var err error
+	if failure := Try(func() { err = f() }); failure != nil {
+		return failure
+	}
+	return err
 }
 
 // failed makes the Error of a failure that libtorch reported.

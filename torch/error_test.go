@@ -2,6 +2,7 @@ package torch_test
 
 import (
 	"errors"
+	"fmt"
 	"runtime"
 	"strings"
 	"testing"
@@ -92,4 +93,22 @@ func TestCUDAWithoutCUDA(t *testing.T) {
 		e := caught(t, f)
 		assert.Contains(t, e.Error(), "-tags cuda", name)
 	}
+}
+
+func TestErrOutOfMemory(t *testing.T) {
+	err := torch.Try(func() { torch.Empty(f32, cpu, 1<<50) })
+	assert.ErrorIs(t, err, torch.ErrOutOfMemory)
+	assert.ErrorIs(t, fmt.Errorf("loading the model: %w", err), torch.ErrOutOfMemory)
+	other := torch.Try(func() { torch.Tensor{}.Size(0) })
+	assert.Error(t, other)
+	assert.NotErrorIs(t, other, torch.ErrOutOfMemory)
+}
+
+func TestTryErr(t *testing.T) {
+	mine := errors.New("mine")
+	assert.NoError(t, torch.TryErr(func() error { return nil }))
+	assert.Same(t, mine, torch.TryErr(func() error { return mine }))
+	var e *torch.Error
+	assert.ErrorAs(t, torch.TryErr(func() error { torch.Tensor{}.Size(0); return mine }), &e)
+	assert.PanicsWithValue(t, "other", func() { _ = torch.TryErr(func() error { panic("other") }) })
 }

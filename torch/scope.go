@@ -77,13 +77,35 @@ func Scoped(f func()) {
 	f()
 }
 
-// Unscoped runs f as if no scope were open: what it makes lives until Close. Parameters and optimiser state are made so.
+// Unscoped runs f as if no scope were open: what it makes lives until Close. Parameters and optimizer state are made so.
 func Unscoped(f func()) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	outer := capi.SwapScope(0)
 	defer capi.SwapScope(outer)
 	f()
+}
+
+// Tidy runs f and frees at once every tensor that f made, except its result, which belongs to the caller's scope. [Scoped]
+// alone would hold each intermediate result until it ends, those too that no gradient needs.
+//
+// f may return a tensor that it did not make: Tidy gives another owner of it (see [Tensor.Alias]) and leaves f's as it is.
+// An undefined result stays undefined. f is not to [Keep] its result.
+func Tidy(f func() Tensor) Tensor {
+	var result capi.Handle
+	Scoped(func() {
+		if y := f(); y.Defined() {
+			result = capi.Share(y.ptr("tidy"))
+			runtime.KeepAlive(y.h)
+		}
+	})
+	return adopt(result, capi.CurrentScope())
+}
+
+// NewParam runs make outside every scope: the tensor lives until Close, as parameters and an optimizer's state do.
+func NewParam(make func() Tensor) (t Tensor) {
+	Unscoped(func() { t = make() })
+	return t
 }
 
 // Keep takes tensors out of their scopes: they live until Close. It returns the first, so that it reads as

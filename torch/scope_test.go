@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/torchtest"
 )
 
 func live() int64 { return torch.Stats().Tensors }
@@ -193,4 +194,55 @@ func TestStats(t *testing.T) {
 	assert.GreaterOrEqual(t, after.PeakBytes, during.Bytes)
 	torch.ResetPeak()
 	assert.Less(t, torch.Stats().PeakBytes, during.Bytes)
+}
+
+func TestTidyFreesAllButTheResult(t *testing.T) {
+	torchtest.Scoped(t, func() {
+		x := vector(1, 2)
+		var inner torch.Tensor
+		before := live()
+		y := torch.Tidy(func() torch.Tensor {
+			inner = x.AddScalar(1)
+			return inner.MulScalar(2)
+		})
+		assert.True(t, inner.Closed())
+		assert.Equal(t, before+1, live())
+		assert.Equal(t, []float32{4, 6}, torch.ToSlice[float32](y))
+	})
+	y := torch.Tidy(func() torch.Tensor { return vector(1).AddScalar(1) }) // without a scope around
+	assert.False(t, y.Closed())
+	y.Close()
+}
+
+func TestTidyOfATensorThatWasThereBefore(t *testing.T) {
+	torchtest.Scoped(t, func() {
+		x := vector(1, 2)
+		param := torch.NewParam(func() torch.Tensor { return vector(3) })
+		defer param.Close()
+		for _, given := range []torch.Tensor{x, param} {
+			y := torch.Tidy(func() torch.Tensor { given.AddScalar(1); return given })
+			assert.True(t, y.Same(given))
+			y.Close()
+			assert.False(t, given.Closed(), "closing the result leaves the input")
+		}
+		before := live()
+		assert.False(t, torch.Tidy(func() torch.Tensor { x.AddScalar(1); return torch.Tensor{} }).Defined())
+		caught(t, func() { torch.Tidy(func() torch.Tensor { return x.AddScalar(1).View(7) }) })
+		assert.Equal(t, before, live())
+	})
+}
+
+func TestTidyKeepsTheGraph(t *testing.T) {
+	torchtest.Scoped(t, func() {
+		x := vector(2).RequiresGrad_(true)
+		torch.Tidy(func() torch.Tensor { return x.Square().Square() }).Sum().Backward()
+		assert.Equal(t, []float32{32}, torch.ToSlice[float32](x.Grad()))
+	})
+}
+
+func TestNewParamOutlivesScopes(t *testing.T) {
+	var p torch.Tensor
+	torch.Scoped(func() { p = torch.NewParam(func() torch.Tensor { return vector(1) }) })
+	assert.False(t, p.Closed())
+	p.Close()
 }

@@ -190,7 +190,7 @@ func TestNewHead(t *testing.T) {
 			got, report := load(t, path, vision.ResNetOptions{NewHead: 3, Generator: torch.NewGenerator(5)})
 			assert.Equal(t, nn.LoadReport{Loaded: len(want) - 2, Skipped: []string{"fc.weight", "fc.bias"}}, report)
 			assert.Equal(t, 3, got.Classes())
-			body, head := digests(got), nn.NewLinear(512, 3, true, torch.NewGenerator(5))
+			body, head := digests(got), nn.NewLinear(512, 3, nn.LinearOptions{}, torch.NewGenerator(5))
 			defer nn.Close(head)
 			assert.Equal(t, head.Weight.Digest(), body["fc.weight"])
 			assert.Equal(t, head.Bias.Digest(), body["fc.bias"])

@@ -1,7 +1,6 @@
 package vision
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
@@ -169,8 +168,7 @@ func (d *Dataset) picture(into *picture.Image, i, epoch int) (err error) {
 	if err != nil {
 		return err
 	}
-	failure := torch.Try(func() { err = pipeline.Apply(into, picture, rng) })
-	if err = errors.Join(failure, err); err != nil {
+	if err := torch.TryErr(func() error { return pipeline.Apply(into, picture, rng) }); err != nil {
 		return fmt.Errorf("%s: %w", d.album.Name(i), err)
 	}
 	if into.Width != d.input.Crop || into.Height != d.input.Crop {

@@ -119,7 +119,7 @@ func (a architecture) network(classes int) (*ResNet, error) {
 				in, stride = a.expansion()*planes, 1
 			}
 		}
-		r.FC = nn.EmptyLinear(in, classes)
+		r.FC = nn.EmptyLinear(in, classes, nn.LinearOptions{})
 	})
 	if err != nil {
 		r.Close()
@@ -250,7 +250,7 @@ func (r *ResNet) ForwardStages(x torch.Tensor, from, to int) torch.Tensor {
 
 // stem maps [N, 3, H, W] to [N, 64, H/4, W/4].
 func (r *ResNet) stem(x torch.Tensor) torch.Tensor {
-	return lean(func() torch.Tensor {
+	return torch.Tidy(func() torch.Tensor {
 		return nn.MaxPool2d{Kernel: 3, Stride: 2, Padding: 1}.Forward(r.BN1.Forward(r.Conv1.Forward(x)).ReLU_())
 	})
 }
@@ -266,22 +266,13 @@ func (r *ResNet) pool(x torch.Tensor) torch.Tensor {
 // Forward maps [N, C, H, W] to [N, C', H', W'].
 func (l Layer) Forward(x torch.Tensor) torch.Tensor {
 	for i, block := range l {
-		y := lean(func() torch.Tensor { return block.Forward(x) })
+		y := torch.Tidy(func() torch.Tensor { return block.Forward(x) })
 		if i > 0 {
 			x.Close()
 		}
 		x = y
 	}
 	return x
-}
-
-// lean frees at once what f made besides its result. A scope alone would hold every activation until it ends: where
-// nothing is recorded, that is most of the memory.
-func lean(f func() torch.Tensor) torch.Tensor {
-	var y torch.Tensor
-	torch.Scoped(func() { y = torch.Keep(f()) })
-	defer y.Close()
-	return y.Alias() // owned by the caller's scope
 }
 
 // Forward maps [N, inplanes, H, W] to [N, planes, H/stride, W/stride].

@@ -112,7 +112,7 @@ func TestOperatorsAgainstCPU(t *testing.T) {
 					y := c.f(leaves)
 					require.Equal(t, device, y.Device())
 					// Square: gradients that differ from element to element.
-					got := append([]torch.Tensor{y.Detach()}, torch.Grad([]torch.Tensor{y.Square().Sum()}, leaves, torch.BackwardOptions{}, false)...)
+					got := append([]torch.Tensor{y.Detach()}, torch.Grad([]torch.Tensor{y.Square().Sum()}, leaves, torch.BackwardOptions{})...)
 					if device == cpu {
 						want = got
 						continue

@@ -46,7 +46,7 @@ func (c *classifier) step() []torch.Tensor {
 	w := c.weights
 	h := torch.Dropout(torch.Linear(c.x, w[0], w[1]).GELU(), c.dropout, true)
 	loss := torch.CrossEntropyLoss(torch.Linear(h, w[2], w[3]), c.target, torch.Tensor{}, torch.ReduceMean, -100, 0)
-	grads := torch.Grad([]torch.Tensor{loss}, w, torch.BackwardOptions{}, false)
+	grads := torch.Grad([]torch.Tensor{loss}, w, torch.BackwardOptions{})
 	torch.NoGrad(func() {
 		c.loss.Copy_(loss.Detach())
 		for i, g := range grads {

@@ -16,8 +16,10 @@ func SelfTest(device int) error {
 		return err
 	}
 	failure := WithStream(stream, func() {
-		tried := torch.Try(func() { torch.Scoped(func() { err = tryGraph(device, stream) }) })
-		err = errors.Join(err, tried)
+		err = torch.TryErr(func() (err error) {
+			torch.Scoped(func() { err = tryGraph(device, stream) })
+			return err
+		})
 	})
 	return errors.Join(failure, err)
 }

@@ -112,7 +112,7 @@ func TestDropoutOutsideTraining(t *testing.T) {
 // The same seed makes the same parameters as in PyTorch, up to a step of float32 where the bounds are rounded.
 func TestInitIsPyTorchs(t *testing.T) {
 	want := torchtest.Golden[golden](t, "golden.json").Init
-	linear := nn.NewLinear(12, 10, true, torch.NewGenerator(7))
+	linear := nn.NewLinear(12, 10, nn.LinearOptions{}, torch.NewGenerator(7))
 	embedding := nn.NewEmbedding(9, 8, torch.NewGenerator(7))
 	xavier := nn.XavierUniform(torch.NewGenerator(7), 6, 11)
 	defer func() { nn.Close(linear); nn.Close(embedding); xavier.Close() }()
@@ -160,7 +160,7 @@ func TestInitStatistics(t *testing.T) {
 }
 
 func TestLinearWithoutBias(t *testing.T) {
-	l := nn.NewLinear(3, 2, false, torch.NewGenerator(1))
+	l := nn.NewLinear(3, 2, nn.LinearOptions{NoBias: true}, torch.NewGenerator(1))
 	defer nn.Close(l)
 	assert.False(t, l.Bias.Defined())
 	assert.Equal(t, 6, nn.NumParams(l))
@@ -176,7 +176,7 @@ func TestActivationOfNoName(t *testing.T) {
 
 func TestParametersOutliveScopes(t *testing.T) {
 	var l *nn.Linear
-	torch.Scoped(func() { l = nn.NewLinear(2, 2, true, nil) })
+	torch.Scoped(func() { l = nn.NewLinear(2, 2, nn.LinearOptions{}, nil) })
 	assert.False(t, l.Weight.Closed())
 	nn.Close(l)
 	assert.True(t, l.Weight.Closed())

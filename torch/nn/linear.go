@@ -12,17 +12,28 @@ type Linear struct {
 	Bias   torch.Tensor `torch:"bias"`   // [out], or undefined
 }
 
-// NewLinear makes a layer whose parameters are uniform in ±1/sqrt(in), PyTorch's default. The parameters live until Close.
-func NewLinear(in, out int, bias bool, g *torch.Generator) *Linear {
+// LinearOptions are what a Linear may have beside its size.
+type LinearOptions struct {
+	NoBias bool
+}
+
+// EmptyLinear makes a layer with memory but no values, to be loaded. The parameters live until Close.
+func EmptyLinear(in, out int, o LinearOptions) *Linear {
 	l := &Linear{Weight: Empty(out, in)}
-	if bias {
+	if !o.NoBias {
 		l.Bias = Empty(out)
 	}
+	return l
+}
+
+// NewLinear makes a layer as Init draws it.
+func NewLinear(in, out int, o LinearOptions, g *torch.Generator) *Linear {
+	l := EmptyLinear(in, out, o)
 	l.Init(g)
 	return l
 }
 
-// Init draws the parameters anew, from ±1/sqrt(in).
+// Init draws the parameters from ±1/sqrt(in), PyTorch's default.
 func (l *Linear) Init(g *torch.Generator) {
 	bound := 1 / math.Sqrt(float64(fanIn(l.Weight)))
 	draw(l.Weight, func(w torch.Tensor) { w.Uniform_(-bound, bound, g) })
@@ -30,9 +41,6 @@ func (l *Linear) Init(g *torch.Generator) {
 		draw(l.Bias, func(b torch.Tensor) { b.Uniform_(-bound, bound, g) })
 	}
 }
-
-// EmptyLinear makes a layer with memory but no values, to be loaded.
-func EmptyLinear(in, out int) *Linear { return &Linear{Weight: Empty(out, in), Bias: Empty(out)} }
 
 // Forward maps [..., in] to [..., out].
 func (l *Linear) Forward(x torch.Tensor) torch.Tensor { return torch.FastLinear(x, l.Weight, l.Bias) }

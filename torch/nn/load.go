@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/internal/keys"
 )
 
 // LoadOptions say how a checkpoint's keys meet a module's.
@@ -94,9 +95,9 @@ func Load(m any, c *torch.Checkpoint, o LoadOptions) (LoadReport, error) {
 // problem is the error that strict loading ends with, nil when all fits.
 func (r LoadReport) problem(path string) error {
 	var parts []string
-	add := func(what string, keys []string) {
-		if len(keys) > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s (%s)", len(keys), what, shorten(keys)))
+	add := func(what string, names []string) {
+		if len(names) > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s (%s)", len(names), what, keys.List(names)))
 		}
 	}
 	add("keys missing", r.Missing)
@@ -110,13 +111,4 @@ func (r LoadReport) problem(path string) error {
 		return nil
 	}
 	return fmt.Errorf("%s does not fit the model: %s", path, strings.Join(parts, "; "))
-}
-
-// shorten lists a few of many.
-func shorten(keys []string) string {
-	const most = 5
-	if len(keys) <= most {
-		return strings.Join(keys, ", ")
-	}
-	return strings.Join(keys[:most], ", ") + fmt.Sprintf(" and %d more", len(keys)-most)
 }

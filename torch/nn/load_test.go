@@ -244,7 +244,7 @@ func TestLoadOfUnalignedTensors(t *testing.T) {
 		header := `{"flag":{"dtype":"BOOL","shape":[1],"data_offsets":[0,1]},"weight":{"dtype":"F32","shape":[2,3],"data_offsets":[1,25]},` +
 			`"bias":{"dtype":"F64","shape":[2],"data_offsets":[25,41]}}` + strings.Repeat(" ", space)
 		c := open(t, raw(t, header, data.Bytes()))
-		l := nn.EmptyLinear(3, 2)
+		l := nn.EmptyLinear(3, 2, nn.LinearOptions{})
 		report, err := nn.Load(l, c, nn.LoadOptions{Lenient: true})
 		require.NoError(t, err)
 		assert.Equal(t, nn.LoadReport{Loaded: 2, Unexpected: []string{"flag"}}, report)
@@ -267,7 +267,7 @@ func TestLoadRefusesUnknownDTypesBeforeCopying(t *testing.T) {
 }
 
 func TestLoadIntoAClosedModule(t *testing.T) {
-	l := nn.EmptyLinear(3, 2)
+	l := nn.EmptyLinear(3, 2, nn.LinearOptions{})
 	c := checkpoint(t, []string{"weight", "bias"}, map[string][]int{"weight": {2, 3}, "bias": {2}})
 	nn.Close(l)
 	err := torch.Try(func() { _, _ = nn.Load(l, c, nn.LoadOptions{}) })

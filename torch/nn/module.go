@@ -49,6 +49,15 @@ func Close(m any) {
 	}
 }
 
+// MoveTo takes all parameters and buffers to a device, in place: the module's tensors stay the same values, and a parameter
+// that is trained stays so. Gradients are dropped. It panics *[torch.Error] where the device has no room; what moved before
+// stays there.
+func MoveTo(m any, device torch.Device) {
+	for _, s := range State(m) {
+		s.Tensor.MoveTo(device)
+	}
+}
+
 // RequireGrad says of every parameter whether it is trained.
 func RequireGrad(m any, on bool) {
 	for _, p := range Params(m) {

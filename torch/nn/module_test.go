@@ -59,10 +59,10 @@ type inner struct {
 
 func newNetwork() *network {
 	g := torch.NewGenerator(1)
-	linear := func() *nn.Linear { return nn.NewLinear(2, 2, true, g) }
+	linear := func() *nn.Linear { return nn.NewLinear(2, 2, nn.LinearOptions{}, g) }
 	return &network{
 		Stem:  &block{Norm: newNorm(), Dense: linear(), Drop: &nn.Dropout{P: 0.5}},
-		Layer: []*block{{Norm: newNorm(), Drop: &nn.Dropout{P: 0.5}}, nil, {Dense: nn.NewLinear(2, 3, false, g)}},
+		Layer: []*block{{Norm: newNorm(), Drop: &nn.Dropout{P: 0.5}}, nil, {Dense: nn.NewLinear(2, 3, nn.LinearOptions{NoBias: true}, g)}},
 		Head:  linear(), Scale: nn.Constant(3, 1), Steps: nn.Constant(0), Inner: &inner{linear()},
 		Value: *nn.NewLayerNorm(2, 1e-5), Tensors: []torch.Tensor{nn.Constant(1, 1), {}, nn.Constant(1, 3)},
 		Stats: [2]torch.Tensor{nn.Constant(1, 1), nn.Constant(1, 1)}, Groups: [][]*nn.Embedding{{nn.EmptyEmbedding(2, 2)}, {nil}},
@@ -116,7 +116,7 @@ func TestKeysAndOrder(t *testing.T) {
 
 // A struct by value is walked as one by pointer.
 func TestParamsOfAValue(t *testing.T) {
-	l := nn.NewLinear(2, 1, true, nil)
+	l := nn.NewLinear(2, 1, nn.LinearOptions{}, nil)
 	defer nn.Close(l)
 	var keys []string
 	for key := range nn.Params(*l) {
@@ -220,4 +220,22 @@ func TestCloseFreesAll(t *testing.T) {
 	n.close()
 	nn.Close(n) // again does nothing
 	require.Equal(t, before, torch.Stats().Tensors)
+}
+
+func TestMoveTo(t *testing.T) {
+	n := newNetwork()
+	defer n.close()
+	nn.RequireGrad(n, true)
+	nn.MoveTo(n, torch.CPU)                   // where it is
+	meta := torch.Device{Type: 14, Index: -1} // c10::DeviceType::Meta: shapes without values
+	nn.MoveTo(n, meta)
+	for key, p := range nn.Params(n) {
+		assert.Equal(t, meta, p.Device(), key)
+		assert.True(t, p.RequiresGrad(), key)
+	}
+	for key, b := range nn.Buffers(n) {
+		assert.Equal(t, meta, b.Device(), key)
+		assert.False(t, b.RequiresGrad(), key)
+	}
+	assert.Equal(t, torch.CPU, n.Hidden.Weight.Device(), "what is not the module's stays")
 }

@@ -19,7 +19,8 @@ type AdamW struct {
 
 type adamState struct{ step, expAvg, expAvgSq, maxExpAvgSq torch.Tensor }
 
-// NewAdamW makes the optimiser; its state is made when a parameter first has a gradient.
+// NewAdamW makes the optimizer. It panics *[torch.Error] where a group's names are not as many as its parameters, and, with
+// rates in a tensor, where memory does not suffice for the state.
 func NewAdamW(o AdamWOptions, g ...*Group) *AdamW {
 	if o.Beta1 == 0 && o.Beta2 == 0 {
 		o.Beta1, o.Beta2 = 0.9, 0.999
@@ -27,19 +28,19 @@ func NewAdamW(o AdamWOptions, g ...*Group) *AdamW {
 	if o.Eps == 0 {
 		o.Eps = 1e-8
 	}
-	a := &AdamW{groups: g, o: o}
+	a := &AdamW{groups: g, o: o, state: make([][]adamState, len(g))}
+	a.check("adamw")
 	ready := false
 	defer func() {
 		if !ready { // memory ran short
 			a.Close()
 		}
 	}()
-	for _, group := range g {
-		state := make([]adamState, len(group.Params))
-		a.state = append(a.state, state)
-		for i := range state {
+	for i, group := range g {
+		a.state[i] = make([]adamState, len(group.Params))
+		for k, p := range group.Params {
 			if o.Rates.Defined() {
-				a.makeState(&state[i], group.Params[i])
+				a.makeState(&a.state[i][k], p)
 			}
 		}
 	}
@@ -86,45 +87,43 @@ func (a *AdamW) stepGroup(number int, g *Group, state []adamState) {
 		a.o.AMSGrad, false)
 }
 
-// makeState makes a parameter's state in place, the step count last: a state that has one is whole.
-func (a *AdamW) makeState(s *adamState, p torch.Tensor) {
-	s.close()
-	s.expAvg = persistent(p.ZerosLike)
-	s.expAvgSq = persistent(p.ZerosLike)
+// slots are the places of a parameter's state, the step count last: a state that has one is whole.
+func (a *AdamW) slots(s *adamState) []slot {
+	out := []slot{{kind: "exp_avg", at: &s.expAvg}, {kind: "exp_avg_sq", at: &s.expAvgSq}}
 	if a.o.AMSGrad {
-		s.maxExpAvgSq = persistent(p.ZerosLike)
+		out = append(out, slot{kind: "max_exp_avg_sq", at: &s.maxExpAvgSq})
 	}
-	s.step = persistent(func() torch.Tensor { return torch.Zeros(torch.Float32, p.Device()) })
+	return append(out, slot{kind: "step", at: &s.step, counter: true})
 }
 
-func (s *adamState) close() {
-	s.step.Close()
-	s.expAvg.Close()
-	s.expAvgSq.Close()
-	s.maxExpAvgSq.Close()
-	*s = adamState{}
+// makeState makes a parameter's state in place.
+func (a *AdamW) makeState(s *adamState, p torch.Tensor) {
+	r := record{param: p, slots: a.slots(s)}
+	closeAll([]record{r})
+	for _, slot := range r.slots {
+		*slot.at = r.zeros(slot)
+	}
 }
 
-// State are the step counts and averages of each parameter.
-func (a *AdamW) State() []torch.Tensor {
-	var out []torch.Tensor
-	for _, group := range a.state {
-		for _, s := range group {
-			for _, t := range []torch.Tensor{s.step, s.expAvg, s.expAvgSq, s.maxExpAvgSq} {
-				if t.Defined() {
-					out = append(out, t)
-				}
+func (a *AdamW) records() []record {
+	var out []record
+	for i, names := range a.names() {
+		for k, name := range names {
+			if k < len(a.state[i]) { // else memory ran short in NewAdamW
+				out = append(out, record{name, a.groups[i].Params[k], a.slots(&a.state[i][k])})
 			}
 		}
 	}
 	return out
 }
 
-// Close frees the optimiser's state.
-func (a *AdamW) Close() {
-	for _, group := range a.state {
-		for i := range group {
-			group[i].close()
-		}
-	}
+// State lists exp_avg, exp_avg_sq, with AMSGrad max_exp_avg_sq, and step of each parameter.
+func (a *AdamW) State() []torch.Named { return named(a.records()) }
+
+// Load restores what State gave.
+func (a *AdamW) Load(state []torch.Named) error {
+	return load(a.records(), state, a.o.Rates.Defined())
 }
+
+// Close frees the optimizer's state.
+func (a *AdamW) Close() { closeAll(a.records()) }

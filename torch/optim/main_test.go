@@ -3,7 +3,6 @@ package optim_test
 import (
 	"testing"
 
-	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/torchtest"
 )
 
@@ -52,9 +51,3 @@ type golden struct {
 }
 
 func read(t testing.TB) golden { return torchtest.Golden[golden](t, "golden.json") }
-
-// persistent makes a tensor that outlives scopes.
-func persistent(make func() torch.Tensor) (x torch.Tensor) {
-	torch.Unscoped(func() { x = make() })
-	return x
-}

@@ -100,7 +100,7 @@ func TestOptimizerStateOutlivesScopesAndIsFreed(t *testing.T) {
 		"SGD":     func(g *optim.Group) optim.Optimizer { return optim.NewSGD(optim.SGDOptions{Momentum: 0.9}, g) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := persistent(func() torch.Tensor { return torch.Ones(torch.Float32, torch.CPU, 3).RequiresGrad_(true) })
+			p := torch.NewParam(func() torch.Tensor { return torch.Ones(torch.Float32, torch.CPU, 3).RequiresGrad_(true) })
 			defer p.Close()
 			before := torch.Stats().Tensors
 			o := make(&optim.Group{Params: []torch.Tensor{p}, LR: 0.1, WeightDecay: 0.1})

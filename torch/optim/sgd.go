@@ -19,9 +19,11 @@ type SGD struct {
 	buffers [][]torch.Tensor
 }
 
-// NewSGD makes the optimiser.
+// NewSGD makes the optimizer. It panics *[torch.Error] where a group's names are not as many as its parameters, for dampening
+// with rates in a tensor, and, with these, where memory does not suffice for the state.
 func NewSGD(o SGDOptions, g ...*Group) *SGD {
-	s := &SGD{groups: g, o: o}
+	s := &SGD{groups: g, o: o, buffers: make([][]torch.Tensor, len(g))}
+	s.check("sgd")
 	if o.Rates.Defined() && o.Dampening != 0 {
 		panic(&torch.Error{Op: "sgd", Msg: "dampening makes the first step another than the rest: it cannot be used with rates in a tensor"})
 	}
@@ -31,12 +33,11 @@ func NewSGD(o SGDOptions, g ...*Group) *SGD {
 			s.Close()
 		}
 	}()
-	for _, group := range g {
-		buffers := make([]torch.Tensor, len(group.Params))
-		s.buffers = append(s.buffers, buffers)
-		for i := range buffers {
+	for i, group := range g {
+		s.buffers[i] = make([]torch.Tensor, len(group.Params))
+		for k, p := range group.Params {
 			if o.Rates.Defined() && o.Momentum != 0 {
-				buffers[i] = persistent(group.Params[i].ZerosLike)
+				s.buffers[i][k] = torch.NewParam(p.ZerosLike)
 			}
 		}
 	}
@@ -66,7 +67,7 @@ func (s *SGD) stepGroup(number int, g *Group, buffers []torch.Tensor) {
 		c := &later
 		if s.o.Momentum != 0 {
 			if !buffers[i].Defined() {
-				c, buffers[i] = &first, persistent(params[k].ZerosLike)
+				c, buffers[i] = &first, torch.NewParam(params[k].ZerosLike)
 			}
 			c.momenta = append(c.momenta, buffers[i])
 		}
@@ -88,25 +89,27 @@ func (s *SGD) run(number int, g *Group, c sgdCall, first bool) {
 	}
 }
 
-// State are the momentum buffers.
-func (s *SGD) State() []torch.Tensor {
-	var out []torch.Tensor
-	for _, group := range s.buffers {
-		for _, t := range group {
-			if t.Defined() {
-				out = append(out, t)
+func (s *SGD) records() []record {
+	var out []record
+	for i, names := range s.names() {
+		for k, name := range names {
+			r := record{name: name, param: s.groups[i].Params[k]}
+			if s.o.Momentum != 0 && k < len(s.buffers[i]) { // shorter where memory ran short in NewSGD
+				r.slots = []slot{{kind: "momentum_buffer", at: &s.buffers[i][k]}}
 			}
+			out = append(out, r)
 		}
 	}
 	return out
 }
 
-// Close frees the momentum buffers.
-func (s *SGD) Close() {
-	for _, group := range s.buffers {
-		for i := range group {
-			group[i].Close()
-			group[i] = torch.Tensor{}
-		}
-	}
+// State lists momentum_buffer of each parameter; without momentum there is none.
+func (s *SGD) State() []torch.Named { return named(s.records()) }
+
+// Load restores what State gave.
+func (s *SGD) Load(state []torch.Named) error {
+	return load(s.records(), state, s.o.Rates.Defined())
 }
+
+// Close frees the momentum buffers.
+func (s *SGD) Close() { closeAll(s.records()) }

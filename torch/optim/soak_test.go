@@ -55,7 +55,7 @@ func TestSoak(t *testing.T) {
 	torch.SetNumThreads(1)
 	torch.ManualSeed(1) // dropout's masks
 	g := torch.NewGenerator(1)
-	m := &mlp{nn.NewLinear(8, 32, true, g), nn.NewLayerNorm(32, 1e-5), &nn.Dropout{P: 0.1}, nn.NewLinear(32, 3, true, g)}
+	m := &mlp{nn.NewLinear(8, 32, nn.LinearOptions{}, g), nn.NewLayerNorm(32, 1e-5), &nn.Dropout{P: 0.1}, nn.NewLinear(32, 3, nn.LinearOptions{}, g)}
 	defer nn.Close(m)
 	nn.RequireGrad(m, true)
 	nn.SetTraining(m, true)
