@@ -1,5 +1,5 @@
 // Command mnist trains an own network with an own loop on MNIST, or on any data set in its format: go run ./examples/mnist
-// FOLDER, with the four files train-... and t10k-... in the folder.
+// FOLDER, with train-images-idx3-ubyte.gz and the three files that belong to it in the folder.
 package main
 
 import (
@@ -35,19 +35,14 @@ func (n *Net) Forward(x torch.Tensor) torch.Tensor {
 
 // load reads pictures as [N, 1, 28, 28], from 0 to 1, and their labels as [N].
 func load(folder, part string) *data.Tensors {
-	find := func(name string) ([]int, []byte) {
-		files, err := filepath.Glob(filepath.Join(folder, part+"-"+name+"*"))
-		if err != nil || len(files) == 0 {
-			log.Fatalf("there is no file %s-%s... in %s", part, name, folder)
-		}
-		sizes, bytes, err := album.ReadIdx(files[0])
-		if err != nil {
-			log.Fatal(err)
-		}
-		return sizes, bytes
+	sizes, pixels, err := album.ReadIdx(filepath.Join(folder, part+"-images-idx3-ubyte.gz"))
+	if err != nil {
+		log.Fatal(err)
 	}
-	sizes, pixels := find("images")
-	_, labels := find("labels")
+	_, labels, err := album.ReadIdx(filepath.Join(folder, part+"-labels-idx1-ubyte.gz"))
+	if err != nil {
+		log.Fatal(err)
+	}
 	x := torch.FromBytes(pixels, torch.Uint8, sizes[0], 1, sizes[1], sizes[2]).To(torch.Float32).DivScalar(255)
 	return data.NewTensors(x, torch.FromBytes(labels, torch.Uint8, sizes[0]).To(torch.Int64))
 }
@@ -73,7 +68,14 @@ func main() {
 		})
 	}
 	right := 0.0
-	torch.Scoped(func() {
-		b, err := test.Batch(data.Request{Indices: data.All(test.Len())})
+	all := data.NewSampler(test, data.SamplerOptions{Size: 256}).Evaluation()
+	for b, err := range data.Batches(context.Background(), test, all) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		torch.Scoped(func() {
+			torch.NoGrad(func() { right += net.Forward(b.Input).Argmax(1).Eq(b.Target).To(torch.Float32).Sum().Item() })
+		})
+	}
 	fmt.Printf("accuracy %.4f\n", right/float64(test.Len()))
 }
