@@ -7,6 +7,9 @@ import (
 	"github.com/thaw-ml/thaw/torch/nn"
 )
 
+// ignored is the class number that cross-entropy passes over, PyTorch's ignore_index.
+const ignored = -100
+
 // classification measures logits [N, classes] against class numbers.
 type classification struct {
 	names     []string
@@ -56,6 +59,12 @@ func (c *classification) Score() (Score, error) {
 	for i, class := range predicted {
 		if class < 0 || class >= int64(c.classes) {
 			return Score{}, fmt.Errorf("row %d is of class %d, where there are %d: the device computes wrongly", i, class, c.classes)
+		}
+		if labels[i] == ignored {
+			continue
+		}
+		if labels[i] < 0 || labels[i] >= int64(c.classes) {
+			return Score{}, fmt.Errorf("row %d: there is no class %d: the classes are 0 to %d", i, labels[i], c.classes-1)
 		}
 		counts.add(int(labels[i]), int(class))
 	}

@@ -105,9 +105,13 @@ func (s Score) MarshalJSON() ([]byte, error) {
 		if b.Len() > 0 {
 			b.WriteByte(',')
 		}
+		key, err := json.Marshal(name)
+		if err != nil {
+			return err
+		}
 		text, err := json.Marshal(value)
 		if err == nil {
-			fmt.Fprintf(&b, "%q:%s", name, text)
+			fmt.Fprintf(&b, "%s:%s", key, text)
 		}
 		return err
 	}

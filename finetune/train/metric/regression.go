@@ -70,11 +70,14 @@ func (r *regression) Close() {
 
 // pearson is the correlation of two lists; NaN where one of them is constant.
 func pearson(x, y []float64) float64 {
-	mean := func(of []float64) (m float64) {
+	if constant(x) || constant(y) {
+		return math.NaN()
+	}
+	mean := func(of []float64) (sum float64) {
 		for _, v := range of {
-			m += v / float64(len(of))
+			sum += v
 		}
-		return m
+		return sum / float64(len(of))
 	}
 	mx, my := mean(x), mean(y)
 	var xy, xx, yy float64
@@ -82,10 +85,11 @@ func pearson(x, y []float64) float64 {
 		dx, dy := x[i]-mx, y[i]-my
 		xy, xx, yy = xy+dx*dy, xx+dx*dx, yy+dy*dy
 	}
-	if xx == 0 || yy == 0 {
-		return math.NaN()
-	}
 	return max(-1, min(1, xy/math.Sqrt(xx*yy)))
+}
+
+func constant(values []float64) bool {
+	return !slices.ContainsFunc(values, func(v float64) bool { return v != values[0] })
 }
 
 // ranks gives each value its place from 1, equal ones the mean of theirs.
@@ -97,7 +101,7 @@ func ranks(values []float64) []float64 {
 	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(values[a], values[b]) })
 	out := make([]float64, len(values))
 	for i := 0; i < len(order); {
-		j := i
+		j := i + 1
 		for j < len(order) && values[order[j]] == values[order[i]] {
 			j++
 		}
