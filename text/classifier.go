@@ -1,7 +1,9 @@
 package text
 
 import (
+	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/text/tokenizer"
@@ -37,6 +39,7 @@ type Classifier struct {
 	Report    nn.LoadReport // how the weights met the model
 	Source    string        // the weights' file
 
+	running   sync.Mutex                  // guards inference and what runs there
 	inference *finetune.Inference[*Batch] // where Predict runs, see Use
 }
 
@@ -129,14 +132,19 @@ func (c *Classifier) Logits(b *Batch) torch.Tensor {
 
 // SaveConfig writes what belongs beside the weights: config.json and the tokenizer's files.
 func (c *Classifier) SaveConfig(folder string) error {
+	if c.Tokenizer == nil {
+		return errors.New("the classifier has no tokenizer to save")
+	}
 	if err := c.Config.write(folder); err != nil {
 		return err
 	}
 	return c.Tokenizer.Save(folder)
 }
 
-// Close frees the model.
+// Close frees the model, once no prediction runs.
 func (c *Classifier) Close() {
+	c.running.Lock()
+	defer c.running.Unlock()
 	if n := c.inference; n != nil {
 		c.inference = nil
 		_ = n.Close() // a device that fails here has failed before, and was reported

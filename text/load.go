@@ -14,8 +14,8 @@ import (
 )
 
 // LoadClassifier loads a pre-trained BERT from a folder as transformers saves it (config.json,
-// model.safetensors or pytorch_model.bin, tokenizer.json or vocab.txt) and gives it a new head, drawn from N(0, initializer_range) with the seed. weights names
-// a file to read in place of the folder's; "" reads the folder's.
+// model.safetensors or pytorch_model.bin, the tokenizer's files) and gives it a new head, drawn from N(0, initializer_range)
+// with the seed. weights names a file to read in place of the folder's; "" reads the folder's.
 func LoadClassifier(folder, weights string, head Head, seed uint64) (*Classifier, error) {
 	if len(head.Classes) < 2 {
 		return nil, fmt.Errorf("a head with %d classes: give two or more", len(head.Classes))
@@ -46,14 +46,21 @@ func LoadClassifier(folder, weights string, head Head, seed uint64) (*Classifier
 	})
 }
 
-// OpenClassifier loads a classifier with its head, as SaveConfig and transformers' BertForSequenceClassification save it.
+// OpenClassifier loads a classifier with its head, as SaveConfig and transformers' BertForSequenceClassification save it. Its
+// scores are made as problem_type of config.json says. Classes without names are LABEL_0, LABEL_1 and so on.
 func OpenClassifier(folder, weights string) (*Classifier, error) {
 	config, err := ReadConfig(filepath.Join(folder, "config.json"))
 	if err != nil {
 		return nil, err
 	}
-	if len(config.Classes()) < 2 {
-		return nil, fmt.Errorf("%s names no classes (id2label): it is no classifier's", filepath.Join(folder, "config.json"))
+	path := filepath.Join(folder, "config.json")
+	if err := config.checkHead(); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if len(config.ID2Label) > 0 { // else the weights tell
+		if err := config.checkLabels(); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
 	}
 	if config.Pooling == "" {
 		config.Pooling = CLS
@@ -77,7 +84,7 @@ func load(folder, weights string, config Config, prepare func(*Classifier) nn.Lo
 	if err != nil {
 		return nil, err
 	}
-	if tok.VocabSize() > config.VocabSize {
+	if tok.VocabSize()-len(tok.Implied()) > config.VocabSize {
 		return nil, fmt.Errorf("%s: the tokenizer has %d tokens, the model's vocab_size is %d", folder, tok.VocabSize(), config.VocabSize)
 	}
 	checkpoint, err := torch.OpenCheckpoint(weights)
@@ -85,7 +92,10 @@ func load(folder, weights string, config Config, prepare func(*Classifier) nn.Lo
 		return nil, err
 	}
 	defer checkpoint.Close()
-	if err := config.near(checkpoint); err != nil {
+	if config, err = config.named(checkpoint); err == nil {
+		err = errors.Join(config.checkLabels(), config.near(checkpoint))
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(folder, "config.json"), err)
 	}
 	c := &Classifier{Config: config, Tokenizer: tok, Classes: config.Classes(), Source: weights}

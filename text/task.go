@@ -28,6 +28,10 @@ type Task struct {
 	Empty        int // rows without text, kept
 }
 
+// specMaxLength is the default of a spec's data.max_length. A spec does not say whether that was given; where a model has
+// fewer positions, no text can be longer than these anyway.
+const specMaxLength = 128
+
 // Prepare checks all that a spec names, then reads the data and loads the model. spec must be resolved.
 func Prepare(spec *finetune.Spec) (*Task, error) {
 	if err := finetune.JoinFaults(spec.CheckPaths(hub.LocalFineTunable), spec.ChooseDevice()); err != nil {
@@ -37,8 +41,15 @@ func Prepare(spec *finetune.Spec) (*Task, error) {
 	if err != nil {
 		return nil, err
 	}
-	if spec.Data.MaxLength > config.MaxPositionEmbeddings {
-		return nil, spec.Errorf("data.max_length", "%d is more than the %d positions of the model", spec.Data.MaxLength, config.MaxPositionEmbeddings)
+	if n := config.DefaultMaxLength(); spec.Data.MaxLength == 0 || spec.Data.MaxLength == specMaxLength && n < specMaxLength {
+		spec.Data.MaxLength = n
+	}
+	if err := config.checkLength(spec.Data.MaxLength); err != nil {
+		return nil, spec.Errorf("data.max_length", "%v", err)
+	}
+	pairs := spec.Data.Columns.Pair != ""
+	if err := config.checkPairs(pairs); err != nil {
+		return nil, spec.Errorf("data.columns.pair", "%v", err)
 	}
 	if err := checkPhases(spec, config); err != nil {
 		return nil, err
@@ -70,7 +81,7 @@ func Prepare(spec *finetune.Spec) (*Task, error) {
 		table *corpus.Table
 		data  **Dataset
 	}{{train, &t.Train}, {test, &t.Test}} {
-		if *d.data, err = NewDataset(d.table, tok, spec.Head.Classes, spec.Data.MaxLength, config.PadTokenID); err != nil {
+		if *d.data, err = NewDataset(d.table, tok, spec.Head.Classes, spec.Data.MaxLength, config); err != nil {
 			return nil, err
 		}
 	}
@@ -78,7 +89,7 @@ func Prepare(spec *finetune.Spec) (*Task, error) {
 	if t.Model, err = LoadClassifier(spec.Model, spec.Weights, headOf(spec), spec.Seed); err != nil {
 		return nil, err
 	}
-	t.Model.Config.MaxLength = spec.Data.MaxLength
+	t.Model.Config.MaxLength, t.Model.Config.Pairs = spec.Data.MaxLength, &pairs
 	return t, nil
 }
 
@@ -182,6 +193,10 @@ func (t *Task) Describe() [][2]string {
 	}
 	if t.Empty > 0 {
 		lines = append(lines, [2]string{"warning", fmt.Sprintf("%s without a text, kept as they are", quantity.Count(t.Empty, "row", "rows"))})
+	}
+	if cut := t.Train.Truncated() + t.Test.Truncated(); cut > 0 {
+		lines = append(lines, [2]string{"warning", fmt.Sprintf("%s longer than %d tokens (data.max_length), cut there: %s of train, %s of test",
+			quantity.Count(cut, "text is", "texts are"), m.Config.MaxLength, quantity.Digits(t.Train.Truncated()), quantity.Digits(t.Test.Truncated()))})
 	}
 	return lines
 }
