@@ -5,33 +5,54 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/thaw-ml/thaw/finetune/train"
+	"github.com/thaw-ml/thaw/finetune/train/metric"
+	"github.com/thaw-ml/thaw/finetune/train/objective"
 	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/data"
 )
 
-// quick is a spec of phases on batches of 8, whose run folder does not exist yet.
-func quick(t testing.TB, phases ...Phase) Spec {
-	return Spec{
-		Data: Data{MaxLength: 64}, Phases: phases, Batch: Batch{Size: 8}, Seed: 1, Precision: "float32", Device: "cpu",
-		Out: filepath.Join(t.TempDir(), "run"),
+// quick is options of phases on batches of 8, whose run folder does not exist yet.
+func quick(t testing.TB, phases ...Phase) Options {
+	return Options{
+		Phases: phases, Batch: Batching{Size: 8}, Seed: 1, Precision: "float32", Device: "cpu",
+		Folder: NewFolder(filepath.Join(t.TempDir(), "run")),
 	}
 }
 
-// start is a Run that must leave as many live tensors as there were, and every module at rest.
-func start(t testing.TB, spec Spec, model *net, train, test *samples, report Reporter) (*Result, error) {
+// start is a Fit that must leave as many live tensors as there were, and every module at rest.
+func start(t testing.TB, o Options, model *net, trainSet, testSet *samples, seen *events) (*Result, error) {
 	t.Helper()
-	return startIn(t, t.Context(), spec, model, train, test, report)
+	return startIn(t, t.Context(), o, model, trainSet, testSet, seen)
 }
 
-func startIn(t testing.TB, ctx context.Context, spec Spec, model *net, train, test *samples, report Reporter) (*Result, error) {
+func startIn(t testing.TB, ctx context.Context, o Options, model *net, trainSet, testSet *samples, seen *events) (*Result, error) {
 	t.Helper()
+	if seen != nil {
+		o.OnEvent = seen.add
+	}
 	before := torch.Stats()
-	result, err := Run[*rows](ctx, spec, model, train, test, report)
+	result, err := Fit[*rows](ctx, model, trainSet, orNil(testSet), o)
+	requireAtRest(t, model, before)
+	return result, err
+}
+
+// orNil is a data set as an interface, nil where it is nil.
+func orNil(s *samples) data.Dataset[*rows] {
+	if s == nil {
+		return nil
+	}
+	return s
+}
+
+// requireAtRest checks that as many tensors live as before, and that the model was left as for evaluation.
+func requireAtRest(t testing.TB, model *net, before torch.Statistics) {
+	t.Helper()
 	after := torch.Stats()
 	require.Equal(t, before.Tensors+before.Collected, after.Tensors+after.Collected, "live tensors after the run")
 	for i, l := range model.Layers {
@@ -39,88 +60,90 @@ func startIn(t testing.TB, ctx context.Context, spec Spec, model *net, train, te
 		require.False(t, l.Linear.Weight.RequiresGrad(), "stage.%d is left recording", i)
 		require.False(t, l.Linear.Weight.Grad().Defined(), "stage.%d is left with a gradient", i)
 	}
-	return result, err
+	require.False(t, model.Head.Weight.RequiresGrad(), "the head is left recording")
+	require.False(t, model.Head.Weight.Grad().Defined(), "the head is left with a gradient")
 }
 
-// record is a Reporter that keeps what it is told.
-type record struct {
-	lines   []string
-	plans   []*Plan
-	advance func(task string, samples int) // called at every Advance
-	task    string
-	losses  []float64 // of the epochs so far, at every step
-}
-
-func (r *record) Planned(_ int, p *Plan) { r.plans = append(r.plans, p) }
-func (r *record) Begin(task string, n int) {
-	r.task = task
-	r.lines = append(r.lines, fmt.Sprintf("begin %s %d", task, n))
-}
-func (r *record) Advance(samples int, loss float64) {
-	if strings.HasPrefix(r.task, "epoch") {
-		r.losses = append(r.losses, loss)
-	}
-	if r.advance != nil {
-		r.advance(r.task, samples)
-	}
-}
-func (r *record) End(m *Metrics) {
-	r.lines = append(r.lines, fmt.Sprintf("end %s %t", r.task, m != nil))
-}
-func (r *record) Note(subject, text string) { r.lines = append(r.lines, subject+" "+text) }
-
-func TestRunLearns(t *testing.T) {
-	model, train, test := newNet(t), newSamples(1, 160, mixed), newSamples(2, 60, mixed)
-	var report record
-	result, err := start(t, quick(t, Phase{Train: Top(2), Epochs: 6, LR: 1e-2, HeadLR: 1e-2}), model, train, test, &report)
+func TestFitLearns(t *testing.T) {
+	model, trainSet, testSet := newNet(t), newSamples(1, 160, mixed), newSamples(2, 60, mixed)
+	var seen events
+	result, err := start(t, quick(t, Phase{Train: Top(2), Epochs: 6, LR: 1e-2, HeadLR: 1e-2}), model, trainSet, testSet, &seen)
 	require.NoError(t, err)
-	assert.Greater(t, result.Best.Accuracy, 0.85)
-	assert.Greater(t, result.Best.Accuracy, result.Before.Accuracy)
+	assert.Greater(t, result.Best.Value("accuracy"), 0.85)
+	assert.Greater(t, result.Best.Value("accuracy"), result.Before.Value("accuracy"))
 	require.Len(t, result.Epochs, 6)
 	assert.Less(t, result.Epochs[5].TrainLoss, result.Epochs[0].TrainLoss)
-	assert.Equal(t, result.Epochs[5].Test, result.Last)
-	assert.Equal(t, result.Epochs[result.BestEpoch-1].Test, result.Best)
+	assert.Equal(t, result.Epochs[5].Test, result.Last.WithoutClasses())
+	assert.Equal(t, result.Epochs[result.BestEpoch-1].Test, result.Best.WithoutClasses())
 	for i, e := range result.Epochs {
-		assert.Equal(t, i+1, e.Epoch)
+		assert.Equal(t, i+1, e.Number)
 		assert.Equal(t, 60, e.Test.Rows)
-		assert.LessOrEqual(t, e.Test.Accuracy, result.Best.Accuracy)
+		assert.LessOrEqual(t, e.Test.Value("accuracy"), result.Best.Value("accuracy"))
 	}
 	assert.Positive(t, result.Throughput)
 	assert.Positive(t, result.PeakBytes)
 	assert.GreaterOrEqual(t, result.Seconds.Total, result.Seconds.Train+result.Seconds.Evaluate+result.Seconds.Prefix)
-	assert.Equal(t, []string{
-		"begin prefix 220", "end prefix false", "begin before 60", "end before true",
-		"begin epoch 1 160", "check frozen hashes taken · 6 of 6 tensors have gradients", "end epoch 1 true",
-		"begin epoch 2 160", "end epoch 2 true", "begin epoch 3 160", "end epoch 3 true",
-		"begin epoch 4 160", "end epoch 4 true", "begin epoch 5 160", "end epoch 5 true",
-		"begin epoch 6 160", "end epoch 6 true", "check frozen tensors unchanged · every trained stage moved",
-	}, report.lines)
+	want := []any{
+		milestone{"started", prefixTask, 220, false}, milestone{"done", prefixTask, 220, false},
+		milestone{"started", baselineTask, 60, false}, milestone{"done", baselineTask, 60, true},
+	}
+	for n := 1; n <= 6; n++ {
+		want = append(want, milestone{"started", epochTask(n), 160, false})
+		if n == 1 {
+			want = append(want, train.GradientsChecked{Tensors: 6})
+		}
+		want = append(want, milestone{"done", epochTask(n), 160, true})
+	}
+	assert.Equal(t, append(want, FreezeChecked{Phase: 1}), seen.milestones())
+	steps := eventsOf[train.StepDone](&seen)
+	require.Len(t, steps, 6*20)
+	for i, s := range steps {
+		assert.Equal(t, i+1, s.Step)
+		assert.Equal(t, 1+i/20, s.Epoch)
+		assert.Equal(t, 8*(1+i%20), s.Samples)
+		assert.Positive(t, s.Loss)
+	}
+	for i, d := range eventsOf[EpochDone](&seen) {
+		assert.Equal(t, result.Epochs[i], d.Epoch)
+		assert.Equal(t, d.TrainLoss, steps[20*i+19].Loss)
+	}
+	path := result.Folder + "/weights/"
+	saved := eventsOf[Saved](&seen)
+	assert.Equal(t, Saved{path + "last.safetensors"}, saved[len(saved)-1])
+	best := 0
+	for _, d := range eventsOf[EpochDone](&seen) {
+		if d.Best {
+			best++
+			assert.LessOrEqual(t, d.Number, result.BestEpoch)
+		}
+	}
+	assert.Equal(t, best, len(saved)-1, "the weights of each epoch that was the best so far")
 
-	again := evaluate(t, model, test, 16, nil)
-	assert.Equal(t, result.Last.Confusion, again.Confusion, "the model in memory has the last weights")
+	again := evaluate(t, model, testSet, 16)
+	assert.Equal(t, result.Last.Classes, again.Classes, "the model in memory has the last weights")
 	assert.InDelta(t, result.Last.Loss, again.Loss, 1e-6)
 }
 
-func TestRunIsDecidedByItsSeed(t *testing.T) {
+func TestFitIsDecidedByItsSeed(t *testing.T) {
 	type outcome struct {
-		before, best, last Metrics
+		before, best, last metric.Score
 		losses             []float64
 		weights, first     string
 	}
-	once := func(seed uint64) (o outcome) {
-		spec := quick(t, Phase{Train: Top(2), Epochs: 2, LR: 1e-3})
-		spec.Seed = seed
-		var report record
-		result, err := start(t, spec, newNet(t), newSamples(1, 60, mixed), newSamples(2, 20, mixed), &report)
+	once := func(seed uint64) (out outcome) {
+		o := quick(t, Phase{Train: Top(2), Epochs: 2, LR: 1e-3})
+		o.Seed = seed
+		var seen events
+		result, err := start(t, o, newNet(t), newSamples(1, 60, mixed), newSamples(2, 20, mixed), &seen)
 		require.NoError(t, err)
 		assert.Equal(t, seed, result.Seed)
-		o.before, o.best, o.last, o.losses = result.Before, result.Best, result.Last, report.losses
-		for name, to := range map[string]*string{"last": &o.weights, "best": &o.first} {
-			file, err := os.ReadFile(filepath.Join(spec.Out, "weights", name+".safetensors"))
+		out.before, out.best, out.last, out.losses = result.Before, result.Best, result.Last, seen.losses()
+		for name, to := range map[string]*string{"last": &out.weights, "best": &out.first} {
+			file, err := os.ReadFile(filepath.Join(o.Folder.Path(), "weights", name+".safetensors"))
 			require.NoError(t, err)
 			*to = string(file)
 		}
-		return o
+		return out
 	}
 	first := once(1)
 	require.Len(t, first.losses, 16)
@@ -131,7 +154,7 @@ func TestRunIsDecidedByItsSeed(t *testing.T) {
 	assert.NotEqual(t, first.weights, other.weights)
 }
 
-func TestRunMovesWhatItShould(t *testing.T) {
+func TestFitMovesWhatItShould(t *testing.T) {
 	for name, c := range map[string]struct {
 		train Selection
 		moved []string // beside the head
@@ -163,7 +186,7 @@ func TestRunMovesWhatItShould(t *testing.T) {
 	}
 }
 
-func TestRunOfAModelLeftInTraining(t *testing.T) {
+func TestFitOfAModelLeftInTraining(t *testing.T) {
 	once := func(training bool) (*Result, map[string][]byte) {
 		model := newNet(t)
 		for _, l := range model.Layers {
@@ -180,80 +203,73 @@ func TestRunOfAModelLeftInTraining(t *testing.T) {
 	assert.Equal(t, weights, same)
 }
 
-func TestRunPhaseAfterPhase(t *testing.T) {
+func TestFitPhaseAfterPhase(t *testing.T) {
 	model := newNet(t)
-	spec := quick(t, Phase{Train: HeadOnly(), Epochs: 2, LR: 1e-2}, Phase{Train: Top(1), Epochs: 1, LR: 1e-2}, Phase{Train: All(), Epochs: 2, LR: 1e-2, LayerDecay: 0.5})
-	var report record
-	result, err := start(t, spec, model, newSamples(1, 80, mixed), newSamples(2, 30, mixed), &report)
+	o := quick(t, Phase{Train: HeadOnly(), Epochs: 2, LR: 1e-2}, Phase{Train: Top(1), Epochs: 1, LR: 1e-2}, Phase{Train: All(), Epochs: 2, LR: 1e-2, LayerDecay: 0.5})
+	var seen events
+	result, err := start(t, o, model, newSamples(1, 80, mixed), newSamples(2, 30, mixed), &seen)
 	require.NoError(t, err)
 	var phases []int
 	for i, e := range result.Epochs {
-		assert.Equal(t, i+1, e.Epoch)
+		assert.Equal(t, i+1, e.Number)
 		phases = append(phases, e.Phase)
 	}
 	assert.Equal(t, []int{1, 1, 2, 3, 3}, phases)
-	require.Len(t, report.plans, 3)
+	plans := seen.plans()
+	require.Len(t, plans, 3)
 	for i, want := range []int{4, 3, 0} {
-		assert.Equal(t, want, report.plans[i].Prefix)
-		assert.Equal(t, want > 0, report.plans[i].Cached)
+		assert.Equal(t, want, plans[i].NumFrozen)
+		assert.Equal(t, want > 0, plans[i].Cached)
 	}
-	assert.Equal(t, 1, strings.Count(strings.Join(report.lines, "\n"), "begin before"), "only before the first phase")
+	baselines := 0
+	for _, s := range eventsOf[train.TaskStarted](&seen) {
+		if s.Task == baselineTask {
+			baselines++
+		}
+	}
+	assert.Equal(t, 1, baselines, "only before the first phase")
+	assert.Equal(t, []FreezeChecked{{1}, {2}, {3}}, eventsOf[FreezeChecked](&seen))
 	for key, now := range model.bytes() {
 		assert.NotEqual(t, newNet(t).bytes()[key], now, key)
 	}
 }
 
-func TestRunWithoutTestRows(t *testing.T) {
-	spec := quick(t, Phase{Train: Top(1), Epochs: 2, LR: 1e-2})
-	var report record
-	result, err := start(t, spec, newNet(t), newSamples(1, 20, mixed), newSamples(2, 0, mixed), &report)
-	require.NoError(t, err)
-	assert.Equal(t, 2, result.BestEpoch, "the last epoch counts as the best")
-	assert.Equal(t, Metrics{}, result.Best)
-	assert.Equal(t, Metrics{}, result.Before)
-	assert.NotContains(t, strings.Join(report.lines, "\n"), "before")
-	assert.Contains(t, report.lines, "end epoch 2 false")
-	best, err := os.ReadFile(filepath.Join(spec.Out, "weights", "best.safetensors"))
-	require.NoError(t, err)
-	last, err := os.ReadFile(filepath.Join(spec.Out, "weights", "last.safetensors"))
-	require.NoError(t, err)
-	assert.Equal(t, last, best)
-}
-
-func TestRunOptions(t *testing.T) {
-	losses := func(t *testing.T, change func(*Spec)) []float64 {
-		spec := quick(t, Phase{Train: Top(2), Epochs: 2, LR: 1e-3, WarmUp: new(0.0)})
-		change(&spec)
-		var report record
-		_, err := start(t, spec, newNet(t), newSamples(1, 40, mixed), newSamples(2, 12, mixed), &report)
+func TestFitOptions(t *testing.T) {
+	losses := func(t *testing.T, change func(*Options)) []float64 {
+		o := quick(t, Phase{Train: Top(2), Epochs: 2, LR: 1e-3, WarmUp: Off})
+		change(&o)
+		var seen events
+		_, err := start(t, o, newNet(t), newSamples(1, 40, mixed), newSamples(2, 12, mixed), &seen)
 		require.NoError(t, err)
-		require.Len(t, report.losses, 10)
-		return report.losses
+		require.Len(t, seen.losses(), 10)
+		return seen.losses()
 	}
-	plain := losses(t, func(*Spec) {})
+	plain := losses(t, func(*Options) {})
 	for name, c := range map[string]struct {
-		change    func(*Spec)
+		change    func(*Options)
 		sameFirst bool // loss, before anything moved
 	}{
-		"without clipping": {func(s *Spec) { s.ClipNorm = new(0.0) }, true},
-		"clipped hard":     {func(s *Spec) { s.ClipNorm = new(1e-3) }, true},
-		"sgd":              {func(s *Spec) { s.Optimizer = Optimizer{Name: "sgd", Nesterov: true} }, true},
-		"sgd without momentum": {func(s *Spec) {
-			s.Optimizer = Optimizer{Name: "sgd", Momentum: new(0.0), WeightDecay: new(0.0)}
+		"without clipping": {func(s *Options) { s.ClipNorm = Off }, true},
+		"clipped hard":     {func(s *Options) { s.ClipNorm = 1e-3 }, true},
+		"sgd":              {func(s *Options) { s.Optimizer = Optimizer{Name: "sgd", Nesterov: true} }, true},
+		"sgd without momentum": {func(s *Options) {
+			s.Optimizer = Optimizer{Name: "sgd", Momentum: Off, WeightDecay: Off}
 		}, true},
-		"cosine":          {func(s *Spec) { s.Phases[0].Schedule = "cosine" }, true},
-		"label smoothing": {func(s *Spec) { s.LabelSmoothing = 0.2 }, false},
-		"bfloat16":        {func(s *Spec) { s.Precision = "bfloat16" }, false},
-		"token budget":    {func(s *Spec) { s.Batch = Batch{Size: 5, Tokens: 64, EvalSize: 3} }, false},
-		"one thread":      {func(s *Spec) { s.Threads = 1 }, false},
+		"cosine": {func(s *Options) { s.Phases[0].Schedule = Cosine }, true},
+		"label smoothing": {func(s *Options) {
+			s.Objective = objective.Classification{Classes: []string{"minus", "plus"}, LabelSmoothing: 0.2}
+		}, false},
+		"bfloat16":     {func(s *Options) { s.Precision = "bfloat16" }, false},
+		"token budget": {func(s *Options) { s.Batch = Batching{Size: 5, Tokens: 64, EvalSize: 3} }, false},
+		"one thread":   {func(s *Options) { s.Threads = 1 }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			threads := torch.NumThreads()
 			defer torch.SetNumThreads(threads)
 			if name == "token budget" {
-				spec := quick(t, Phase{Train: Top(2), Epochs: 2, LR: 1e-3})
-				c.change(&spec)
-				_, err := start(t, spec, newNet(t), newSamples(1, 40, mixed), newSamples(2, 12, mixed), nil)
+				o := quick(t, Phase{Train: Top(2), Epochs: 2, LR: 1e-3})
+				c.change(&o)
+				_, err := start(t, o, newNet(t), newSamples(1, 40, mixed), newSamples(2, 12, mixed), nil)
 				require.NoError(t, err)
 				return
 			}
@@ -270,11 +286,11 @@ func TestRunOptions(t *testing.T) {
 	}
 }
 
-func TestRunInBFloat16MeasuresInFloat32(t *testing.T) {
-	spec := quick(t, Phase{Train: HeadOnly(), Epochs: 1, LR: 1e-3})
-	spec.Precision = "bfloat16"
+func TestFitInBFloat16MeasuresInFloat32(t *testing.T) {
+	o := quick(t, Phase{Train: HeadOnly(), Epochs: 1, LR: 1e-3})
+	o.Precision = "bfloat16"
 	// One row: the mean over rows cannot hide that a loss was rounded to 8 bits.
-	result, err := start(t, spec, newNet(t), newSamples(1, 8, mixed), newSamples(2, 1, mixed), nil)
+	result, err := start(t, o, newNet(t), newSamples(1, 8, mixed), newSamples(2, 1, mixed), nil)
 	require.NoError(t, err)
 	loss := float32(result.Before.Loss)
 	assert.NotEqual(t, torch.ToBF16(loss).Float32(), loss, "the loss was computed in bfloat16")

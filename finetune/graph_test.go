@@ -4,44 +4,47 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/thaw-ml/thaw/finetune/train"
+	"github.com/thaw-ml/thaw/finetune/train/metric"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/nn"
 )
 
-// replayer is the CPU in the part of a GPU: batches go over its conveyor, and what it records it replays by running it
+// replayer is the CPU in the part of a GPU: its steps are those of graphs, and what it captures it replays by running it
 // again. It checks the order of what it is told.
 type replayer struct {
-	host
-	refuse           error  // of capture
-	onCapture        func() // called by capture
+	train.CPU
+	refuse           error  // of Capture
+	onCapture        func() // called by Capture
 	after            func() // called after each replay
-	captured, played int    // recordings, and replays of them
-	open             int    // recordings that were not closed
-	playing          bool   // a recording runs
-	copied           bool   // something was copied ahead and not yet taken
+	captured, played int    // graphs, and replays of them
+	open             int    // graphs that were not closed
+	playing          bool   // a graph runs
+	copied           bool   // something was prefetched and not yet taken
 	t                testing.TB
 }
 
-func (r *replayer) copyAhead(f func()) error {
-	assert.False(r.t, r.copied, "what was copied ahead was not taken")
+func (r *replayer) Asynchronous() bool { return true }
+
+func (r *replayer) Prefetch(f func()) error {
+	assert.False(r.t, r.copied, "what was prefetched was not taken")
 	r.copied = true
 	f()
 	return nil
 }
 
-func (r *replayer) taken() error {
+func (r *replayer) StagingFree() error {
 	assert.True(r.t, r.copied)
 	r.copied = false
 	return nil
 }
 
-func (r *replayer) capture(f func()) (recording, error) {
+func (r *replayer) Capture(f func()) (train.Graph, error) {
 	if r.onCapture != nil {
 		r.onCapture()
 	}
@@ -58,7 +61,7 @@ type replayed struct {
 	f func()
 }
 
-func (p replayed) replay() error {
+func (p replayed) Replay() error {
 	p.played++
 	p.playing = true
 	torch.Scoped(p.f)
@@ -69,55 +72,71 @@ func (p replayed) replay() error {
 	return nil
 }
 
-func (p replayed) close() { p.open-- }
+func (p replayed) Close() { p.open-- }
 
 // outcome is what is compared between runs.
 type outcome struct {
-	before, last Metrics
+	before, last metric.Score
 	weights      map[string][]byte
-	notes        string
-	machine      *replayer
+	seen         *events
+	backend      *replayer
 }
 
-// runAs runs a spec on a machine; nil stands for the CPU itself.
-func runAs(t *testing.T, m *replayer, spec Spec, train, test *samples) outcome {
+func (o outcome) warned() bool { return len(eventsOf[train.Warning](o.seen)) > 0 }
+
+// fitAs is a Fit on a backend, whose model must be at rest at the end.
+func fitAs(t *testing.T, on train.Backend, o Options, model *net, trainSet, testSet *samples, seen *events) (*Result, error) {
+	t.Helper()
+	o, err := o.resolved()
+	require.NoError(t, err)
+	_, precision, err := train.ChooseDevice("cpu", o.Precision)
+	require.NoError(t, err)
+	if seen != nil {
+		o.OnEvent = seen.add
+	}
+	before := torch.Stats()
+	result, err := fitOn[*rows](t.Context(), on, precision, model, trainSet, orNil(testSet), o)
+	requireAtRest(t, model, before)
+	return result, err
+}
+
+// runAs is a Fit of a new net on a backend; nil stands for the CPU itself.
+func runAs(t *testing.T, m *replayer, o Options, trainSet, testSet *samples) outcome {
 	t.Helper()
 	model := newNet(t)
-	before := torch.Stats()
-	var report record
-	var on machine = host{}
+	var seen events
+	var on train.Backend = train.CPU{}
 	if m != nil {
 		m.t, on = t, m
 	}
-	spec, err := spec.Resolved()
+	result, err := fitAs(t, on, o, model, trainSet, testSet, &seen)
 	require.NoError(t, err)
-	result, err := runOn(t.Context(), on, spec, model, train, test, &report)
-	require.NoError(t, err)
-	after := torch.Stats()
-	require.Equal(t, before.Tensors+before.Collected, after.Tensors+after.Collected, "live tensors after the run")
-	return outcome{result.Before, result.Last, model.bytes(), strings.Join(report.lines, "\n"), m}
+	if m != nil {
+		require.Zero(t, m.open, "graphs that were not closed")
+	}
+	return outcome{result.Before, result.Last, model.bytes(), &seen, m}
 }
 
 // Steps that are replayed do what they do operator by operator, bit for bit: with and without a cache of the frozen
 // stages, dropout, moving buffers and clipping, and whatever the optimiser.
-func TestReplayedStepsAreTheSteps(t *testing.T) {
+func TestGraphsAreTheSteps(t *testing.T) {
 	for _, name := range []string{"adamw", "sgd"} {
 		for _, selection := range []Selection{All(), HeadOnly(), Top(2), {"stage.1"}} {
-			for _, cache := range []string{"auto", "off"} {
+			for _, noCache := range []bool{false, true} {
 				for _, lengths := range []func(int) int{mixed, distinct, nil} {
-					t.Run(fmt.Sprint(name, selection, cache, lengths != nil), func(t *testing.T) {
-						run := func(graph string) outcome {
-							spec := quick(t, Phase{Train: selection, Epochs: 4, LR: 1e-2})
-							spec.Graph, spec.Cache, spec.Deterministic, spec.Optimizer.Name = graph, cache, true, name
-							return runAs(t, &replayer{}, spec, newSamples(1, 45, lengths), newSamples(2, 18, lengths))
+					t.Run(fmt.Sprint(name, selection, noCache, lengths != nil), func(t *testing.T) {
+						run := func(noGraphs bool) outcome {
+							o := quick(t, Phase{Train: selection, Epochs: 4, LR: 1e-2})
+							o.NoGraphs, o.NoCache, o.Deterministic, o.Optimizer.Name = noGraphs, noCache, true, name
+							return runAs(t, &replayer{}, o, newSamples(1, 45, lengths), newSamples(2, 18, lengths))
 						}
-						eager, replayed := run("off"), run("auto")
-						assert.Zero(t, eager.machine.captured)
-						assert.NotZero(t, replayed.machine.captured)
-						assert.Greater(t, replayed.machine.played, 10)
+						eager, replayed := run(true), run(false)
+						assert.Zero(t, eager.backend.captured)
+						assert.NotZero(t, replayed.backend.captured)
+						assert.Greater(t, replayed.backend.played, 10)
 						assert.Equal(t, eager.last, replayed.last)
 						assert.Equal(t, eager.weights, replayed.weights)
-						assert.NotContains(t, replayed.notes, "warning")
+						assert.False(t, replayed.warned(), "%v", replayed.seen.all)
 					})
 				}
 			}
@@ -125,75 +144,90 @@ func TestReplayedStepsAreTheSteps(t *testing.T) {
 	}
 }
 
-// The conveyor's steps are those of the CPU but for learning rates in float32.
-func TestConveyorTrainsAsTheCPU(t *testing.T) {
+// The steps of graphs are those of the CPU but for learning rates in float32.
+func TestGraphsTrainAsTheCPU(t *testing.T) {
 	for _, selection := range []Selection{All(), Top(1)} {
-		spec := quick(t, Phase{Train: selection, Epochs: 4, LR: 1e-2, LayerDecay: 0.9})
-		plain := runAs(t, nil, spec, newSamples(1, 60, nil), newSamples(2, 30, nil))
-		spec.Out += "-2"
-		conveyed := runAs(t, &replayer{}, spec, newSamples(1, 60, nil), newSamples(2, 30, nil))
-		assert.Equal(t, plain.before, conveyed.before)
-		assert.InEpsilon(t, plain.last.Loss, conveyed.last.Loss, 1e-5)
-		assert.Equal(t, plain.last.Confusion, conveyed.last.Confusion)
+		o := quick(t, Phase{Train: selection, Epochs: 4, LR: 1e-2, LayerDecay: 0.9})
+		plain := runAs(t, nil, o, newSamples(1, 60, nil), newSamples(2, 30, nil))
+		o.Folder = NewFolder(o.Folder.Path() + "-2")
+		graphed := runAs(t, &replayer{}, o, newSamples(1, 60, nil), newSamples(2, 30, nil))
+		assert.Equal(t, plain.before, graphed.before)
+		assert.InEpsilon(t, plain.last.Loss, graphed.last.Loss, 1e-5)
+		assert.Equal(t, plain.last.Classes, graphed.last.Classes)
 	}
 }
 
 // Copies of parameters in bfloat16, made anew in each step, are what autocast makes: runs differ by learning rates in float32
-// alone, and recorded steps by nothing.
-func TestConveyorInBFloat16TrainsAsTheCPU(t *testing.T) {
+// alone, and captured steps by nothing.
+func TestGraphsInBFloat16TrainAsTheCPU(t *testing.T) {
 	for _, selection := range []Selection{All(), Top(1), {"stage.1", "head"}} {
-		for _, cache := range []string{"auto", "off"} {
-			run := func(m *replayer, graph string) outcome {
-				spec := quick(t, Phase{Train: selection, Epochs: 4, LR: 1e-2})
-				spec.Precision, spec.Cache, spec.Graph, spec.Deterministic = "bfloat16", cache, graph, true
-				return runAs(t, m, spec, newSamples(1, 60, nil), newSamples(2, 30, nil))
+		for _, noCache := range []bool{false, true} {
+			run := func(m *replayer, noGraphs bool) outcome {
+				o := quick(t, Phase{Train: selection, Epochs: 4, LR: 1e-2})
+				o.Precision, o.NoCache, o.NoGraphs, o.Deterministic = "bfloat16", noCache, noGraphs, true
+				return runAs(t, m, o, newSamples(1, 60, nil), newSamples(2, 30, nil))
 			}
-			plain, eager, replayed := run(nil, "off"), run(&replayer{}, "off"), run(&replayer{}, "auto")
+			plain, eager, replayed := run(nil, true), run(&replayer{}, true), run(&replayer{}, false)
 			assert.Equal(t, plain.before, eager.before)
 			assert.InEpsilon(t, plain.last.Loss, eager.last.Loss, 1e-4, "%v", selection)
 			assert.Equal(t, eager.weights, replayed.weights, "%v", selection)
-			assert.NotContains(t, replayed.notes, "warning")
+			assert.False(t, replayed.warned(), "%v", replayed.seen.all)
 		}
 	}
 }
 
 // With buckets it learns what it learns without.
-func TestConveyorLearns(t *testing.T) {
-	spec := quick(t, Phase{Train: Top(2), Epochs: 6, LR: 1e-2, HeadLR: 1e-2})
-	o := runAs(t, &replayer{}, spec, newSamples(1, 160, mixed), newSamples(2, 60, mixed))
-	assert.Greater(t, o.last.Accuracy, 0.85)
+func TestGraphsLearn(t *testing.T) {
+	o := quick(t, Phase{Train: Top(2), Epochs: 6, LR: 1e-2, HeadLR: 1e-2})
+	got := runAs(t, &replayer{}, o, newSamples(1, 160, mixed), newSamples(2, 60, mixed))
+	assert.Greater(t, got.last.Value("accuracy"), 0.85)
 }
 
-func TestStepsThatCannotBeRecordedRunAsTheyAre(t *testing.T) {
-	spec := func() Spec { return quick(t, Phase{Train: All(), Epochs: 3, LR: 1e-2}) }
-	train, test := newSamples(1, 45, mixed), newSamples(2, 18, mixed)
-	off := spec()
-	off.Graph = "off"
-	want := runAs(t, &replayer{}, off, train, test)
+func TestStepsThatCannotBeCapturedRunAsTheyAre(t *testing.T) {
+	options := func() Options { return quick(t, Phase{Train: All(), Epochs: 3, LR: 1e-2}) }
+	trainSet, testSet := newSamples(1, 45, mixed), newSamples(2, 18, mixed)
+	off := options()
+	off.NoGraphs = true
+	want := runAs(t, &replayer{}, off, trainSet, testSet)
 
-	refused := runAs(t, &replayer{refuse: errors.New("graph capture: it asks for values")}, spec(), train, test)
+	refused := runAs(t, &replayer{refuse: errors.New("graph capture: it asks for values")}, options(), trainSet, testSet)
 	assert.Equal(t, want.weights, refused.weights)
-	assert.Contains(t, refused.notes, "warning steps of 8 x 8 run operator by operator, which is slower: graph capture: it asks for values")
-	assert.Equal(t, 1, strings.Count(refused.notes, "warning"), "once for each shape: %s", refused.notes)
-	assert.Zero(t, refused.machine.played)
+	warnings := eventsOf[train.Warning](refused.seen)
+	require.Len(t, warnings, 1, "once for each shape")
+	assert.Equal(t, train.NotCaptured, warnings[0].Kind)
+	assert.Contains(t, warnings[0].Text, "8 x 8")
+	assert.Contains(t, warnings[0].Text, "graph capture: it asks for values")
+	assert.Empty(t, refused.seen.captured())
+	assert.Zero(t, refused.backend.played)
 
 	m := &replayer{}
-	broken := runAs(t, m, spec(), train, test)
+	broken := runAs(t, m, options(), trainSet, testSet)
 	assert.Equal(t, want.weights, broken.weights, "and what can be is")
 	require.NotZero(t, m.played)
 }
 
-// A recording that does something else than the step is found out and not used.
-func TestRecordingsThatDifferAreRefused(t *testing.T) {
-	train, test := newSamples(1, 45, mixed), newSamples(2, 18, mixed)
+// requireDiffer checks that a graph was told not to do what its step does.
+func requireDiffer(t *testing.T, seen *events) {
+	t.Helper()
+	warnings := seen.warnings(train.NotCaptured)
+	require.NotEmpty(t, warnings)
+	for _, w := range warnings {
+		require.Contains(t, w, "differs from them")
+	}
+	require.Empty(t, seen.captured())
+}
+
+// A graph that does something else than the step is found out and not used.
+func TestGraphsThatDifferAreRefused(t *testing.T) {
+	trainSet, testSet := newSamples(1, 45, mixed), newSamples(2, 18, mixed)
 	for name, deterministic := range map[string]bool{"by little": true, "by much": false} {
 		t.Run(name, func(t *testing.T) {
 			off := quick(t, Phase{Train: All(), Epochs: 2, LR: 1e-2})
-			off.Graph = "off"
-			want := runAs(t, &replayer{}, off, train, test)
+			off.NoGraphs = true
+			want := runAs(t, &replayer{}, off, trainSet, testSet)
 
-			spec := quick(t, Phase{Train: All(), Epochs: 2, LR: 1e-2})
-			spec.Deterministic = deterministic
+			o := quick(t, Phase{Train: All(), Epochs: 2, LR: 1e-2})
+			o.Deterministic = deterministic
 			model := newNet(t)
 			m := &replayer{t: t}
 			m.after = func() {
@@ -208,21 +242,18 @@ func TestRecordingsThatDifferAreRefused(t *testing.T) {
 					})
 				})
 			}
-			spec, err := spec.Resolved()
+			var seen events
+			_, err := fitAs(t, m, o, model, trainSet, testSet, &seen)
 			require.NoError(t, err)
-			var report record
-			_, err = runOn(t.Context(), m, spec, model, train, test, &report)
-			require.NoError(t, err)
-			notes := strings.Join(report.lines, "\n")
-			assert.Contains(t, notes, "the recorded step differs from them")
-			assert.Equal(t, m.captured, m.played, "each recording is tried once")
+			requireDiffer(t, &seen)
+			assert.Equal(t, m.captured, m.played, "each graph is tried once")
 			assert.Equal(t, want.weights, model.bytes())
 		})
 	}
 }
 
-// A recording in which the optimiser moves nothing is found out although the first step's learning rate is 0.
-func TestRecordingsAreCheckedAtFullRates(t *testing.T) {
+// A graph in which the optimiser moves nothing is found out although the first step's learning rate is 0.
+func TestGraphsAreCheckedAtFullRates(t *testing.T) {
 	for _, name := range []string{"adamw", "sgd"} {
 		for _, rate := range []float64{1e-2, 1e-3} {
 			t.Run(fmt.Sprint(name, rate), func(t *testing.T) { checkedAtFullRates(t, name, rate) })
@@ -231,10 +262,8 @@ func TestRecordingsAreCheckedAtFullRates(t *testing.T) {
 }
 
 func checkedAtFullRates(t *testing.T, optimizer string, rate float64) {
-	spec := quick(t, Phase{Train: All(), Epochs: 2, LR: rate, WarmUp: new(0.5)})
-	spec.Optimizer.Name = optimizer
-	spec, err := spec.Resolved()
-	require.NoError(t, err)
+	o := quick(t, Phase{Train: All(), Epochs: 2, LR: rate, WarmUp: 0.5})
+	o.Optimizer.Name = optimizer
 	model := newNet(t)
 	still := map[string]torch.Tensor{} // all parameters before the step
 	drop := func() {
@@ -257,90 +286,91 @@ func checkedAtFullRates(t *testing.T, optimizer string, rate float64) {
 			}
 		})
 	}
-	var report record
-	_, err = runOn(t.Context(), m, spec, model, newSamples(1, 45, mixed), newSamples(2, 18, mixed), &report)
+	var seen events
+	_, err := fitAs(t, m, o, model, newSamples(1, 45, mixed), newSamples(2, 18, mixed), &seen)
 	require.NoError(t, err)
-	assert.Contains(t, strings.Join(report.lines, "\n"), "the recorded step differs from them (its loss by 0.0e+00, its move by ")
+	requireDiffer(t, &seen)
+	assert.Contains(t, seen.warnings(train.NotCaptured)[0], "its loss by 0.0e+00")
 	assert.Equal(t, m.captured, m.played, "none is used")
 }
 
-// A recording that makes a parameter no number is found out, and no end of the run.
-func TestRecordingsThatGiveNaNAreRefused(t *testing.T) {
+// A graph that makes a parameter no number is found out, and no end of the run.
+func TestGraphsThatGiveNaNAreRefused(t *testing.T) {
 	for _, deterministic := range []bool{true, false} {
-		spec := quick(t, Phase{Train: All(), Epochs: 2, LR: 1e-2})
-		spec.Deterministic = deterministic
-		spec, err := spec.Resolved()
-		require.NoError(t, err)
+		o := quick(t, Phase{Train: All(), Epochs: 2, LR: 1e-2})
+		o.Deterministic = deterministic
 		model := newNet(t)
 		m := &replayer{t: t}
 		m.after = func() { torch.NoGrad(func() { model.Head.Weight.MulScalar_(math.NaN()) }) }
-		var report record
-		_, err = runOn(t.Context(), m, spec, model, newSamples(1, 45, mixed), newSamples(2, 18, mixed), &report)
+		var seen events
+		_, err := fitAs(t, m, o, model, newSamples(1, 45, mixed), newSamples(2, 18, mixed), &seen)
 		require.NoError(t, err)
-		assert.Contains(t, strings.Join(report.lines, "\n"), "the recorded step differs from them")
+		requireDiffer(t, &seen)
 		assert.Equal(t, m.captured, m.played, "none is used")
 	}
 }
 
-// What a recording that broke off half-way left in the gradients does not get into the next step.
-func TestBrokenRecordingsLeaveNoGradients(t *testing.T) {
+// What a capture that broke off half-way left in the gradients does not get into the next step.
+func TestBrokenCapturesLeaveNoGradients(t *testing.T) {
 	off := quick(t, Phase{Train: All(), Epochs: 2, LR: 1e-2})
-	off.Graph = "off"
-	train, test := newSamples(1, 45, mixed), newSamples(2, 18, mixed)
-	want := runAs(t, &replayer{}, off, train, test)
+	off.NoGraphs = true
+	trainSet, testSet := newSamples(1, 45, mixed), newSamples(2, 18, mixed)
+	want := runAs(t, &replayer{}, off, trainSet, testSet)
 
-	spec, err := quick(t, Phase{Train: All(), Epochs: 2, LR: 1e-2}).Resolved()
-	require.NoError(t, err)
+	o := quick(t, Phase{Train: All(), Epochs: 2, LR: 1e-2})
 	model := newNet(t)
 	m := &replayer{t: t, refuse: errors.New("it broke off"), onCapture: func() {
 		torch.Scoped(func() { model.Head.Weight.SetGrad(model.Head.Weight.Detach().OnesLike()) })
 	}}
-	_, err = runOn(t.Context(), m, spec, model, train, test, silent{})
+	_, err := fitAs(t, m, o, model, trainSet, testSet, nil)
 	require.NoError(t, err)
 	assert.Equal(t, want.weights, model.bytes())
 }
 
-// Memory that runs short while a recording is tried is no end of the run.
-func TestRecordingsThatPanicAreRefused(t *testing.T) {
-	spec, err := quick(t, Phase{Train: All(), Epochs: 2, LR: 1e-2}).Resolved()
-	require.NoError(t, err)
+// Memory that runs short while a step is captured is no end of the run.
+func TestGraphsThatPanicAreRefused(t *testing.T) {
+	o := quick(t, Phase{Train: All(), Epochs: 2, LR: 1e-2})
 	m := &replayer{t: t, onCapture: func() { panic(&torch.Error{Op: "empty", Kind: torch.OutOfMemory, Msg: "none"}) }}
-	var report record
-	_, err = runOn(t.Context(), m, spec, newNet(t), newSamples(1, 45, mixed), newSamples(2, 18, mixed), &report)
+	var seen events
+	_, err := fitAs(t, m, o, newNet(t), newSamples(1, 45, mixed), newSamples(2, 18, mixed), &seen)
 	require.NoError(t, err)
-	assert.Contains(t, strings.Join(report.lines, "\n"), "operator by operator, which is slower: memory ran short")
+	warnings := seen.warnings(train.NotCaptured)
+	require.NotEmpty(t, warnings)
+	assert.Contains(t, warnings[0], "memory ran short")
 }
 
-// Where memory does not do for recordings and a step of another shape, or an evaluation, the recordings are given up.
-func TestRecordingsGiveWay(t *testing.T) {
+// Where memory does not do for graphs and a step of another shape, or an evaluation, the graphs are given up.
+func TestGraphsGiveWay(t *testing.T) {
 	for what, evaluating := range map[string]bool{"steps": false, "evaluations": true} {
 		t.Run(what, func(t *testing.T) {
-			spec, err := quick(t, Phase{Train: All(), Epochs: 3, LR: 1e-2}).Resolved()
-			require.NoError(t, err)
+			o := quick(t, Phase{Train: All(), Epochs: 3, LR: 1e-2})
 			model, m := newNet(t), &replayer{t: t}
-			model.change = func(l torch.Tensor) torch.Tensor {
-				if m.open > 0 && !m.playing && l.RequiresGrad() != evaluating {
+			short := func() {
+				if m.open > 0 && !m.playing {
 					panic(&torch.Error{Op: "gelu", Kind: torch.OutOfMemory, Msg: "CUDA out of memory"})
 				}
-				return l
 			}
-			var report record
-			result, err := runOn(t.Context(), m, spec, model, newSamples(1, 45, nil), newSamples(2, 18, nil), &report)
+			if evaluating {
+				model.measure = func(output nn.Values) nn.Values { short(); return output }
+			} else {
+				model.change = func(l torch.Tensor) torch.Tensor { short(); return l }
+			}
+			var seen events
+			result, err := fitAs(t, m, o, model, newSamples(1, 45, nil), newSamples(2, 18, nil), &seen)
 			require.NoError(t, err)
 			assert.Len(t, result.Epochs, 3)
 			assert.Equal(t, 1, m.captured)
 			assert.Zero(t, m.open)
-			told := strings.Join(report.lines, "\n")
-			assert.Equal(t, 1, strings.Count(told, "warning memory ran short beside the recorded steps"), told)
+			assert.Len(t, seen.warnings(train.GraphsReleased), 1)
+			assert.Len(t, eventsOf[train.Warning](&seen), 1)
 		})
 	}
 }
 
 // Memory that does not do for the steps themselves ends a run, with what takes less.
-func TestRunsWithoutRoomTellWhatTakesLess(t *testing.T) {
-	for _, m := range []machine{host{}, &replayer{t: t}} {
-		spec, err := quick(t, Phase{Train: All(), Epochs: 1, LR: 1e-2}).Resolved()
-		require.NoError(t, err)
+func TestFitWithoutRoomTellsWhatTakesLess(t *testing.T) {
+	for _, m := range []train.Backend{train.CPU{}, &replayer{t: t}} {
+		o := quick(t, Phase{Train: All(), Epochs: 1, LR: 1e-2})
 		model := newNet(t)
 		model.change = func(l torch.Tensor) torch.Tensor {
 			if !l.RequiresGrad() {
@@ -348,89 +378,21 @@ func TestRunsWithoutRoomTellWhatTakesLess(t *testing.T) {
 			}
 			panic(&torch.Error{Op: "gelu", Kind: torch.OutOfMemory, Msg: "CUDA out of memory"})
 		}
-		_, err = runOn(t.Context(), m, spec, model, newSamples(1, 45, nil), newSamples(2, 18, nil), silent{})
-		assert.EqualError(t, err, "epoch 1: step 1: gelu: CUDA out of memory; a smaller batch.size (now 8; in evaluation batch.eval_size, 16), data.max_length (64), or fewer trained stages, take less")
+		_, err := fitAs(t, m, o, model, newSamples(1, 45, nil), newSamples(2, 18, nil), nil)
+		assert.ErrorIs(t, err, torch.ErrOutOfMemory)
+		assert.ErrorContains(t, err, "epoch 1: step 1: gelu: CUDA out of memory; smaller batches (now 8 samples, in evaluation 16)")
 	}
 }
 
 // A loss that is no number ends the run, although no step waits for it.
-func TestConveyorStopsAtNaN(t *testing.T) {
-	for _, graph := range []string{"auto", "off"} {
-		spec := quick(t, Phase{Train: All(), Epochs: 2, LR: 1e-2})
-		spec.Graph = graph
-		spec, err := spec.Resolved()
-		require.NoError(t, err)
+func TestGraphsStopAtNaN(t *testing.T) {
+	for _, noGraphs := range []bool{false, true} {
+		o := quick(t, Phase{Train: All(), Epochs: 2, LR: 1e-2})
+		o.NoGraphs = noGraphs
 		model := newNet(t)
 		model.change = func(l torch.Tensor) torch.Tensor { return l.Log().SubScalar(1e30).Log() }
-		_, err = runOn(t.Context(), &replayer{t: t}, spec, model, newSamples(1, 45, mixed), newSamples(2, 0, mixed), silent{})
-		assert.ErrorIs(t, err, errNotFinite)
+		_, err := fitAs(t, &replayer{t: t}, o, model, newSamples(1, 45, mixed), newSamples(2, 0, mixed), nil)
+		assert.ErrorIs(t, err, train.ErrNotFinite)
 		assert.ErrorContains(t, err, "epoch 1: step ")
-	}
-}
-
-func TestBuckets(t *testing.T) {
-	assert.Nil(t, chooseBuckets(nil))
-	assert.Nil(t, chooseBuckets([]int{5, 5, 5}), "nothing to pad")
-	assert.Equal(t, []int{8}, chooseBuckets([]int{1, 8, 3}))
-	assert.Equal(t, []int{8, 24}, chooseBuckets([]int{8, 7, 17, 1}))
-	lengths := make([]int, 0, 1000)
-	for i := range 1000 {
-		lengths = append(lengths, 1+i*i%128)
-	}
-	buckets := chooseBuckets(lengths)
-	assert.Len(t, buckets, mostBuckets)
-	assert.Equal(t, 128, buckets[len(buckets)-1])
-	padded := func(buckets []int) (sum int) {
-		for _, n := range lengths {
-			for _, b := range buckets {
-				if n <= b {
-					sum += b
-					break
-				}
-			}
-		}
-		return sum
-	}
-	// No other choice of as many multiples of 8 pads less.
-	for mask := range 1 << 15 {
-		var other []int
-		for i := range 15 {
-			if mask>>i&1 == 1 {
-				other = append(other, 8*(i+1))
-			}
-		}
-		if other = append(other, 128); len(other) == mostBuckets {
-			require.GreaterOrEqual(t, padded(other), padded(buckets), "%v", other)
-		}
-	}
-}
-
-func TestBucketsHoldEveryRowOnceAndAreFull(t *testing.T) {
-	for seed := range uint64(50) {
-		lengths := make([]int, 200)
-		for i := range lengths {
-			lengths[i] = 1 + int(seed+1)*i*i%97
-		}
-		s := sampler{lengths: lengths, size: 16, tokens: 512, buckets: chooseBuckets(lengths)}
-		asked := s.training(seed, 3)
-		require.Equal(t, asked, s.training(seed, 3))
-		require.Len(t, s.training(seed, 4), len(asked), "the number of steps is the same in every epoch")
-		seen := make([]int, len(lengths))
-		short := 0
-		for _, r := range asked {
-			require.Equal(t, 3, r.Epoch)
-			require.LessOrEqual(t, len(r.Indices)*r.Length, 512)
-			if len(r.Indices) < s.rows(r.Length) {
-				short++
-			}
-			for _, i := range r.Indices {
-				seen[i]++
-				require.LessOrEqual(t, lengths[i], r.Length)
-			}
-		}
-		require.LessOrEqual(t, short, 1)
-		for i, n := range seen {
-			require.Equal(t, 1, n, "row %d", i)
-		}
 	}
 }

@@ -118,6 +118,23 @@ func (n *Inference[B]) Outputs(
 	})
 }
 
+// PredictOptions say how samples are predicted.
+type PredictOptions struct {
+	BatchSize int // samples that go through the model together; the default is 64
+}
+
+// DefaultPredictBatch is the default of PredictOptions.BatchSize.
+const DefaultPredictBatch = 64
+
+// Batch calls each with a batch and what the head makes of it, as Outputs does.
+func (n *Inference[B]) Batch(ctx context.Context, b B, each func(b B, output torch.Tensor) error) error {
+	n.mutex.Lock()
+	defer n.mutex.Unlock()
+	return n.within(ctx, func() error {
+		return n.forward.Output(b, func(b B, output nn.Values) error { return each(b, output[0]) })
+	})
+}
+
 // Evaluate measures the model on a data set, batchSize samples at a time.
 func (n *Inference[B]) Evaluate(ctx context.Context, set data.Dataset[B], batchSize int) (score metric.Score, err error) {
 	n.mutex.Lock()

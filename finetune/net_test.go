@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/thaw-ml/thaw/finetune/train"
+	"github.com/thaw-ml/thaw/finetune/train/metric"
 	"github.com/thaw-ml/thaw/finetune/train/objective"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/data"
@@ -26,6 +27,7 @@ type net struct {
 
 	before     func(stage int)                      // called before a stage runs
 	change     func(loss torch.Tensor) torch.Tensor // of what Loss gives
+	measure    func(output nn.Values) nn.Values     // of what an evaluation measures
 	saveConfig func(folder string) error
 }
 
@@ -118,6 +120,23 @@ func (c *changed) Loss(output, target nn.Values) torch.Tensor {
 		l = c.net.change(l)
 	}
 	return l
+}
+
+func (c *changed) NewMetric() metric.Metric {
+	return &changedMetric{c.Classification.NewMetric(), c.net}
+}
+
+// changedMetric is a metric whose outputs a test may change.
+type changedMetric struct {
+	metric.Metric
+	net *net
+}
+
+func (m *changedMetric) Add(output, target nn.Values) error {
+	if m.net.measure != nil {
+		output = m.net.measure(output)
+	}
+	return m.Metric.Add(output, target)
 }
 
 func (n *net) SaveConfig(folder string) error {

@@ -1,7 +1,9 @@
 package text
 
 import (
+	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/finetune/train"
@@ -20,13 +22,6 @@ const (
 	Mean Pooling = "mean" // the mean over the text's tokens, as sentence-transformers
 )
 
-// Head is the new part of a classifier.
-type Head struct {
-	Classes []string
-	Pooling Pooling
-	Dropout *float64 // before the last layer; nil: the model's own
-}
-
 // Classifier is a BERT with a head, keys as in transformers' BertForSequenceClassification.
 type Classifier struct {
 	Bert    *Bert       `torch:"bert"`
@@ -39,6 +34,7 @@ type Classifier struct {
 	Report    nn.LoadReport // how the weights met the model
 	Source    string        // the weights' file
 
+	running   sync.Mutex                  // guards inference
 	inference *finetune.Inference[*Batch] // where Predict runs, see Use
 }
 
@@ -111,14 +107,19 @@ func (c *Classifier) Logits(b *Batch) torch.Tensor { return nn.RunStages(c.Stage
 
 // SaveConfig writes what belongs beside the weights: config.json and the tokenizer's files.
 func (c *Classifier) SaveConfig(folder string) error {
+	if c.Tokenizer == nil {
+		return errors.New("the classifier has no tokenizer to save")
+	}
 	if err := c.Config.write(folder); err != nil {
 		return err
 	}
 	return c.Tokenizer.Save(folder)
 }
 
-// Close frees the model.
+// Close frees the model, once no prediction runs.
 func (c *Classifier) Close() {
+	c.running.Lock()
+	defer c.running.Unlock()
 	if n := c.inference; n != nil {
 		c.inference = nil
 		_ = n.Close() // a device that fails here has failed before, and was reported

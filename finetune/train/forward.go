@@ -65,21 +65,26 @@ func (f Forward[B]) Outputs(
 		if err != nil {
 			return err
 		}
-		torch.Scoped(func() {
-			var output nn.Values
-			torch.Inference(func() {
-				output = f.Run(f.Upload(b), 0, len(f.Stages))
-				for i, x := range output {
-					output[i] = x.To(torch.Float32).ToDevice(torch.CPU)
-				}
-			})
-			err = each(b, output)
-		})
-		if err != nil {
+		if err := f.Output(b, each); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// Output calls each with a batch and what the last stage makes of it, as Outputs does.
+func (f Forward[B]) Output(b B, each func(b B, output nn.Values) error) (err error) {
+	torch.Scoped(func() {
+		var output nn.Values
+		torch.Inference(func() {
+			output = f.Run(f.Upload(b), 0, len(f.Stages))
+			for i, x := range output {
+				output[i] = x.To(torch.Float32).ToDevice(torch.CPU)
+			}
+		})
+		err = each(b, output)
+	})
+	return err
 }
 
 // Evaluate says what Forward.Evaluate measures.

@@ -3,6 +3,8 @@
 package objective
 
 import (
+	"errors"
+	"fmt"
 	"math"
 
 	"github.com/thaw-ml/thaw/finetune/train/metric"
@@ -43,6 +45,29 @@ func New(problem ProblemType, names []string) Objective {
 		return Number{}
 	}
 	return Classification{Classes: names}
+}
+
+// CheckNames makes sure that a head's outputs have names that fit the problem: two classes or more, one label or more, one
+// number, none of them twice.
+func CheckNames(problem ProblemType, names []string) error {
+	switch {
+	case problem != "" && problem != SingleLabel && problem != MultiLabel && problem != Regression:
+		return fmt.Errorf("there is no problem type %q; there are %s, %s and %s", problem, SingleLabel, MultiLabel, Regression)
+	case problem == Regression && len(names) != 1:
+		return fmt.Errorf("a regression with %d outputs: one number is predicted", len(names))
+	case problem == MultiLabel && len(names) < 1:
+		return errors.New("a head without labels: give one or more")
+	case problem != Regression && problem != MultiLabel && len(names) < 2:
+		return fmt.Errorf("a head with %d classes: give two or more", len(names))
+	}
+	seen := map[string]bool{}
+	for _, name := range names {
+		if seen[name] {
+			return fmt.Errorf("two classes are named %q", name)
+		}
+		seen[name] = true
+	}
+	return nil
 }
 
 // Classification chooses one class. The loss is the mean cross-entropy of logits [N, classes] and class numbers [N], int64, or

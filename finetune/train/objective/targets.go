@@ -24,26 +24,30 @@ type Targets struct {
 }
 
 // NewTargets lists the targets of samples for an objective with so many outputs (see [Objective]). A class or label that the
-// objective does not have, and a value that is not finite, is an error that names the sample, counted from 0.
-func NewTargets(problem ProblemType, outputs int, samples []Target) (Targets, error) {
+// objective does not have, and a value that is not finite, is an error that names the sample as name does; a nil name counts
+// from 0.
+func NewTargets(problem ProblemType, outputs int, samples []Target, name func(i int) string) (Targets, error) {
+	if name == nil {
+		name = func(i int) string { return fmt.Sprint("sample ", i) }
+	}
 	t := Targets{}
 	for i, s := range samples {
 		switch problem {
 		case Regression:
 			if math.IsNaN(s.Value) || math.IsInf(s.Value, 0) {
-				return t, fmt.Errorf("sample %d: the value is %v: a finite number is needed", i, s.Value)
+				return t, fmt.Errorf("%s: the value is %v: a finite number is needed", name(i), s.Value)
 			}
 			t.Values = append(t.Values, s.Value)
 		case MultiLabel:
 			for _, label := range s.Labels {
 				if label < 0 || label >= outputs {
-					return t, fmt.Errorf("sample %d: there is no label %d: the labels are 0 to %d", i, label, outputs-1)
+					return t, fmt.Errorf("%s: there is no label %d: the labels are 0 to %d", name(i), label, outputs-1)
 				}
 			}
 			t.Labels, t.Width = append(t.Labels, s.Labels), outputs
 		default:
 			if s.Class < 0 || s.Class >= outputs {
-				return t, fmt.Errorf("sample %d: there is no class %d: the classes are 0 to %d", i, s.Class, outputs-1)
+				return t, fmt.Errorf("%s: there is no class %d: the classes are 0 to %d", name(i), s.Class, outputs-1)
 			}
 			t.Classes = append(t.Classes, s.Class)
 		}
