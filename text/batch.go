@@ -37,7 +37,7 @@ func (b *Batch) Targets() []torch.Tensor { return []torch.Tensor{b.target()} }
 
 // Tensors are ids, segments, attention mask, weights of the mean and targets, as the methods below.
 func (b *Batch) Tensors() []torch.Tensor {
-	return []torch.Tensor{b.ids(), b.types(), b.attentionMask(), b.meanWeights(), b.target()}
+	return []torch.Tensor{b.ids(), b.types(), b.attentionMask(), b.MeanWeights(), b.target()}
 }
 
 // With gives the batch with its tensors elsewhere.
@@ -93,8 +93,8 @@ func (b *Batch) attentionMask() torch.Tensor {
 	return torch.FromSlice(mask, b.Size(), 1, 1, b.T)
 }
 
-// meanWeights is 1/length for tokens and 0 for padding, [N, 1, T]: a batched product with it is the mean over tokens.
-func (b *Batch) meanWeights() torch.Tensor {
+// MeanWeights is 1/length for tokens and 0 for padding, [N, 1, T]: a batched product with it is the mean over tokens.
+func (b *Batch) MeanWeights() torch.Tensor {
 	if b.given != nil {
 		return b.given[3]
 	}

@@ -81,7 +81,7 @@ func (c *Classifier) pool(b *Batch, x torch.Tensor) torch.Tensor {
 	if c.Bert.Pooler != nil {
 		return x.Select(1, 0)
 	}
-	x = b.meanWeights().BMM(x).Squeeze() // [N, hidden], or [hidden] for one text
+	x = b.MeanWeights().BMM(x).Squeeze() // [N, hidden], or [hidden] for one text
 	return x.View(b.Size(), -1)
 }
 
