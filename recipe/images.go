@@ -13,6 +13,7 @@ import (
 	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/hub"
 	"github.com/thaw-ml/thaw/internal/quantity"
+	"github.com/thaw-ml/thaw/internal/suggest"
 	"github.com/thaw-ml/thaw/torch/nn"
 	"github.com/thaw-ml/thaw/vision"
 	"github.com/thaw-ml/thaw/vision/album"
@@ -90,8 +91,20 @@ func (p *Images) resolve(f *faults, objective string) {
 	f.check(0 <= p.Workers && p.Workers <= 1024, "images.workers", "must be 0 (one for each core) or from 1 to 1024, found %d", p.Workers)
 }
 
-// checkModel leaves it to package vision what a model may be.
-func (images) checkModel(*Spec, *faults) {}
+// checkModel leaves it to package vision what stands in a file.
+func (images) checkModel(s *Spec, f *faults) {
+	known := slices.Contains(vision.Architectures(), s.Model)
+	switch {
+	case s.FromScratch() && !known:
+		_, err := vision.NewResNet(s.Model, 2)
+		f.check(err == nil, "model", "%w", err)
+	case s.Weights != "" && known:
+	case s.ModelName() != "":
+		f.add("model", "no file, folder or architecture is named %s%s", s.Model, suggest.DidYouMean(s.Model, vision.Architectures()))
+	case s.Model != "":
+		f.there("model", s.Model)
+	}
+}
 
 // imageTask is a Task on images.
 type imageTask struct {

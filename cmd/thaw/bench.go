@@ -11,9 +11,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/thaw-ml/thaw"
 	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/internal/atomicfile"
 	"github.com/thaw-ml/thaw/internal/benchmark"
+	"github.com/thaw-ml/thaw/recipe"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/cuda"
 )
@@ -74,10 +76,11 @@ func (c *benchCmd) Run(ctx context.Context, s streams) error {
 		}
 		return nil
 	}
-	spec := finetune.Spec{Device: c.Device, Precision: c.Precision, Seed: 1}
-	if err := spec.ChooseDevice(); err != nil {
+	chosen := recipe.Spec{Device: c.Device, Precision: c.Precision}
+	if err := chosen.ChooseDevice(); err != nil {
 		return where{}.wrong("bench", err)
 	}
+	spec := finetune.Spec{Device: chosen.Device, Precision: chosen.Precision, Seed: 1}
 	if c.JSON != "" { // minutes of measures are not to be lost
 		if err := checkWritable(c.JSON); err != nil {
 			return usageError{fmt.Sprintf("bench: --json: %v", err)}
@@ -146,7 +149,7 @@ func (r benchReport) write(path string) error {
 
 func newBenchReport(spec finetune.Spec) benchReport {
 	r := benchReport{
-		Date: time.Now().UTC().Truncate(time.Second), Thaw: finetune.Version, Libtorch: torch.Version(), Device: spec.Device,
+		Date: time.Now().UTC().Truncate(time.Second), Thaw: thaw.Version, Libtorch: torch.Version(), Device: spec.Device,
 		Precision: spec.Precision, Threads: torch.NumThreads(),
 	}
 	device, err := torch.ParseDevice(spec.Device)

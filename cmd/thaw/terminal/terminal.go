@@ -16,16 +16,25 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 	"golang.org/x/term"
 
+	"github.com/thaw-ml/thaw"
 	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/internal/quantity"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/cuda"
 )
 
-// View is a finetune.Reporter that writes for people.
+// Settings are what a view shows of a run beside what happens in it.
+type Settings struct {
+	Folder            string // of the run
+	Device, Precision string // as chosen, "cpu" or "cuda:0"; "" is the CPU in float32
+	Threads           int    // of the CPU; 0 is libtorch's number
+	Phases            int
+}
+
+// View writes what happens in a run for people.
 type View struct {
 	out     io.Writer
-	spec    finetune.Spec
+	run     Settings
 	live    bool // a terminal: bars are drawn
 	bars    *mpb.Progress
 	bar     *mpb.Bar
@@ -38,24 +47,24 @@ type View struct {
 	planned bool     // the run has begun, and with it the folder
 }
 
-// New makes a view of a run of spec that writes to out.
-func New(out io.Writer, spec finetune.Spec) *View {
+// New makes a view of a run that writes to out.
+func New(out io.Writer, run Settings) *View {
 	f, isFile := out.(interface{ Fd() uintptr })
-	return &View{out: out, spec: spec, live: isFile && term.IsTerminal(int(f.Fd()))}
+	return &View{out: out, run: run, live: isFile && term.IsTerminal(int(f.Fd()))}
 }
 
 // Greet prints what runs.
 func (v *View) Greet() {
-	threads := v.spec.Threads
+	threads := v.run.Threads
 	if threads == 0 {
 		threads = torch.NumThreads()
 	}
-	on, precision := fmt.Sprintf("cpu (%s)", quantity.Count(threads, "thread", "threads")), v.spec.Precision
+	on, precision := fmt.Sprintf("cpu (%s)", quantity.Count(threads, "thread", "threads")), v.run.Precision
 	if precision == "float32" { // of a CPU nobody expects another
 		precision = ""
 	}
-	if d, err := torch.ParseDevice(v.spec.Device); err == nil && d.Type == torch.CUDAType {
-		on, precision = d.String(), v.spec.Precision
+	if d, err := torch.ParseDevice(v.run.Device); err == nil && d.Type == torch.CUDAType {
+		on, precision = d.String(), v.run.Precision
 		if devices, err := cuda.Devices(); err == nil && d.Index < len(devices) {
 			on += fmt.Sprintf(" (%s, %.0f GB)", devices[d.Index].Name, float64(devices[d.Index].TotalMemory)/1e9)
 		}
@@ -63,7 +72,7 @@ func (v *View) Greet() {
 	if precision != "" {
 		on += " · " + precision
 	}
-	fmt.Fprintf(v.out, "thaw %s · libtorch %s · %s\n\n", finetune.Version, torch.Version(), on)
+	fmt.Fprintf(v.out, "thaw %s · libtorch %s · %s\n\n", thaw.Version, torch.Version(), on)
 }
 
 // Note prints a line about a subject.
@@ -75,12 +84,12 @@ func (v *View) Note(subject, text string) {
 	fmt.Fprintf(v.out, "%-9s %s\n", subject, text)
 }
 
-// Planned prints a phase's plan.
-func (v *View) Planned(phase int, plan *finetune.Plan) {
+// printPlan prints the plan of a phase, which is counted from 1.
+func (v *View) printPlan(phase int, plan fmt.Stringer) {
 	v.planned = true
 	subject := "plan"
-	if len(v.spec.Phases) > 1 {
-		subject = fmt.Sprintf("phase %d", phase+1)
+	if v.run.Phases > 1 {
+		subject = fmt.Sprintf("phase %d", phase)
 	}
 	for _, line := range strings.Split(plan.String(), "\n") {
 		fmt.Fprintf(v.out, "%-9s %s\n", subject, line)
@@ -89,8 +98,8 @@ func (v *View) Planned(phase int, plan *finetune.Plan) {
 	fmt.Fprintln(v.out)
 }
 
-// Begin starts a bar.
-func (v *View) Begin(task string, samples int) {
+// begin starts a bar for a task: "prefix", "before", "epoch 1".
+func (v *View) begin(task string, samples int) {
 	v.task, v.total, v.samples, v.began = task, samples, 0, time.Now()
 	v.loss.Store(0)
 	if !v.live {
@@ -120,7 +129,7 @@ func (v *View) status(samples int) string {
 
 // taken is the memory that the run takes now, in bytes: of the GPU, or in tensors of the CPU.
 func (v *View) taken() int64 {
-	if d, err := torch.ParseDevice(v.spec.Device); err == nil && d.Type == torch.CUDAType {
+	if d, err := torch.ParseDevice(v.run.Device); err == nil && d.Type == torch.CUDAType {
 		if m, err := cuda.Memory(d.Index); err == nil {
 			return m.Reserved
 		}
@@ -128,8 +137,8 @@ func (v *View) taken() int64 {
 	return torch.Stats().Bytes
 }
 
-// Advance moves the bar.
-func (v *View) Advance(samples int, loss float64) {
+// advance moves the bar. loss is the mean of the epoch so far; 0 outside training.
+func (v *View) advance(samples int, loss float64) {
 	v.samples = samples
 	v.loss.Store(math.Float64bits(loss))
 	if v.bar != nil {
@@ -137,8 +146,9 @@ func (v *View) Advance(samples int, loss float64) {
 	}
 }
 
-// End replaces the bar with a line that stays.
-func (v *View) End(m *finetune.Metrics) {
+// end replaces the bar with a line that stays. score is what an evaluation gave, as in "accuracy 0.9120  f1 0.9118"; "" is
+// none.
+func (v *View) end(score string) {
 	spent := time.Since(v.began).Seconds()
 	v.closeBar()
 	line := fmt.Sprintf("%-9s %6s rows", v.task, quantity.Digits(v.samples))
@@ -146,8 +156,8 @@ func (v *View) End(m *finetune.Metrics) {
 		line += fmt.Sprintf("  loss %.3f", loss)
 	}
 	line += fmt.Sprintf("  %.0f/s  %s", float64(v.samples)/max(spent, 1e-3), duration(spent))
-	if m != nil {
-		line += fmt.Sprintf("  accuracy %.4f  f1 %.4f", m.Accuracy, m.MacroF1)
+	if score != "" {
+		line += "  " + score
 	}
 	fmt.Fprintln(v.out, line)
 	v.printNotes()
@@ -178,7 +188,7 @@ func (v *View) printNotes() {
 // Finish prints what the run came to.
 func (v *View) Finish(r *finetune.Result) {
 	if r.Best.Rows > 0 {
-		v.Note("best", fmt.Sprintf("accuracy %.4f  f1 %.4f  at epoch %d (before: %.4f)", r.Best.Accuracy, r.Best.MacroF1, r.BestEpoch, r.Before.Accuracy))
+		v.Note("best", fmt.Sprintf("%s  at epoch %d (before: %.4f)", scoreOf(r.Best), r.BestEpoch, r.Before.Accuracy))
 	}
 	memory := fmt.Sprintf("peak memory %.2f GB", float64(r.PeakBytes)/1e9)
 	if r.PeakDeviceBytes > 0 {
@@ -195,9 +205,9 @@ func (v *View) Abandon() {
 	if !v.planned { // a folder that is there is another run's
 		return
 	}
-	folder, err := filepath.Abs(v.spec.Out)
+	folder, err := filepath.Abs(v.run.Folder)
 	if err != nil {
-		folder = v.spec.Out
+		folder = v.run.Folder
 	}
 	if table, err := os.ReadFile(filepath.Join(folder, "metrics.csv")); err == nil { // otherwise nothing was trained
 		v.Note("run", fmt.Sprintf("%s, up to epoch %d", folder, bytes.Count(table, []byte("\n"))-1))

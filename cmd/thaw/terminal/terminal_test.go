@@ -82,7 +82,8 @@ func (n upTo) Batch(r finetune.Request) (b numbers, err error) {
 func masked(text, folder string) string {
 	text = strings.ReplaceAll(text, filepath.Dir(folder), "runs")
 	text = strings.ReplaceAll(text, torch.Version(), "#")
-	for _, number := range []string{`\d+/s`, `\d+\.\d+s`, `\d+m\d+s`, `loss \d+\.\d{3}`, `(accuracy|f1|before:) \d\.\d{4}`, `\d+\.\d\d GB`, `\(\d+ threads`} {
+	text = regexp.MustCompile(`\(\d+ threads?\)`).ReplaceAllString(text, "(# threads)")
+	for _, number := range []string{`\d+/s`, `\d+\.\d+s`, `\d+m\d+s`, `loss \d+\.\d{3}`, `(accuracy|f1|before:) \d\.\d{4}`, `\d+\.\d\d GB`} {
 		text = regexp.MustCompile(number).ReplaceAllStringFunc(text, func(s string) string {
 			return regexp.MustCompile(`\d+(\.\d+)?(m\d+)?`).ReplaceAllString(s, "#")
 		})
@@ -98,10 +99,10 @@ func show(t *testing.T, rows, testRows upTo, phases ...finetune.Phase) string {
 	model := pair{nn.NewLinear(1, 3, true, g), nn.NewLinear(3, 2, true, g)}
 	defer nn.Close([]any{model.body, model.head})
 	spec := finetune.Spec{Phases: phases, Batch: finetune.Batch{Size: 10}, Out: filepath.Join(t.TempDir(), "numbers-1")}
-	view := New(&out, spec)
+	view := New(&out, Settings{Folder: spec.Out, Phases: len(phases)})
 	view.Greet()
 	view.Note("model", "a pair of layers")
-	result, err := finetune.Run[numbers](t.Context(), spec, model, rows, testRows, view)
+	result, err := finetune.Run[numbers](t.Context(), spec, model, rows, testRows, view.Reporter())
 	view.Close()
 	require.NoError(t, err)
 	view.Finish(result)
@@ -156,7 +157,7 @@ run       runs/numbers-1
 func TestGreetingTellsThePrecision(t *testing.T) {
 	for precision, want := range map[string]string{"": "", "float32": "", "bfloat16": " · bfloat16"} {
 		var out bytes.Buffer
-		New(&out, finetune.Spec{Device: "cpu", Precision: precision, Threads: 3}).Greet()
+		New(&out, Settings{Device: "cpu", Precision: precision, Threads: 3}).Greet()
 		assert.Equal(t, "thaw 0.1.0 · libtorch "+torch.Version()+" · cpu (3 threads)"+want+"\n\n", out.String())
 	}
 }
@@ -165,19 +166,19 @@ func TestViewOfAFileIsNotLive(t *testing.T) {
 	f, err := os.Create(filepath.Join(t.TempDir(), "log"))
 	require.NoError(t, err)
 	defer f.Close()
-	assert.False(t, New(f, finetune.Spec{}).live)
-	assert.False(t, New(&bytes.Buffer{}, finetune.Spec{}).live)
+	assert.False(t, New(f, Settings{}).live)
+	assert.False(t, New(&bytes.Buffer{}, Settings{}).live)
 }
 
 func TestLiveViewKeepsNotesForBelowTheBar(t *testing.T) {
 	var out bytes.Buffer
-	v := New(&out, finetune.Spec{})
+	v := New(&out, Settings{})
 	v.live = true
-	v.Begin("epoch 1", 40)
-	v.Advance(10, 0.5)
+	v.begin("epoch 1", 40)
+	v.advance(10, 0.5)
 	v.Note("check", "all is well")
-	v.Advance(40, 0.25)
-	v.End(&finetune.Metrics{Accuracy: 0.75, MacroF1: 0.5, Rows: 8})
+	v.advance(40, 0.25)
+	v.end("accuracy 0.7500  f1 0.5000")
 	v.Note("check", "said at once")
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 	require.GreaterOrEqual(t, len(lines), 3)
@@ -187,16 +188,16 @@ func TestLiveViewKeepsNotesForBelowTheBar(t *testing.T) {
 	assert.Equal(t, "check     all is well", lines[1])
 	assert.Equal(t, "check     said at once", lines[2])
 
-	v.Begin("epoch 2", 40) // a run that fails here
+	v.begin("epoch 2", 40) // a run that fails here
 	v.Close()
 	v.Close()
 }
 
 func TestStatus(t *testing.T) {
-	v := New(&bytes.Buffer{}, finetune.Spec{})
-	v.Begin("epoch 1", 40)
+	v := New(&bytes.Buffer{}, Settings{})
+	v.begin("epoch 1", 40)
 	assert.Regexp(t, `^ 0/40  0/s  \d+\.\d GB$`, v.status(0))
-	v.Advance(10, 0.5)
+	v.advance(10, 0.5)
 	assert.Regexp(t, `^ 10/40  loss 0\.500  \d+/s  eta \d+\.\ds  \d+\.\d GB$`, v.status(10))
 	assert.Regexp(t, `^ 40/40  loss 0\.500  \d+/s  \d+\.\d GB$`, v.status(40))
 }
