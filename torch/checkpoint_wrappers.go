@@ -44,6 +44,9 @@ func (c *Checkpoint) Unwrapped(wanted func(key string) bool) *Checkpoint {
 			best = prefix
 		}
 	}
+	if counts[best] == 0 {
+		return c
+	}
 	u := unwrapped{weights: c.file, stored: map[string]string{}}
 	plain := make(map[string]bool, len(names)) // keys without the prefix, which no other may turn into
 	for _, name := range names {
@@ -58,7 +61,7 @@ func (c *Checkpoint) Unwrapped(wanted func(key string) bool) *Checkpoint {
 			u.strays = append(u.strays, name)
 			continue
 		}
-		if clean := withoutCompiled(key); !plain[clean] && wanted(clean) {
+		if clean := withoutCompiled(key); !plain[clean] {
 			key, plain[clean] = clean, true
 		}
 		changed = changed || key != name

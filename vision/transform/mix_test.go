@@ -9,8 +9,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/thaw-ml/thaw/torch"
-	"github.com/thaw-ml/thaw/torch/torchtest"
 	"github.com/thaw-ml/thaw/vision/transform"
 )
 
