@@ -146,6 +146,9 @@ func (t *Task) Describe() [][2]string {
 	warn := func(format string, args ...any) {
 		lines = append(lines, [2]string{"warning", fmt.Sprintf(format, args...)})
 	}
+	for _, w := range m.Warnings {
+		warn("%s", w)
+	}
 	if len(t.Duplicates) > 0 {
 		d := t.Duplicates[0]
 		warn("%s in training and test alike, which makes the measures too good; the first: %s and %s", quantity.Count(len(t.Duplicates), "picture", "pictures"), d.FirstName, d.SecondName)

@@ -69,8 +69,8 @@ func TestCheckHeaders(t *testing.T) {
 	a := open(t, dir, Options{MaxPixels: 1200})
 	require.NoError(t, os.Remove(filepath.Join(dir, "b/12.png")))
 	want := []string{
-		"06.png: it is empty: want JPEG, PNG, GIF, BMP, WebP or TIFF",
-		"07.png: it is no picture that can be read (text/plain; charset=utf-8): want JPEG, PNG, GIF, BMP, WebP or TIFF",
+		"06.png: it is empty: want JPEG, PNG, GIF, BMP, WebP, TIFF or PPM",
+		"07.png: it is no picture that can be read (text/plain; charset=utf-8): want JPEG, PNG, GIF, BMP, WebP, TIFF or PPM",
 		"08.png: PNG: its header is cut off",
 		"10.png: its header promises 41 x 30 pixels, more than the 1200 that are allowed (MaxPixels)",
 		"11.jpg: JPEG: its segment fe says that it has 65535 bytes, 65531 are left",
@@ -89,7 +89,7 @@ func TestCheckHeadersNamesTheLine(t *testing.T) {
 	dir := tree(t, "0.png")
 	path := filepath.Join(dir, "t.csv")
 	write(t, path, []byte("image,label\n0.png,a\nt.csv,b\n"))
-	assert.Equal(t, []string{path + ":3: reading picture " + path + ": it is no picture that can be read (text/plain; charset=utf-8): want JPEG, PNG, GIF, BMP, WebP or TIFF"},
+	assert.Equal(t, []string{path + ":3: reading picture " + path + ": it is no picture that can be read (text/plain; charset=utf-8): want JPEG, PNG, GIF, BMP, WebP, TIFF or PPM"},
 		messages(open(t, path, Options{}).CheckHeaders(t.Context(), 2)))
 }
 
