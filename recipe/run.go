@@ -209,7 +209,7 @@ func OpenModel(model, weights string) (Model, error) {
 			return nil, err
 		}
 	}
-	return kinds[0].openModel(model, weights) // of images alone there are checkpoints without a config
+	return images{}.openModel(model, weights) // of images alone there are checkpoints without a config
 }
 
 // trainer is the kind that trains a model of the registry.

@@ -61,7 +61,7 @@ type kind interface {
 }
 
 // kinds is the table of kinds. The first is that of a spec whose keys mean no other.
-var kinds = []kind{texts{}}
+var kinds = []kind{texts{}, images{}}
 
 // kind is what the samples of a resolved spec are.
 func (s *Spec) kind() kind {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 
 	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/finetune/train"
@@ -29,6 +30,7 @@ type Classifier struct {
 
 	Warnings []string // what files beside the weights say and cannot be followed
 
+	running   sync.Mutex                  // guards inference
 	inference *finetune.Inference[*Batch] // where Predict runs, see Use
 }
 

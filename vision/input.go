@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/hub"
 	"github.com/thaw-ml/thaw/vision/transform"
 )
@@ -43,15 +42,16 @@ func inputOf(m hub.Model) Input {
 	return in
 }
 
-// as gives the input that a spec asks for.
-func (in Input) as(p *finetune.Pictures) Input {
+// Sized is the input with another crop of so many pixels a side, and another length of the shorter side before; 0 leaves one as
+// it is, but the shorter side becomes 8/7 of a crop that is given alone (256 for 224, as Krizhevsky et al. 2012).
+func (in Input) Sized(crop, resize int) Input {
 	switch {
-	case p.Size != 0 && p.Resize != 0:
-		in.Crop, in.Resize = p.Size, p.Resize
-	case p.Size != 0:
-		in.Crop, in.Resize = p.Size, (p.Size*8+3)/7
-	case p.Resize != 0:
-		in.Resize = p.Resize
+	case crop != 0 && resize != 0:
+		in.Crop, in.Resize = crop, resize
+	case crop != 0:
+		in.Crop, in.Resize = crop, (crop*8+3)/7
+	case resize != 0:
+		in.Resize = resize
 	}
 	return in
 }
@@ -80,7 +80,7 @@ func (in Input) evaluation() transform.Pipeline {
 }
 
 // training is what is done to pictures that are trained on.
-func (in Input) training(p *finetune.Pictures) (transform.Pipeline, error) {
+func (in Input) training(p DatasetOptions) (transform.Pipeline, error) {
 	t := transform.DefaultTraining(in.Crop)
 	t.Scale, t.Erase, t.Filter = p.Scale, p.Erase, in.filter()
 	switch p.Augment {

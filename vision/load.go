@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/finetune/train/objective"
 	"github.com/thaw-ml/thaw/hub"
 	"github.com/thaw-ml/thaw/internal/suggest"
 	"github.com/thaw-ml/thaw/torch"
@@ -96,22 +96,54 @@ func findFile(path string) (s source, err error) {
 	return s, nil
 }
 
-// LoadClassifier loads a pre-trained network and gives it a new head for the classes, drawn with the seed. model is the
+// Head is the new last layer of a classifier.
+type Head struct {
+	Classes []string // names of the classes or labels, in the order of the logits; a regression needs none
+	Problem objective.ProblemType
+	Seed    uint64 // draws the weights
+}
+
+// NewHead is the head of a classification.
+func NewHead(classes ...string) Head { return Head{Classes: classes} }
+
+// labels are the names of the logits.
+func (h Head) labels() []string {
+	if h.Problem == objective.Regression && len(h.Classes) == 0 {
+		return []string{"LABEL_0"} // as transformers names a single output
+	}
+	return h.Classes
+}
+
+// Load loads a pre-trained network and gives it a new head. model is as for [LoadClassifier], or the name of a model that thaw
+// download, or torchvision, has brought to this machine, such as resnet50; nothing is downloaded.
+func Load(model string, head Head) (*Classifier, error) {
+	if _, err := os.Stat(model); err != nil {
+		path, failure := hub.Local(model)
+		if failure != nil {
+			return nil, fmt.Errorf("there is no file or folder %s, and %w", model, failure)
+		}
+		model = path
+	}
+	return LoadClassifier(model, "", head)
+}
+
+// LoadClassifier loads a pre-trained network and gives it a new head. model is the
 // path of a checkpoint (torchvision's .pth, or safetensors with its or transformers' keys), of a folder that has one, or
 // an architecture's name where weights names a file, or is "none" for random weights.
 //
 // What lies beside the weights is followed: config.json of Thaw, timm or transformers and transformers'
 // preprocessor_config.json. A network that is not supported is an error, what else cannot be followed is in Warnings.
-func LoadClassifier(model, weights string, classes []string, seed uint64) (*Classifier, error) {
-	if len(classes) < 2 {
-		return nil, fmt.Errorf("a head with %d classes: give two or more", len(classes))
+func LoadClassifier(model, weights string, head Head) (*Classifier, error) {
+	classes := head.labels()
+	if err := objective.CheckNames(head.Problem, classes); err != nil {
+		return nil, err
 	}
 	s, err := find(model, weights)
 	if err != nil {
 		return nil, err
 	}
-	c := &Classifier{Input: s.input, Classes: classes, Source: s.weights, Warnings: s.warnings}
-	g := torch.NewGenerator(seed)
+	c := &Classifier{Input: s.input, Classes: classes, ProblemType: head.Problem, Source: s.weights, Warnings: s.warnings}
+	g := torch.NewGenerator(head.Seed)
 	if s.weights != "" {
 		c.Net, c.Report, err = LoadResNet(s.weights, ResNetOptions{Architecture: s.architecture, NewHead: len(classes), Generator: g})
 	} else if c.Net, err = NewResNet(s.architecture, len(classes)); err == nil {
@@ -130,7 +162,7 @@ func LoadClassifier(model, weights string, classes []string, seed uint64) (*Clas
 // cannot be followed is an error: scores would be others.
 func OpenPretrained(model, weights string) (*Classifier, error) {
 	if _, err := os.Stat(model); err != nil && weights == "" {
-		path, failure := hub.LocalFineTunable(model)
+		path, failure := hub.Local(model)
 		if failure != nil {
 			return nil, fmt.Errorf("there is no file or folder %s, and %w", model, failure)
 		}
@@ -175,10 +207,4 @@ func (c *Classifier) Name() string {
 		return "ResNet-" + depth
 	}
 	return name
-}
-
-// choose puts into a spec what only the data and the model tell: the classes and the input's size.
-func choose(spec *finetune.Spec, classes []string, input Input) {
-	spec.Head.Classes = classes
-	spec.Pictures.Size, spec.Pictures.Resize = input.Crop, input.Resize
 }

@@ -133,6 +133,15 @@ func (a *Album) Len() int { return len(a.items) }
 // Class returns the class of picture i, a position in Classes.
 func (a *Album) Class(i int) int { return int(a.items[i].class) }
 
+// ClassNumbers lists the classes of all pictures.
+func (a *Album) ClassNumbers() []int {
+	classes := make([]int, len(a.items))
+	for i := range classes {
+		classes[i] = a.Class(i)
+	}
+	return classes
+}
+
 // Counts returns how many pictures there are of each class.
 func (a *Album) Counts() []int {
 	n := make([]int, len(a.Classes))
@@ -192,8 +201,8 @@ func (a *Album) onLine(i int, err error) error {
 	return fmt.Errorf("%s:%d: %w", a.Source, a.items[i].at, err)
 }
 
-// pick returns the album of the pictures that keep says yes to, in their order.
-func (a *Album) pick(keep func(i int) bool) *Album {
+// Part returns the album of the pictures that keep says yes to, in their order.
+func (a *Album) Part(keep func(i int) bool) *Album {
 	part := *a
 	part.items = nil
 	for i, it := range a.items {

@@ -47,7 +47,7 @@ func TestDuplicatesReadsWhereSizesAgreeOnly(t *testing.T) {
 	// A folder has a size, and cannot be read as a file.
 	require.NoError(t, os.Remove(a.Name(1)))
 	require.NoError(t, os.Mkdir(a.Name(1), 0o700))
-	pairs, err := Duplicates(a.pick(func(i int) bool { return i == 0 }), a.pick(func(i int) bool { return i == 1 }))
+	pairs, err := Duplicates(a.Part(func(i int) bool { return i == 0 }), a.Part(func(i int) bool { return i == 1 }))
 	require.NoError(t, err)
 	assert.Empty(t, pairs)
 	_, err = Duplicates(a, a)
@@ -59,7 +59,7 @@ func TestDuplicatesNameTheLine(t *testing.T) {
 	path := filepath.Join(dir, "t.csv")
 	write(t, path, []byte("image,label\n0.png,a\n1.png,b\n0.png,b\n"))
 	a := open(t, path, Options{})
-	pairs, err := Duplicates(a, a.pick(func(i int) bool { return i == 2 }))
+	pairs, err := Duplicates(a, a.Part(func(i int) bool { return i == 2 }))
 	require.NoError(t, err)
 	assert.Equal(t, []Pair{{0, 0, dir + "/0.png", dir + "/0.png", "a", "b"}}, pairs)
 	require.NoError(t, os.Remove(a.Name(1)))

@@ -82,7 +82,7 @@ func TestCheckHeaders(t *testing.T) {
 	for _, workers := range []int{-1, 0, 1, 3, 100} {
 		assert.Equal(t, want, messages(a.CheckHeaders(t.Context(), workers)), workers)
 	}
-	assert.Empty(t, a.pick(func(i int) bool { return i < 6 }).CheckHeaders(t.Context(), 0))
+	assert.Empty(t, a.Part(func(i int) bool { return i < 6 }).CheckHeaders(t.Context(), 0))
 }
 
 func TestCheckHeadersNamesTheLine(t *testing.T) {
