@@ -12,46 +12,6 @@ import (
 	"github.com/thaw-ml/thaw/torch/torchtest"
 )
 
-// One product for queries, keys and values is the three: outputs and all gradients, also where only some are trained.
-func TestProjectTogether(t *testing.T) {
-	for _, trained := range [][]bool{{true, true, true}, {false, true, false}} {
-		torchtest.Scoped(t, func() {
-			g := torch.NewGenerator(1)
-			a := &BertSelfAttention{Query: nn.NewLinear(24, 24, nn.LinearOptions{}, g), Key: nn.NewLinear(24, 24, nn.LinearOptions{}, g), Value: nn.NewLinear(24, 24, nn.LinearOptions{}, g)}
-			defer nn.Close(a)
-			for i, l := range []*nn.Linear{a.Query, a.Key, a.Value} {
-				l.Weight.RequiresGrad_(trained[i])
-				l.Bias.RequiresGrad_(trained[i])
-			}
-			x := torch.Randn(g, torch.Float32, torch.CPU, 3, 5, 24).RequiresGrad_(true)
-			ways := map[string]func(torch.Tensor, ...*nn.Linear) []torch.Tensor{"apart": project, "together": projectTogether}
-			outputs, gradients := map[string][]torch.Tensor{}, map[string]map[string]torch.Tensor{}
-			for name, project := range ways {
-				y := project(x, a.Query, a.Key, a.Value)
-				q, k, v := y[0], y[1], y[2]
-				outputs[name] = y
-				q.Mul(k).Sin().Add(v.Mul(v)).Sum().Backward()
-				gradients[name] = map[string]torch.Tensor{"x": x.Grad().Clone()}
-				x.ZeroGrad()
-				for key, p := range nn.Params(a) {
-					if grad := p.Grad(); grad.Defined() {
-						gradients[name][key] = grad.Clone()
-					}
-					p.ZeroGrad()
-				}
-			}
-			for i, want := range outputs["apart"] {
-				assert.True(t, want.AllClose(outputs["together"][i], 1e-5, 1e-6))
-			}
-			require.Len(t, gradients["together"], len(gradients["apart"]))
-			assert.Contains(t, gradients["together"], "key.weight")
-			for key, want := range gradients["apart"] {
-				assert.True(t, want.AllClose(gradients["together"][key], 1e-4, 1e-5), key)
-			}
-		})
-	}
-}
-
 // What is computed of the first token alone is what the whole layer makes of it, and so are all gradients, with padding and
 // without.
 func TestForwardFirst(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/fused"
 	"github.com/thaw-ml/thaw/torch/nn"
 )
 
@@ -124,8 +125,8 @@ func (e *BertEmbeddings) Forward(ids, types torch.Tensor) torch.Tensor {
 // Forward maps [N, T, hidden] to [N, T, hidden]. mask is added to the attention scores, [N, 1, 1, T] with 0 for tokens
 // and -Inf for padding, or undefined where there is no padding.
 func (l *BertLayer) Forward(x, mask torch.Tensor) torch.Tensor {
-	x, in := torch.AutocastFork(x)
-	y, in := torch.AutocastFork(l.Attention.Output.Forward(l.Attention.Self.Forward(in, mask), x))
+	x, in := fused.Fork(x)
+	y, in := fused.Fork(l.Attention.Output.Forward(l.Attention.Self.Forward(in, mask), x))
 	return l.Output.Forward(l.Intermediate.Forward(in), y)
 }
 
@@ -139,13 +140,13 @@ func (l *BertLayer) ForwardFirst(x, mask torch.Tensor) torch.Tensor {
 
 // Forward maps [N, T, hidden] to [N, T, hidden].
 func (a *BertSelfAttention) Forward(x, mask torch.Tensor) torch.Tensor {
-	y := project(x, a.Query, a.Key, a.Value)
+	y := nn.Project(x, a.Query, a.Key, a.Value)
 	return a.join(a.attend(a.split(y[0]), a.split(y[1]), a.split(y[2]), mask))
 }
 
 // forwardFirst is Forward for queries of first alone.
 func (a *BertSelfAttention) forwardFirst(x, first, mask torch.Tensor) torch.Tensor {
-	y := project(x, a.Key, a.Value)
+	y := nn.Project(x, a.Key, a.Value)
 	return a.join(a.attend(a.split(a.Query.Forward(first)), a.split(y[0]), a.split(y[1]), mask))
 }
 
@@ -157,28 +158,6 @@ func (a *BertSelfAttention) split(x torch.Tensor) torch.Tensor {
 
 func (a *BertSelfAttention) join(x torch.Tensor) torch.Tensor {
 	return x.Transpose(1, 2).Flatten(2, 3)
-}
-
-// project gives what each layer makes of x. On a GPU they are one product, which fills more of it, rounds x once and has one
-// gradient to it in place of several to add up.
-func project(x torch.Tensor, layers ...*nn.Linear) []torch.Tensor {
-	if x.Device().Type == torch.CPUType {
-		var out []torch.Tensor
-		for _, l := range layers {
-			out = append(out, l.Forward(x))
-		}
-		return out
-	}
-	return projectTogether(x, layers...)
-}
-
-// projectTogether is project by one product. The layers are of one size.
-func projectTogether(x torch.Tensor, layers ...*nn.Linear) []torch.Tensor {
-	var weights, biases []torch.Tensor
-	for _, l := range layers {
-		weights, biases = append(weights, l.Weight), append(biases, l.Bias)
-	}
-	return torch.FastLinearJoined(x, weights, biases).Chunk(len(layers), 2)
 }
 
 // attend is softmax(q k^T / sqrt(d) + mask) v. libtorch's fused kernel for the CPU cannot drop, so there, with dropout, the

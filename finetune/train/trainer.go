@@ -90,7 +90,7 @@ func newStep[B data.Batch[B]](c Config[B]) *step[B] {
 			s.buffers = append(s.buffers, b)
 		}
 		for _, norm := range nn.Modules[*nn.BatchNorm](stage.Module) {
-			norm.CountedApart = true
+			norm.ExternalCounter = true
 			s.norms = append(s.norms, norm)
 		}
 	}
@@ -172,7 +172,7 @@ func (s *step[B]) close() {
 	}
 	s.cast.Close()
 	for _, norm := range s.norms {
-		norm.CountedApart = false
+		norm.ExternalCounter = false
 	}
 }
 
@@ -183,7 +183,7 @@ func (s *step[B]) newCast(cached bool) *fused.Cast {
 		if cached && i < s.frozen {
 			continue // these stages do not run
 		}
-		for _, p := range nn.Rounded(stage.Module) {
+		for _, p := range nn.AutocastParams(stage.Module) {
 			if p.RequiresGrad() {
 				trained = append(trained, p)
 			} else {

@@ -18,9 +18,9 @@ type BatchNorm struct {
 
 	Eps      float64 // 1e-5 in PyTorch
 	Momentum float64 // the new batch's share of the running statistics, 0.1 in PyTorch
-	// CountedApart leaves NumBatchesTracked to whoever trains, who counts for all layers by one kernel.
-	CountedApart bool
-	training     bool
+	// ExternalCounter leaves NumBatchesTracked to the training loop, which counts for all layers by one kernel.
+	ExternalCounter bool
+	training        bool
 }
 
 // EmptyBatchNorm makes the layer with memory but no values, to be loaded; only NumBatchesTracked is set, to 0, as
@@ -66,7 +66,7 @@ func (b *BatchNorm) Forward(x torch.Tensor) torch.Tensor {
 			panic(&torch.Error{Op: "batch_norm", Shapes: [][]int{x.Shape()}, DTypes: []torch.DType{x.DType()},
 				Msg: fmt.Sprintf("one value in each of %d channels has no variance: train on batches of two or more, or on larger images", n)})
 		}
-		if !b.CountedApart {
+		if !b.ExternalCounter {
 			b.NumBatchesTracked.AddScalar_(1) // on the device: a captured graph counts too
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/fused"
 )
 
 // Conv2d slides a window over the last two dimensions: [N, in, H, W] to [N, out, H', W'], with
@@ -15,6 +16,8 @@ type Conv2d struct {
 
 	Stride, Padding, Dilation [2]int // of rows, of columns; padding with zeros on both sides
 	Groups                    int    // output channels of one group see the input channels of one group only
+
+	Adapter Adapter `torch:""` // changes the output, or nil; its keys stand beside weight and bias
 }
 
 // ConvOptions are what a square convolution may have beside its size.
@@ -61,8 +64,11 @@ func (c *Conv2d) Init(g *torch.Generator) {
 
 // Forward maps [N, in, H, W] to [N, out, H', W']. The result is channels-last where x or the weight is.
 func (c *Conv2d) Forward(x torch.Tensor) torch.Tensor {
-	return torch.FastConv2d(x, c.Weight, c.Bias, c.Stride, c.Padding, c.Dilation, c.Groups)
+	return adapt(c.Adapter, x, fused.Conv2d(x, c.Weight, c.Bias, c.Stride, c.Padding, c.Dilation, c.Groups))
 }
+
+// AutocastParams gives the weight and the bias, which autocast rounds.
+func (c *Conv2d) AutocastParams() []torch.Tensor { return []torch.Tensor{c.Weight, c.Bias} }
 
 // ChannelsLast lays out the four-dimensional parameters, the weights of convolutions, with the channels innermost in
 // memory: convolutions over channels-last input run on them without copying. Shapes and values stay, and what is saved

@@ -42,7 +42,10 @@ func (m Mismatch) String() string {
 // Prefixes that wrappers put before all of a model's keys are taken away first, see [torch.Checkpoint.Unwrapped]: Rename
 // sees keys without them.
 func Load(m any, c *torch.Checkpoint, o LoadOptions) (LoadReport, error) {
-	state := State(m)
+	var state []torch.Named
+	if err := torch.Try(func() { state = State(m) }); err != nil {
+		return LoadReport{}, fmt.Errorf("%s: %w", c.Path(), err)
+	}
 	c = c.Unwrapped(wanted(state, o.Rename))
 	report := LoadReport{Strays: c.Strays()}
 	source := map[string]string{} // module key: checkpoint key

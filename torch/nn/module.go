@@ -1,17 +1,9 @@
-// Package nn holds modules: plain structs whose fields are parameters, buffers and other modules.
-//
-// A field's tag gives its key in a checkpoint: `torch:"weight"` for a parameter, `torch:"running_mean,buffer"` for a
-// buffer, `torch:"layer"` for a module or a slice of modules (keys layer.0, layer.1, ...). A tag "" puts a module's keys
-// into its parent's. Fields without a tag, undefined tensors and nil modules are passed over; a tagged field that is not
-// exported panics.
 package nn
 
 import (
-	"fmt"
 	"iter"
 	"reflect"
 	"strconv"
-	"strings"
 
 	"github.com/thaw-ml/thaw/torch"
 )
@@ -86,28 +78,6 @@ func Modules[T any](m any) iter.Seq2[string, T] {
 	}
 }
 
-// Rounded lists the parameters that autocast rounds whenever they are used, those of Linear and Conv2d: what [torch.Halves]
-// are for. Weights come before biases, so that the weights of layers that follow each other do too, and so do their biases.
-func Rounded(m any) []torch.Tensor {
-	var weights, biases []torch.Tensor
-	for _, module := range Modules[any](m) {
-		var weight, bias torch.Tensor
-		switch l := module.(type) {
-		case *Linear:
-			weight, bias = l.Weight, l.Bias
-		case *Conv2d:
-			weight, bias = l.Weight, l.Bias
-		}
-		if weight.Defined() && weight.DType() == torch.Float32 {
-			weights = append(weights, weight)
-		}
-		if bias.Defined() && bias.DType() == torch.Float32 {
-			biases = append(biases, bias)
-		}
-	}
-	return append(weights, biases...)
-}
-
 var tensorType = reflect.TypeFor[torch.Tensor]()
 
 func tensors(m any, buffers bool) iter.Seq2[string, torch.Tensor] {
@@ -158,17 +128,10 @@ func walk(v reflect.Value, key string, buffer bool, visit func(key string, v ref
 }
 
 func walkFields(v reflect.Value, key string, visit func(string, reflect.Value, bool) bool) bool {
-	for i := range v.NumField() {
-		field := v.Type().Field(i)
-		tag, ok := field.Tag.Lookup("torch")
-		if !ok {
-			continue
-		}
-		if !field.IsExported() {
-			panic(&torch.Error{Op: "nn", Msg: fmt.Sprintf("%v.%s has the tag torch:%q but is not exported", v.Type(), field.Name, tag)})
-		}
-		name, option, _ := strings.Cut(tag, ",")
-		if !walk(v.Field(i), join(key, name), option == "buffer", visit) {
+	l := layoutOf(v.Type())
+	l.check(v)
+	for _, f := range l.fields {
+		if !walk(v.Field(f.index), join(key, f.key), f.buffer, visit) {
 			return false
 		}
 	}

@@ -15,7 +15,7 @@ type norm struct {
 	Weight  torch.Tensor `torch:"weight"`
 	Mean    torch.Tensor `torch:"running_mean,buffer"`
 	Bias    torch.Tensor `torch:"bias"`
-	Scratch torch.Tensor // no tag: not the checkpoint's
+	Scratch torch.Tensor `torch:"-"` // not the checkpoint's
 	modes   []bool
 }
 
@@ -50,7 +50,7 @@ type network struct {
 	Tensors []torch.Tensor    `torch:"tensors"`
 	Stats   [2]torch.Tensor   `torch:"stats,buffer"`
 	Groups  [][]*nn.Embedding `torch:"groups"`
-	Hidden  *nn.Linear        // no tag
+	Hidden  *nn.Linear        `torch:"-"`
 }
 
 type inner struct {

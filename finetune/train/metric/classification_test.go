@@ -13,6 +13,7 @@ import (
 
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/nn"
+	"github.com/thaw-ml/thaw/torch/torchtest"
 )
 
 func TestScoresOfNothing(t *testing.T) {
@@ -49,7 +50,9 @@ höchst zufriedenstellend       4                   1234567
 }
 
 // What the data have and what the head gives must agree; the error says both.
-func TestMetricsRefuse(t *testing.T) {
+func TestMetricsRefuse(t *testing.T) { torchtest.Scoped(t, func() { metricsRefuse(t) }) }
+
+func metricsRefuse(t *testing.T) {
 	numbers := func(shape ...int) nn.Values { return nn.Values{torch.Zeros(torch.Float32, torch.CPU, shape...)} }
 	classes := nn.Values{torch.FromSlice([]int{0, 1})}
 	for _, c := range []struct {
@@ -69,26 +72,31 @@ func TestMetricsRefuse(t *testing.T) {
 		assert.EqualError(t, c.metric.Add(c.output, c.target), c.want)
 		c.metric.Close()
 	}
-	for _, tensors := range []nn.Values{classes} {
-		tensors[0].Close()
-	}
 }
 
-// A target that cross-entropy passes over, or that is no class, is an error or passed over, and never a panic.
+// A target of -100 is passed over, as cross-entropy passes it over; another one that is no class is an error, not a panic.
 func TestClassificationOfATargetThatIsNoClass(t *testing.T) {
 	for _, class := range []int{-100, -1, 2} {
 		m := NewClassification([]string{"a", "b"})
 		assert.NotPanics(t, func() {
-			_ = torch.TryErr(func() error {
+			var score Score
+			err := torch.TryErr(func() (err error) {
 				torch.Scoped(func() {
-					if err := m.Add(nn.Values{torch.FromSlice([]float32{1, 0, 0, 1}, 2, 2)}, nn.Values{torch.FromSlice([]int{0, class})}); err != nil {
-						return
+					logits := torch.FromSlice([]float32{1, 0, 0, 1}, 2, 2)
+					if err = m.Add(nn.Values{logits}, nn.Values{torch.FromSlice([]int{0, class})}); err == nil {
+						score, err = m.Score()
 					}
-					_, err := m.Score()
-					assert.Error(t, err, "class %d", class)
 				})
-				return nil
+				return err
 			})
+			if class != -100 {
+				assert.Error(t, err, "class %d", class)
+				return
+			}
+			assert.NoError(t, err)
+			assert.Equal(t, 1.0, score.Value("accuracy"))
+			assert.Equal(t, [][]int{{1, 0}, {0, 0}}, score.Classes.Confusion)
+			assert.InDelta(t, math.Log1p(math.Exp(-1)), score.Loss, 1e-6)
 		}, "class %d", class)
 		m.Close()
 	}

@@ -14,7 +14,7 @@ typedef uintptr_t thaw_tensor;
 typedef uintptr_t thaw_op;
 typedef uintptr_t thaw_generator;
 typedef uintptr_t thaw_guard;
-typedef uintptr_t thaw_halves;
+typedef uintptr_t thaw_shadow;
 
 #define THAW_ERR_OTHER 'e'
 #define THAW_ERR_MEMORY 'm'
@@ -128,14 +128,14 @@ char *thaw_linear_joined(thaw_tensor x, const thaw_tensor *weights, const thaw_t
 char *thaw_conv2d(thaw_tensor x, thaw_tensor weight, thaw_tensor bias, const int64_t *stride, const int64_t *padding,
                   const int64_t *dilation, int64_t groups, thaw_tensor *out, int32_t *scope);
 
-// ---- halves: copies of parameters in autocast's dtype, which the layers above read while they are in use on their thread ----
+// ---- shadow parameters: copies of parameters in autocast's dtype, which the layers above read while they are in use on their thread ----
 
-char *thaw_halves_new(const thaw_tensor *of, int64_t n, int32_t dtype, thaw_halves *out);
-void thaw_halves_enter(thaw_halves h);
-void thaw_halves_exit(void); // the last that was entered
-char *thaw_halves_refresh(thaw_halves h); // copies anew
-char *thaw_halves_collect(thaw_halves h); // gradients of copies become the parameters'
-void thaw_halves_free(thaw_halves h);
+char *thaw_shadow_new(const thaw_tensor *of, int64_t n, int32_t dtype, thaw_shadow *out);
+void thaw_shadow_enter(thaw_shadow h);
+void thaw_shadow_exit(void); // the last that was entered
+char *thaw_shadow_refresh(thaw_shadow h); // copies anew
+char *thaw_shadow_collect(thaw_shadow h); // gradients of copies become the parameters'
+void thaw_shadow_free(thaw_shadow h);
 
 // ---- guard: state of the calling thread ----
 

@@ -14,7 +14,7 @@
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include "halves.h"
+#include "shadow.h"
 
 using namespace thaw;
 
@@ -61,40 +61,40 @@ bool any_requires_grad(at::TensorList tensors) {
 }
 
 // Parameters of layers one below the other, in dtype: a view where their copies in use lie so.
-Tensor joined_halves(at::TensorList parts, at::ScalarType dtype) {
-  std::vector<Tensor> halves;
+Tensor joined_shadows(at::TensorList parts, at::ScalarType dtype) {
+  std::vector<Tensor> shadows;
   for (const Tensor &part : parts) {
-    const Tensor half = half_value(part, dtype);
-    halves.push_back(half.defined() ? half : part.to(dtype));
+    const Tensor shadow = shadow_value(part, dtype);
+    shadows.push_back(shadow.defined() ? shadow : part.to(dtype));
   }
-  if (halves.size() == 1) return halves[0];
-  auto sizes = halves[0].sizes().vec();
+  if (shadows.size() == 1) return shadows[0];
+  auto sizes = shadows[0].sizes().vec();
   bool adjacent = true;
-  for (size_t i = 0; i < halves.size(); i++) {
-    adjacent = adjacent && halves[i].is_contiguous() &&
-               (i == 0 || (halves[i].storage().is_alias_of(halves[0].storage()) &&
-                           halves[i].storage_offset() == halves[i - 1].storage_offset() + halves[i - 1].numel()));
-    if (i > 0) sizes[0] += halves[i].size(0);
+  for (size_t i = 0; i < shadows.size(); i++) {
+    adjacent = adjacent && shadows[i].is_contiguous() &&
+               (i == 0 || (shadows[i].storage().is_alias_of(shadows[0].storage()) &&
+                           shadows[i].storage_offset() == shadows[i - 1].storage_offset() + shadows[i - 1].numel()));
+    if (i > 0) sizes[0] += shadows[i].size(0);
   }
-  return adjacent ? at::as_strided(halves[0], sizes, halves[0].strides(), halves[0].storage_offset()) : at::cat(halves);
+  return adjacent ? at::as_strided(shadows[0], sizes, shadows[0].strides(), shadows[0].storage_offset()) : at::cat(shadows);
 }
 
 // Linear layers that read the same x, on a GPU under autocast: one product, the layers' one below the other. It is
 // autocast's, but gradients of float32 parameters come out of the products as float32: autograd's own way rounds them to
 // dtype and casts them back, a kernel and twelve bytes an element more.
-struct HalfLinear : torch::autograd::Function<HalfLinear> {
+struct AutocastLinear : torch::autograd::Function<AutocastLinear> {
   static Tensor forward(torch::autograd::AutogradContext *ctx, const Tensor &x, at::TensorList weights, at::TensorList biases,
                         at::ScalarType dtype) {
     at::AutoDispatchBelowADInplaceOrView below;
     c10::impl::ExcludeDispatchKeyGuard no_autocast(at::autocast::get_autocast_dispatch_key_from_device_type(at::kCUDA));
-    const Tensor inputs = x.to(dtype), half = joined_halves(weights, dtype);
+    const Tensor inputs = x.to(dtype), half = joined_shadows(weights, dtype);
     ctx->save_for_backward({any_requires_grad(weights) ? inputs : Tensor(), x.requires_grad() ? half : Tensor()});
     ctx->saved_data["bias"] = any_requires_grad(biases);
     ctx->saved_data["biases"] = static_cast<int64_t>(biases.size());
     std::vector<int64_t> rows;
     for (const Tensor &weight : weights) rows.push_back(weight.size(0));
     ctx->saved_data["rows"] = rows;
-    return at::linear(inputs, half, biases.empty() ? std::optional<Tensor>() : joined_halves(biases, dtype));
+    return at::linear(inputs, half, biases.empty() ? std::optional<Tensor>() : joined_shadows(biases, dtype));
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext *ctx,
@@ -148,7 +148,7 @@ bool plain(const Tensor &x, const Tensor &weight, const Tensor &bias) {
          (!bias.defined() || (bias.dim() == 1 && bias.size(0) == weight.size(0)));
 }
 
-bool halves(const Tensor &x, const Tensor &weight) {
+bool autocast_layer(const Tensor &x, const Tensor &weight) {
   const auto type = x.scalar_type();
   return autocasts(x) && weight.scalar_type() == at::kFloat && (type == at::kFloat || type == at::kBFloat16 || type == at::kHalf);
 }
@@ -170,7 +170,7 @@ bool recording(const Tensor &x, const Tensor &weight, const Tensor &bias) {
 Tensor leaf_of(const Tensor &t, const Tensor &x) {
   const auto device = x.device().type();
   if (!t.defined() || !at::autocast::is_autocast_enabled(device)) return t;
-  const Tensor half = half_leaf(t, at::autocast::get_autocast_dtype(device));
+  const Tensor half = shadow_leaf(t, at::autocast::get_autocast_dtype(device));
   return half.defined() ? half : t;
 }
 
@@ -185,9 +185,9 @@ extern "C" char *thaw_linear(thaw_tensor x_, thaw_tensor weight_, thaw_tensor bi
     std::optional<Tensor> maybe_bias = maybe(bias);
     Tensor y;
     const bool layer = plain(x, weight, bias);
-    if (layer && halves(x, weight) && recording(x, weight, bias)) {
+    if (layer && autocast_layer(x, weight) && recording(x, weight, bias)) {
       const auto biases = bias.defined() ? at::TensorList(bias) : at::TensorList();
-      y = HalfLinear::apply(x, at::TensorList(weight), biases, at::autocast::get_autocast_dtype(at::kCUDA));
+      y = AutocastLinear::apply(x, at::TensorList(weight), biases, at::autocast::get_autocast_dtype(at::kCUDA));
       if (gelu) y = at::gelu(y);
     } else if (!layer || !suits(x, weight)) {
       y = at::linear(x, leaf_of(weight, x), maybe(leaf_of(bias, x)));
@@ -210,16 +210,16 @@ extern "C" char *thaw_linear_joined(thaw_tensor x_, const thaw_tensor *weights_,
     const auto weights = borrow_all(weights_, n), biases = borrow_all(biases_, n);
     bool layers = true, records = false;
     for (int64_t i = 0; i < n; i++) {
-      layers = layers && plain(x, weights[i], biases[i]) && halves(x, weights[i]);
+      layers = layers && plain(x, weights[i], biases[i]) && autocast_layer(x, weights[i]);
       records = records || recording(x, weights[i], biases[i]);
     }
     Tensor y;
     if (layers && records) {
-      y = HalfLinear::apply(x, at::TensorList(weights), at::TensorList(biases), at::autocast::get_autocast_dtype(at::kCUDA));
+      y = AutocastLinear::apply(x, at::TensorList(weights), at::TensorList(biases), at::autocast::get_autocast_dtype(at::kCUDA));
     } else if (layers) {
       const auto dtype = at::autocast::get_autocast_dtype(at::kCUDA);
       c10::impl::ExcludeDispatchKeyGuard no_autocast(at::autocast::get_autocast_dispatch_key_from_device_type(at::kCUDA));
-      y = at::linear(x.to(dtype), joined_halves(weights, dtype), joined_halves(biases, dtype));
+      y = at::linear(x.to(dtype), joined_shadows(weights, dtype), joined_shadows(biases, dtype));
     } else {
       const auto joined = [&](std::vector<Tensor> parts) {
         for (Tensor &part : parts) part = leaf_of(part, x);

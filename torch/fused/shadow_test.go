@@ -1,4 +1,4 @@
-package torch_test
+package fused_test
 
 import (
 	"testing"
@@ -7,21 +7,22 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/fused"
 	"github.com/thaw-ml/thaw/torch/torchtest"
 )
 
-// halved is a network that reads every kind of parameter of which there are copies: a convolution, two layers that are
+// network is a network that reads every kind of parameter of which there are copies: a convolution, two layers that are
 // joined, and a layer that is not trained; and one parameter that nothing rounds.
-type halved struct {
+type network struct {
 	params  map[string]torch.Tensor
 	trained []torch.Tensor
 	frozen  []torch.Tensor
 	x       torch.Tensor
 }
 
-func newHalved(on torch.Device) *halved {
+func newNetwork(on torch.Device) *network {
 	g := torch.NewGenerator(3)
-	n := &halved{params: map[string]torch.Tensor{}}
+	n := &network{params: map[string]torch.Tensor{}}
 	for _, p := range []struct {
 		name  string
 		shape []int
@@ -43,19 +44,19 @@ func newHalved(on torch.Device) *halved {
 }
 
 // forward maps the pictures to [4, 16, 5].
-func (n *halved) forward() (y torch.Tensor) {
+func (n *network) forward() (y torch.Tensor) {
 	torch.Autocast(torch.BFloat16, func() {
 		p := n.params
-		y = torch.FastConv2d(n.x, p["conv"], p["conv bias"], [2]int{1, 1}, [2]int{0, 0}, [2]int{1, 1}, 1)
+		y = fused.Conv2d(n.x, p["conv"], p["conv bias"], [2]int{1, 1}, [2]int{0, 0}, [2]int{1, 1}, 1)
 		y = y.Flatten(2, 3).Transpose(1, 2)
-		y = torch.FastLinearJoined(y, []torch.Tensor{p["q"], p["k"]}, []torch.Tensor{p["q bias"], p["k bias"]})
-		y = torch.FastLinearGELU(y, p["out"], p["out bias"]).To(f32).Mul(p["scale"])
+		y = fused.LinearJoined(y, []torch.Tensor{p["q"], p["k"]}, []torch.Tensor{p["q bias"], p["k bias"]})
+		y = fused.LinearGELU(y, p["out"], p["out bias"]).To(f32).Mul(p["scale"])
 	})
 	return y
 }
 
 // gradients runs a pass and gives what it came to, by name, on the CPU.
-func (n *halved) gradients(use func(func()), collect func()) outs {
+func (n *network) gradients(use func(func()), collect func()) outs {
 	var y torch.Tensor
 	use(func() { y = n.forward() })
 	y.Square().Mean().Backward()
@@ -68,12 +69,12 @@ func (n *halved) gradients(use func(func()), collect func()) outs {
 	return all
 }
 
-func TestHalvesOnCPU(t *testing.T) { checkHalves(t, cpu) }
+func TestShadowParamsOnCPU(t *testing.T) { checkShadowParams(t, cpu) }
 
 // With copies outputs and gradients are those without, bit for bit, until the parameters move: then the copies are refreshed.
-func checkHalves(t *testing.T, on torch.Device) {
+func checkShadowParams(t *testing.T, on torch.Device) {
 	torchtest.Scoped(t, func() {
-		n := newHalved(on)
+		n := newNetwork(on)
 		same := func(want, got outs, what string) {
 			t.Helper()
 			for i := range want {
@@ -82,7 +83,7 @@ func checkHalves(t *testing.T, on torch.Device) {
 		}
 		without := func() outs { return n.gradients(func(f func()) { f() }, func() {}) }
 		rounded := n.trained[:len(n.trained)-1] // and not the scale
-		trained, frozen := torch.NewHalves(rounded, torch.BFloat16), torch.NewHalves(n.frozen, torch.BFloat16)
+		trained, frozen := fused.NewShadowParams(rounded, torch.BFloat16), fused.NewShadowParams(n.frozen, torch.BFloat16)
 		defer trained.Close()
 		defer frozen.Close()
 		with := func() outs {
@@ -125,17 +126,17 @@ func checkHalves(t *testing.T, on torch.Device) {
 	})
 }
 
-func TestFastLinearJoinedRefuses(t *testing.T) {
+func TestLinearJoinedRefuses(t *testing.T) {
 	torchtest.Scoped(t, func() {
 		x := torch.Ones(f32, cpu, 2, 3)
 		for _, weights := range [][]torch.Tensor{nil, {torch.Ones(f32, cpu, 4, 3)}} {
-			assert.ErrorContains(t, torch.Try(func() { torch.FastLinearJoined(x, weights, nil) }), "one of each is needed")
+			assert.ErrorContains(t, torch.Try(func() { fused.LinearJoined(x, weights, nil) }), "one of each is needed")
 		}
 	})
 }
 
-func TestNoHalves(t *testing.T) {
-	var none *torch.Halves
+func TestNoShadowParams(t *testing.T) {
+	var none *fused.ShadowParams
 	ran := false
 	none.Use(func() { ran = true })
 	none.Refresh()

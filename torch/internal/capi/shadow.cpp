@@ -1,6 +1,6 @@
 // Copies of float32 parameters in the dtype of autocast, made by one kernel for all of them, where autocast makes each by a
 // kernel of its own.
-#include "halves.h"
+#include "shadow.h"
 
 #include <ATen/ops/_foreach_copy.h>
 #include <ATen/ops/as_strided.h>
@@ -16,14 +16,14 @@ namespace {
 
 using at::Tensor;
 
-struct Halves {
+struct ShadowParams {
   at::ScalarType dtype;
   std::vector<Tensor> of, values;                            // parameters, and their copies
   std::vector<Tensor> leaves;                                // the copies' memory again, to take part in autograd
   std::unordered_map<const c10::TensorImpl *, size_t> index; // of each parameter
 
   // Copies lie one behind the other, those of layers that are joined as one matrix.
-  Halves(std::vector<Tensor> parameters, at::ScalarType type) : dtype(type), of(std::move(parameters)) {
+  ShadowParams(std::vector<Tensor> parameters, at::ScalarType type) : dtype(type), of(std::move(parameters)) {
     if (of.empty()) return;
     c10::NoGradGuard no_grad;
     constexpr int64_t align = 128; // elements: 256 bytes, more than which no kernel asks for
@@ -67,39 +67,39 @@ struct Halves {
   }
 };
 
-thread_local std::vector<Halves *> in_use;
+thread_local std::vector<ShadowParams *> in_use;
 
-Tensor find(const Tensor &t, at::ScalarType type, const std::vector<Tensor> Halves::*which) {
-  for (const Halves *h : in_use) {
+Tensor find(const Tensor &t, at::ScalarType type, const std::vector<Tensor> ShadowParams::*which) {
+  for (const ShadowParams *h : in_use) {
     const auto found = h->index.find(t.unsafeGetTensorImpl());
     if (h->dtype == type && found != h->index.end()) return (h->*which)[found->second];
   }
   return Tensor();
 }
 
-Halves *halves(thaw_halves h) { return reinterpret_cast<Halves *>(h); }
+ShadowParams *shadow(thaw_shadow h) { return reinterpret_cast<ShadowParams *>(h); }
 
 } // namespace
 
-Tensor thaw::half_value(const Tensor &t, at::ScalarType type) { return find(t, type, &Halves::values); }
-Tensor thaw::half_leaf(const Tensor &t, at::ScalarType type) { return find(t, type, &Halves::leaves); }
+Tensor thaw::shadow_value(const Tensor &t, at::ScalarType type) { return find(t, type, &ShadowParams::values); }
+Tensor thaw::shadow_leaf(const Tensor &t, at::ScalarType type) { return find(t, type, &ShadowParams::leaves); }
 
-extern "C" char *thaw_halves_new(const thaw_tensor *of, int64_t n, int32_t dtype, thaw_halves *out) {
+extern "C" char *thaw_shadow_new(const thaw_tensor *of, int64_t n, int32_t dtype, thaw_shadow *out) {
   return guarded([&] {
-    *out = reinterpret_cast<thaw_halves>(new Halves(borrow_all(of, n), static_cast<at::ScalarType>(dtype)));
+    *out = reinterpret_cast<thaw_shadow>(new ShadowParams(borrow_all(of, n), static_cast<at::ScalarType>(dtype)));
   });
 }
 
-extern "C" void thaw_halves_enter(thaw_halves h) { in_use.push_back(halves(h)); }
+extern "C" void thaw_shadow_enter(thaw_shadow h) { in_use.push_back(shadow(h)); }
 
-extern "C" void thaw_halves_exit(void) { in_use.pop_back(); }
+extern "C" void thaw_shadow_exit(void) { in_use.pop_back(); }
 
-extern "C" char *thaw_halves_refresh(thaw_halves h) {
-  return guarded([&] { halves(h)->refresh(); });
+extern "C" char *thaw_shadow_refresh(thaw_shadow h) {
+  return guarded([&] { shadow(h)->refresh(); });
 }
 
-extern "C" char *thaw_halves_collect(thaw_halves h) {
-  return guarded([&] { halves(h)->collect(); });
+extern "C" char *thaw_shadow_collect(thaw_shadow h) {
+  return guarded([&] { shadow(h)->collect(); });
 }
 
-extern "C" void thaw_halves_free(thaw_halves h) { delete halves(h); }
+extern "C" void thaw_shadow_free(thaw_shadow h) { delete shadow(h); }

@@ -7,7 +7,7 @@ namespace thaw {
 
 // The copy of a parameter that is in use on this thread, undefined where there is none: as a value, and as a leaf whose
 // gradient is given to the parameter later.
-at::Tensor half_value(const at::Tensor &t, at::ScalarType type);
-at::Tensor half_leaf(const at::Tensor &t, at::ScalarType type);
+at::Tensor shadow_value(const at::Tensor &t, at::ScalarType type);
+at::Tensor shadow_leaf(const at::Tensor &t, at::ScalarType type);
 
 } // namespace thaw

@@ -1,4 +1,4 @@
-package torch_test
+package fused_test
 
 import (
 	"fmt"
@@ -8,12 +8,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/fused"
 	"github.com/thaw-ml/thaw/torch/torchtest"
 )
 
-// TestFastLinear compares FastLinear and its gradients with Linear's, above and below the size where oneDNN takes over,
+// TestLinear compares Linear and its gradients with Linear's, above and below the size where oneDNN takes over,
 // for 2 and 3 dimensions, views that are not contiguous, and every choice of what requires a gradient.
-func TestFastLinear(t *testing.T) {
+func TestLinear(t *testing.T) {
 	for _, shape := range [][]int{{3, 8}, {160, 96}, {4, 40, 96}} {
 		for grads := range 8 {
 			for _, strided := range []bool{false, true} {
@@ -26,11 +27,11 @@ func TestFastLinear(t *testing.T) {
 }
 
 // What backward will not read is not kept.
-func TestFastLinearKeepsNoMoreThanLinear(t *testing.T) {
-	checkFastLinearMemory(t, cpu, func() int64 { return torch.Stats().Bytes })
+func TestLinearKeepsNoMoreThanLinear(t *testing.T) {
+	checkLinearMemory(t, cpu, func() int64 { return torch.Stats().Bytes })
 }
 
-func checkFastLinearMemory(t *testing.T, on torch.Device, used func() int64) {
+func checkLinearMemory(t *testing.T, on torch.Device, used func() int64) {
 	const rows, width, layers = 2048, 256, 10
 	for _, trained := range []string{"input", "bias", "weights"} {
 		held := func(linear func(x, w, b torch.Tensor) torch.Tensor) (bytes int64) {
@@ -58,19 +59,19 @@ func checkFastLinearMemory(t *testing.T, on torch.Device, used func() int64) {
 			})
 			return bytes
 		}
-		plain, fast := held(torch.Linear), held(torch.FastLinear)
+		plain, fast := held(torch.Linear), held(fused.Linear)
 		assert.LessOrEqual(t, fast, plain+plain/10, trained)
 	}
 }
 
 // Biases of other shapes than [out] go Linear's way.
-func TestFastLinearOfUnusualBiases(t *testing.T) {
+func TestLinearOfUnusualBiases(t *testing.T) {
 	for _, shape := range [][]int{{128}, {1}, {160, 128}, {1, 128}} {
 		torchtest.Scoped(t, func() {
 			g := torch.NewGenerator(3)
 			x, w := torch.Randn(g, f32, cpu, 160, 96), torch.Randn(g, f32, cpu, 128, 96)
 			b := torch.Randn(g, f32, cpu, shape...).RequiresGrad_(true)
-			y := torch.FastLinear(x, w, b)
+			y := fused.Linear(x, w, b)
 			torchtest.Close(t, torch.Linear(x, w, b), y, 1e-4, 1e-4, shape)
 			y.Sum().Backward()
 			require.Equal(t, shape, b.Grad().Shape())
@@ -99,7 +100,7 @@ func compareLinear(t *testing.T, shape []int, grads int, strided bool) {
 		return o
 	}
 	want := run(torch.Linear, func(x, w, b torch.Tensor) torch.Tensor { return torch.Linear(x, w, b).GELU() })
-	got := run(torch.FastLinear, torch.FastLinearGELU)
+	got := run(fused.Linear, fused.LinearGELU)
 	// Sums of 96 products of standard normals, and of 160 of those, in another order: 1e-4 is far above float32's noise
 	// and far below any term.
 	for _, c := range []struct {
@@ -113,18 +114,18 @@ func compareLinear(t *testing.T, shape []int, grads int, strided bool) {
 	}
 }
 
-func TestFastLinearWithoutBias(t *testing.T) {
+func TestLinearWithoutBias(t *testing.T) {
 	torchtest.Scoped(t, func() {
 		g := torch.NewGenerator(5)
 		x, w := torch.Randn(g, torch.Float32, torch.CPU, 200, 96), torch.Randn(g, torch.Float32, torch.CPU, 128, 96)
-		torchtest.Close(t, torch.Linear(x, w, torch.Tensor{}), torch.FastLinear(x, w, torch.Tensor{}), 1e-4, 1e-4)
+		torchtest.Close(t, torch.Linear(x, w, torch.Tensor{}), fused.Linear(x, w, torch.Tensor{}), 1e-4, 1e-4)
 	})
 }
 
-func TestFastLinearErrors(t *testing.T) {
+func TestLinearErrors(t *testing.T) {
 	torchtest.Scoped(t, func() {
 		err := torch.Try(func() {
-			torch.FastLinear(torch.Ones(torch.Float32, torch.CPU, 4, 3), torch.Ones(torch.Float32, torch.CPU, 5, 2), torch.Tensor{})
+			fused.Linear(torch.Ones(torch.Float32, torch.CPU, 4, 3), torch.Ones(torch.Float32, torch.CPU, 5, 2), torch.Tensor{})
 		})
 		require.ErrorContains(t, err, "linear: mat1 and mat2 shapes cannot be multiplied")
 		require.ErrorContains(t, err, "float32 [4, 3]")
