@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/thaw-ml/thaw/internal/atomicfile"
+	"github.com/thaw-ml/thaw/internal/fserror"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/nn"
 )
@@ -33,7 +34,7 @@ func (c *Classifier) Export(folder string) (err error) {
 	}
 	temporary := filepath.Join(filepath.Dir(folder), atomicfile.TempPrefix+rand.Text()+atomicfile.TempSuffix)
 	if err := os.Mkdir(temporary, 0o777); err != nil {
-		return err
+		return fserror.WithoutPath(err) // a name that nobody knows
 	}
 	defer os.RemoveAll(temporary) // nothing is there once it is renamed
 	if err := c.SaveConfig(temporary); err != nil {
@@ -45,5 +46,5 @@ func (c *Classifier) Export(folder string) (err error) {
 	if err := torch.SaveCheckpoint(weights, nn.State(c), map[string]string{"format": "pt"}); err != nil { // transformers asks for the format
 		return err
 	}
-	return os.Rename(temporary, folder)
+	return fserror.WithoutPath(os.Rename(temporary, folder))
 }
