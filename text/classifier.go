@@ -62,8 +62,8 @@ type head struct {
 	Linear  *nn.Linear  `torch:"classifier"`
 }
 
-// Forward runs the stages from (included) to to (not included). x is the output of the stage before, undefined for stage 0:
-// [N, T, hidden], behind the pooling [N, hidden]; the head gives logits [N, classes].
+// Forward runs the stages from (included) to to (not included). x is the output of the stage before, undefined for
+// stage 0: [N, T, hidden], behind the pooling [N, hidden]; the head gives logits [N, classes].
 func (c *Classifier) Forward(b *Batch, x torch.Tensor, from, to int) torch.Tensor {
 	layers := c.Bert.Encoder.Layer
 	var mask torch.Tensor
@@ -92,8 +92,8 @@ func (c *Classifier) Forward(b *Batch, x torch.Tensor, from, to int) torch.Tenso
 	return x
 }
 
-// lean frees at once what f made besides its result: a scope alone would hold every activation until it ends, also those
-// that no gradient needs.
+// lean frees at once what f made besides its result: a scope alone would hold every activation until it ends, also
+// those that no gradient needs.
 func lean(f func() torch.Tensor) torch.Tensor {
 	var y torch.Tensor
 	torch.Scoped(func() { y = torch.Keep(f()) })

@@ -22,12 +22,15 @@ type Dataset struct {
 	truncated int
 }
 
-// NewDataset tokenises a table for the model that config describes. maxLength is where a text is cut, special tokens counted;
-// 0 is the configuration's DefaultMaxLength. classes are the labels by class number, and nil leaves the labels unread.
+// NewDataset tokenises a table for the model that config describes. maxLength is where a text is cut, special tokens
+// counted; 0 is the configuration's DefaultMaxLength. classes are the labels by class number, and nil leaves the labels
+// unread.
 //
-// What the model cannot read is an error: pairs where it has one segment, more tokens than it has positions, a token that
-// it has no embedding for.
-func NewDataset(table *corpus.Table, tok *tokenizer.Tokenizer, classes []string, maxLength int, config Config) (*Dataset, error) {
+// What the model cannot read is an error: pairs where it has one segment, more tokens than it has positions, a token
+// that it has no embedding for.
+func NewDataset(
+	table *corpus.Table, tok *tokenizer.Tokenizer, classes []string, maxLength int, config Config,
+) (*Dataset, error) {
 	maxLength = cmp.Or(maxLength, config.DefaultMaxLength())
 	pairs := table.Columns.Pair != ""
 	if err := config.CheckTexts(pairs, maxLength); err != nil {
@@ -66,7 +69,8 @@ func NewDataset(table *corpus.Table, tok *tokenizer.Tokenizer, classes []string,
 		}
 		if last := largest(ids); last >= int64(config.VocabSize) {
 			token, _ := tok.Token(last)
-			return nil, fmt.Errorf("%s: the token %q has the id %d, and the model's vocab_size is %d", place(table, row), token, last, config.VocabSize)
+			return nil, fmt.Errorf("%s: the token %q has the id %d, and the model's vocab_size is %d",
+				place(table, row), token, last, config.VocabSize)
 		}
 		d.ids = append(d.ids, ids)
 	}

@@ -14,10 +14,10 @@ import (
 	"github.com/thaw-ml/thaw/torch/nn"
 )
 
-// Export writes a folder that transformers' BertForSequenceClassification.from_pretrained and AutoTokenizer.from_pretrained
-// load to the same logits: config.json, model.safetensors and the tokenizer's files. The folder must not exist yet, its
-// parent must; it is there as a whole or not at all. A classifier with mean pooling, for which transformers has no class,
-// is an error.
+// Export writes a folder that transformers' BertForSequenceClassification.from_pretrained and
+// AutoTokenizer.from_pretrained load to the same logits: config.json, model.safetensors and the tokenizer's files. The
+// folder must not exist yet, its parent must; it is there as a whole or not at all. A classifier with mean pooling, for
+// which transformers has no class, is an error.
 func (c *Classifier) Export(folder string) (err error) {
 	defer func() {
 		if err != nil {
@@ -25,7 +25,8 @@ func (c *Classifier) Export(folder string) (err error) {
 		}
 	}()
 	if c.Config.Pooling != CLS {
-		return fmt.Errorf("transformers has no class for a classifier with pooling: %s, only for one with pooling: %s", c.Config.Pooling, CLS)
+		return fmt.Errorf("transformers has no class for a classifier with pooling: %s, only for one with pooling: %s",
+			c.Config.Pooling, CLS)
 	}
 	if _, err := os.Lstat(folder); err == nil {
 		return errors.New("it exists; nothing is overwritten")
@@ -42,8 +43,8 @@ func (c *Classifier) Export(folder string) (err error) {
 	}
 	c.running.Lock()
 	defer c.running.Unlock()
-	weights := filepath.Join(temporary, "model.safetensors")
-	if err := torch.SaveCheckpoint(weights, nn.State(c), map[string]string{"format": "pt"}); err != nil { // transformers asks for the format
+	weights, format := filepath.Join(temporary, "model.safetensors"), map[string]string{"format": "pt"}
+	if err := torch.SaveCheckpoint(weights, nn.State(c), format); err != nil { // transformers asks for the format
 		return err
 	}
 	return fserror.WithoutPath(os.Rename(temporary, folder))

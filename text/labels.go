@@ -37,7 +37,8 @@ func (c Config) checkLabels() error {
 		return err
 	}
 	if len(classes) == 1 && c.ProblemType != MultiLabel && c.ProblemType != Regression {
-		return fmt.Errorf("there is one class, %q, and a choice takes two: problem_type %q or %q says what its value means", classes[0], Regression, MultiLabel)
+		return fmt.Errorf("there is one class, %q, and a choice takes two: problem_type %q or %q says what its value means",
+			classes[0], Regression, MultiLabel)
 	}
 	seen := map[string]int{}
 	for i, class := range classes {
@@ -49,8 +50,8 @@ func (c Config) checkLabels() error {
 	return nil
 }
 
-// named is the configuration with classes where the file names none, as transformers names them: LABEL_0, LABEL_1 and so on,
-// as many as num_labels says, or else as the head in the weights has.
+// named is the configuration with classes where the file names none, as transformers names them: LABEL_0, LABEL_1 and
+// so on, as many as num_labels says, or else as the head in the weights has.
 func (c Config) named(checkpoint *torch.Checkpoint) (Config, error) {
 	if len(c.ID2Label) > 0 {
 		return c, nil
@@ -75,7 +76,8 @@ func (c Config) named(checkpoint *torch.Checkpoint) (Config, error) {
 		}
 	}
 	if n == 0 {
-		return c, fmt.Errorf("it names no classes (id2label, num_labels), and %s has no classifier.weight: it is no classifier's", checkpoint.Path())
+		const none = "it names no classes (id2label, num_labels), and %s has no classifier.weight: it is no classifier's"
+		return c, fmt.Errorf(none, checkpoint.Path())
 	}
 	c.ID2Label = map[string]string{}
 	for i := range n {

@@ -13,9 +13,9 @@ import (
 	"github.com/thaw-ml/thaw/torch/nn"
 )
 
-// LoadClassifier loads a pre-trained BERT from a folder as transformers saves it (config.json,
-// model.safetensors or pytorch_model.bin, the tokenizer's files) and gives it a new head, drawn from N(0, initializer_range)
-// with the seed. weights names a file to read in place of the folder's; "" reads the folder's.
+// LoadClassifier loads a pre-trained BERT from a folder as transformers saves it (config.json, model.safetensors or
+// pytorch_model.bin, the tokenizer's files) and gives it a new head, drawn from N(0, initializer_range) with the seed.
+// weights names a file to read in place of the folder's; "" reads the folder's.
 func LoadClassifier(folder, weights string, head Head, seed uint64) (*Classifier, error) {
 	if len(head.Classes) < 2 {
 		return nil, fmt.Errorf("a head with %d classes: give two or more", len(head.Classes))
@@ -46,8 +46,8 @@ func LoadClassifier(folder, weights string, head Head, seed uint64) (*Classifier
 	})
 }
 
-// OpenClassifier loads a classifier with its head, as SaveConfig and transformers' BertForSequenceClassification save it. Its
-// scores are made as problem_type of config.json says. Classes without names are LABEL_0, LABEL_1 and so on.
+// OpenClassifier loads a classifier with its head, as SaveConfig and transformers' BertForSequenceClassification save
+// it. Its scores are made as problem_type of config.json says. Classes without names are LABEL_0, LABEL_1 and so on.
 func OpenClassifier(folder, weights string) (*Classifier, error) {
 	config, err := ReadConfig(filepath.Join(folder, "config.json"))
 	if err != nil {

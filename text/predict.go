@@ -29,8 +29,9 @@ type Prediction struct {
 	Logits []float32          `json:"logits"`         // in the order of the classes
 }
 
-// Use moves the model to a device ("cpu", "cuda", "cuda:1", "auto"), where Predict runs from then on, its matrix products in
-// a precision ("float32", "bfloat16", "auto"), see [finetune.NewInference]. Without it, Predict runs on the CPU in float32.
+// Use moves the model to a device ("cpu", "cuda", "cuda:1", "auto"), where Predict runs from then on, its matrix
+// products in a precision ("float32", "bfloat16", "auto"), see [finetune.NewInference]. Without it, Predict runs on the
+// CPU in float32.
 func (c *Classifier) Use(device, precision string) error {
 	c.running.Lock()
 	defer c.running.Unlock()
@@ -55,8 +56,8 @@ func (c *Classifier) Predict(ctx context.Context, texts []string, batchSize int)
 }
 
 // PredictItems classifies texts or pairs of texts, as the model was trained, batchSize at a time, those of like length
-// together. A text is cut where it was in training. Where that fails, or ctx ends, the predictions of the items before the
-// first that has none are given too.
+// together. A text is cut where it was in training. Where that fails, or ctx ends, the predictions of the items before
+// the first that has none are given too.
 //
 // Any number of goroutines may call Predict and PredictItems at once; the model runs for one of them at a time.
 func (c *Classifier) PredictItems(ctx context.Context, items []Item, batchSize int) ([]Prediction, error) {
@@ -123,7 +124,9 @@ func (c *Classifier) table(items []Item) (*corpus.Table, error) {
 }
 
 // predict runs the batches that are asked for of the items, which data holds as tokens.
-func (c *Classifier) predict(ctx context.Context, items []Item, data *Dataset, asked []finetune.Request) (_ []Prediction, err error) {
+func (c *Classifier) predict(
+	ctx context.Context, items []Item, data *Dataset, asked []finetune.Request,
+) (_ []Prediction, err error) {
 	out := make([]Prediction, len(items))
 	first := len(items) // that the model fails at, as far as is known
 	for len(asked) > 0 {
@@ -156,8 +159,8 @@ func (c *Classifier) predict(ctx context.Context, items []Item, data *Dataset, a
 
 var errNotFinite = errors.New("the model gives scores that are no finite numbers")
 
-// fill writes the predictions for a batch. It gives the first text whose scores are no finite numbers, which has none, and
-// len(items) where there is none such.
+// fill writes the predictions for a batch. It gives the first text whose scores are no finite numbers, which has none,
+// and len(items) where there is none such.
 func (c *Classifier) fill(out []Prediction, items []Item, b *Batch, logits torch.Tensor) (worst int) {
 	scores := torch.ToSlice[float64](c.Config.ProblemType.scores(logits.To(torch.Float64)))
 	raw := torch.ToSlice[float32](logits)

@@ -28,8 +28,8 @@ type Task struct {
 	Empty        int // rows without text, kept
 }
 
-// specMaxLength is the default of a spec's data.max_length. A spec does not say whether that was given; where a model has
-// fewer positions, no text can be longer than these anyway.
+// specMaxLength is the default of a spec's data.max_length. A spec does not say whether that was given; where a model
+// has fewer positions, no text can be longer than these anyway.
 const specMaxLength = 128
 
 // Prepare checks all that a spec names, then reads the data and loads the model. spec must be resolved.
@@ -41,8 +41,8 @@ func Prepare(spec *finetune.Spec) (*Task, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n := config.DefaultMaxLength(); spec.Data.MaxLength == 0 || spec.Data.MaxLength == specMaxLength && n < specMaxLength {
-		spec.Data.MaxLength = n
+	if spec.Data.MaxLength == 0 || spec.Data.MaxLength == specMaxLength {
+		spec.Data.MaxLength = config.DefaultMaxLength()
 	}
 	if err := config.checkLength(spec.Data.MaxLength); err != nil {
 		return nil, spec.Errorf("data.max_length", "%v", err)
@@ -195,8 +195,10 @@ func (t *Task) Describe() [][2]string {
 		lines = append(lines, [2]string{"warning", fmt.Sprintf("%s without a text, kept as they are", quantity.Count(t.Empty, "row", "rows"))})
 	}
 	if cut := t.Train.Truncated() + t.Test.Truncated(); cut > 0 {
-		lines = append(lines, [2]string{"warning", fmt.Sprintf("%s longer than %d tokens (data.max_length), cut there: %s of train, %s of test",
-			quantity.Count(cut, "text is", "texts are"), m.Config.MaxLength, quantity.Digits(t.Train.Truncated()), quantity.Digits(t.Test.Truncated()))})
+		line := fmt.Sprintf("%s longer than %d tokens (data.max_length), cut there: %s of train, %s of test",
+			quantity.Count(cut, "text is", "texts are"), m.Config.MaxLength,
+			quantity.Digits(t.Train.Truncated()), quantity.Digits(t.Test.Truncated()))
+		lines = append(lines, [2]string{"warning", line})
 	}
 	return lines
 }
