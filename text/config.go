@@ -210,7 +210,7 @@ func (c Config) withClasses(classes []string, head Head) Config {
 		c.ID2Label[strconv.Itoa(i)] = label
 	}
 	c.ProblemType = SingleLabel
-	c.Pooling, c.Pairs, c.MaxLength = head.Pooling, nil, 0
+	c.Pooling = head.Pooling
 	if head.Dropout != nil {
 		c.ClassifierDropout = head.Dropout
 	}

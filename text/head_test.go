@@ -229,6 +229,8 @@ func TestExport(t *testing.T) {
 	none, err := text.NewClassifier(c.Config, twoClasses, 1)
 	require.NoError(t, err)
 	defer none.Close()
+	_, err = none.Predict(t.Context(), texts, 1)
+	require.EqualError(t, err, "predicting: the classifier has no tokenizer")
 	require.EqualError(t, none.Export(other), "exporting to "+other+": the classifier has no tokenizer to save")
 	entries, err = os.ReadDir(filepath.Dir(other))
 	require.NoError(t, err)

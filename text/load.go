@@ -25,6 +25,7 @@ func LoadClassifier(folder, weights string, head Head, seed uint64) (*Classifier
 		return nil, err
 	}
 	config = config.withClasses(head.Classes, head)
+	config.Pairs, config.MaxLength = nil, 0 // what another run trained on
 	return load(folder, weights, config, func(c *Classifier) nn.LoadOptions {
 		g := torch.NewGenerator(seed)
 		c.Linear.Weight.Normal_(0, config.InitializerRange, g)

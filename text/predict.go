@@ -61,6 +61,9 @@ func (c *Classifier) Predict(ctx context.Context, texts []string, batchSize int)
 //
 // Any number of goroutines may call Predict and PredictItems at once; the model runs for one of them at a time.
 func (c *Classifier) PredictItems(ctx context.Context, items []Item, batchSize int) ([]Prediction, error) {
+	if c.Tokenizer == nil {
+		return nil, errors.New("predicting: the classifier has no tokenizer")
+	}
 	table, err := c.table(items)
 	if err != nil {
 		return nil, err
