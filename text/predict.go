@@ -47,6 +47,9 @@ func (c *Classifier) Inference() (_ *finetune.Inference[*Batch], err error) {
 // Any number of goroutines may call Predict at once; the model runs for one of them at a time. Package serve puts the requests
 // of many goroutines together.
 func (c *Classifier) Predict(ctx context.Context, items []Item, o finetune.PredictOptions) ([]Prediction, error) {
+	if c.Tokenizer == nil {
+		return nil, errors.New("predicting: the classifier has no tokenizer")
+	}
 	n, err := c.Inference()
 	if err != nil {
 		return nil, err

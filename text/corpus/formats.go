@@ -124,7 +124,8 @@ func (t *Table) readCSV(b *bufio.Reader) error {
 func (t *Table) quoting(p *csv.ParseError) error {
 	switch p.Err {
 	case csv.ErrBareQuote:
-		return t.fail(p.Line, `byte %d: a quote stands inside a field that is not in quotes: write 6" book as "6"" book", in quotes and the quote doubled`, p.Column)
+		return t.fail(p.Line, `byte %d: a quote stands inside a field that is not in quotes: `+
+			`write 6" book as "6"" book", in quotes and the quote doubled`, p.Column)
 	case csv.ErrQuote:
 		return t.fail(p.StartLine, "a quoted field in the row that starts here is not closed, or goes on after its closing quote (seen at line %d, column %d)",
 			p.Line, p.Column)
@@ -146,15 +147,15 @@ func (t *Table) readTSV(b *bufio.Reader) error {
 			h, err = t.header(fields, line)
 			return err
 		case len(fields) != h.width && open:
-			return t.fail(line, "expected %d columns, got %d: does a field in quotes hold a tab or a line end? A .tsv is split at each; save it as .csv",
-				h.width, len(fields))
+			return t.fail(line, "expected %d columns, got %d: does a field in quotes hold a tab or a line end? "+
+				"A .tsv is split at each; save it as .csv", h.width, len(fields))
 		}
 		return t.addFields(h, fields, line)
 	})
 }
 
-// unquote undoes what pandas and Excel do to a field of a .tsv that has quotes: they stand doubled, in quotes. A field in
-// quotes without others inside is as it was meant: these programs would not have put it into quotes.
+// unquote undoes what pandas and Excel do to a field of a .tsv that has quotes: they stand doubled, in quotes. A field
+// in quotes without others inside is as it was meant: these programs would not have put it into quotes.
 func unquote(field string) string {
 	if len(field) < 4 || field[0] != '"' || field[len(field)-1] != '"' {
 		return field

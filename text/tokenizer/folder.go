@@ -65,7 +65,8 @@ func readFile(path string) ([]byte, error) {
 
 func (f files) path(name string) string { return filepath.Join(f.folder, name) }
 
-// tokenizer makes the tokenizer that AutoTokenizer.from_pretrained of transformers 5 makes of the folder of a BERT model.
+// tokenizer makes the tokenizer that AutoTokenizer.from_pretrained of transformers 5 makes of the folder of a BERT
+// model.
 func (f files) tokenizer() (*Tokenizer, error) {
 	s, err := f.spec()
 	if err != nil {
@@ -100,24 +101,27 @@ func (f files) spec() (s spec, err error) {
 		s, err = f.bert(c)
 	case "PreTrainedTokenizer", "TokenizersBackend":
 		if f.data[tokenizerFile] == nil {
-			return s, fmt.Errorf("%s: tokenizer_class is %q, which is made of a %s, and there is none", f.path(from), class, tokenizerFile)
+			return s, fmt.Errorf("%s: tokenizer_class is %q, which is made of a %s, and there is none",
+				f.path(from), class, tokenizerFile)
 		}
 		s, err = f.backend(c)
 	default:
-		err = fmt.Errorf("%s: tokenizer_class is %q, and only BertTokenizer and PreTrainedTokenizerFast are supported", f.path(from), class)
+		err = fmt.Errorf("%s: tokenizer_class is %q, and only BertTokenizer and PreTrainedTokenizerFast are supported",
+			f.path(from), class)
 	}
 	s.maxLength = c.maxLength()
 	return s, err
 }
 
-// bert is the description of a BertTokenizer: of tokenizer.json only the vocabulary and the added tokens count, the rest is
-// what tokenizer_config.json says, or else BERT's. Where tokenizer.json says otherwise and tokenizer_config.json is silent,
-// one of the two is wrong, which is an error.
+// bert is the description of a BertTokenizer: of tokenizer.json only the vocabulary and the added tokens count, the
+// rest is what tokenizer_config.json says, or else BERT's. Where tokenizer.json says otherwise and
+// tokenizer_config.json is silent, one of the two is wrong, which is an error.
 func (f files) bert(c *settings) (spec, error) {
 	s := spec{unknown: c.name("unk_token"), prefix: continuingPrefix, maxChars: maxCharsPerWord,
 		decoder: decoder{prefix: continuingPrefix, cleanup: true}}
 	lower := c.Lowercase == nil || *c.Lowercase
-	s.normalizer = Normalizer{CleanText: true, ChineseChars: c.ChineseChars == nil || *c.ChineseChars, StripAccents: lower, Lowercase: lower}
+	chinese := c.ChineseChars == nil || *c.ChineseChars
+	s.normalizer = Normalizer{CleanText: true, ChineseChars: chinese, StripAccents: lower, Lowercase: lower}
 	if c.StripAccents != nil {
 		s.normalizer.StripAccents = *c.StripAccents
 	}
@@ -175,8 +179,8 @@ func (f files) backend(c *settings) (spec, error) {
 	return s, err
 }
 
-// addTokens sets the added tokens, in the order in which transformers adds them: the numbered ones, those with a name, and
-// the extra ones. own is tokenizer.json's description, nil where there is none.
+// addTokens sets the added tokens, in the order in which transformers adds them: the numbered ones, those with a name,
+// and the extra ones. own is tokenizer.json's description, nil where there is none.
 func (f files) addTokens(s *spec, c *settings, own *spec) error {
 	numbered := map[int]AddedToken{}
 	if c.Decoder != nil {
@@ -203,7 +207,8 @@ func (f files) addTokens(s *spec, c *settings, own *spec) error {
 		}
 		for content, id := range added {
 			if other, ok := numbered[id]; ok {
-				return fmt.Errorf("%s: %q and %q have one id, %d", f.path(addedFile), min(content, other.Content), max(content, other.Content), id)
+				return fmt.Errorf("%s: %q and %q have one id, %d",
+					f.path(addedFile), min(content, other.Content), max(content, other.Content), id)
 			}
 			special := known[content]
 			numbered[id] = AddedToken{Content: content, Normalized: !special, Special: special}
@@ -226,7 +231,8 @@ func (f files) addTokens(s *spec, c *settings, own *spec) error {
 	for _, id := range slices.Sorted(maps.Keys(numbered)) {
 		add(numbered[id])
 	}
-	others := slices.DeleteFunc(slices.Sorted(maps.Keys(c.special)), func(key string) bool { return slices.Contains(specialKeys, key) })
+	others := slices.Sorted(maps.Keys(c.special))
+	others = slices.DeleteFunc(others, func(key string) bool { return slices.Contains(specialKeys, key) })
 	for _, key := range slices.Concat(specialKeys, others) {
 		token, ok := c.special[key]
 		if !ok || there[token.Content] {
@@ -265,18 +271,21 @@ func (f files) compare(c *settings, made, own *spec) error {
 			key, setting, has, taken = inFile, inConfig, a, b
 		}
 	}
-	differ("normalizer.lowercase", "do_lower_case", c.Lowercase != nil, own.normalizer.Lowercase, made.normalizer.Lowercase)
+	was, is := own.normalizer, made.normalizer
+	differ("normalizer.lowercase", "do_lower_case", c.Lowercase != nil, was.Lowercase, is.Lowercase)
 	if own.stripAccents != nil {
-		differ("normalizer.strip_accents", "strip_accents", c.saysAccents, *own.stripAccents, made.normalizer.StripAccents)
+		differ("normalizer.strip_accents", "strip_accents", c.saysAccents, *own.stripAccents, is.StripAccents)
 	}
-	differ("normalizer.handle_chinese_chars", "tokenize_chinese_chars", c.ChineseChars != nil, own.normalizer.ChineseChars, made.normalizer.ChineseChars)
+	chinese := c.ChineseChars != nil
+	differ("normalizer.handle_chinese_chars", "tokenize_chinese_chars", chinese, was.ChineseChars, is.ChineseChars)
 	differ("model.unk_token", "unk_token", c.named["unk_token"], own.unknown, made.unknown)
-	namesEnds := c.named["cls_token"] || c.named["sep_token"]
-	differ("post_processor.single", "cls_token and sep_token", namesEnds, f.written(own, own.single), f.written(made, made.single))
-	differ("post_processor.pair", "cls_token and sep_token", namesEnds, f.written(own, own.pair), f.written(made, made.pair))
+	const ends = "cls_token and sep_token"
+	saysEnds := c.named["cls_token"] || c.named["sep_token"]
+	differ("post_processor.single", ends, saysEnds, own.written(own.single), made.written(made.single))
+	differ("post_processor.pair", ends, saysEnds, own.written(own.pair), made.written(made.pair))
 	// No key of tokenizer_config.json sets these: only another class reads them.
 	const class = `tokenizer_class ("PreTrainedTokenizerFast" takes tokenizer.json as it is)`
-	differ("normalizer.clean_text", class, false, own.normalizer.CleanText, made.normalizer.CleanText)
+	differ("normalizer.clean_text", class, false, was.CleanText, is.CleanText)
 	differ("model.continuing_subword_prefix", class, false, own.prefix, made.prefix)
 	differ("model.max_input_chars_per_word", class, false, own.maxChars, made.maxChars)
 	if key == "" {
@@ -286,11 +295,12 @@ func (f files) compare(c *settings, made, own *spec) error {
 	if f.data[configFile] == nil {
 		silent = "is not there to say otherwise"
 	}
-	return fmt.Errorf("%s: %s is %v, and transformers takes %v, as %s %s: set %s there", f.path(tokenizerFile), key, has, taken, f.path(configFile), silent, setting)
+	return fmt.Errorf("%s: %s is %v, and transformers takes %v, as %s %s: set %s there",
+		f.path(tokenizerFile), key, has, taken, f.path(configFile), silent, setting)
 }
 
 // written shows a template: "[CLS]:0 A:0 [SEP]:0".
-func (f files) written(s *spec, t template) string {
+func (s *spec) written(t template) string {
 	names := map[int64]string{}
 	for token, id := range s.ids() {
 		names[int64(id)] = token

@@ -62,7 +62,10 @@ func (t addedToken) added() AddedToken {
 	if t.Normalized != nil {
 		normalized = *t.Normalized
 	}
-	return AddedToken{Content: t.Content, SingleWord: t.SingleWord, LStrip: t.LStrip, RStrip: t.RStrip, Normalized: normalized, Special: t.Special}
+	return AddedToken{
+		Content: t.Content, SingleWord: t.SingleWord, LStrip: t.LStrip, RStrip: t.RStrip,
+		Normalized: normalized, Special: t.Special,
+	}
 }
 
 // settings reads the two files and refuses what would give other ids than transformers.
@@ -99,8 +102,8 @@ func (f files) settings() (*settings, error) {
 	return c, nil
 }
 
-// readTokens takes the special tokens of a file: keys that end in _token, and lists of extra ones. inMap says that it is
-// special_tokens_map.json, in which all tokens are special.
+// readTokens takes the special tokens of a file: keys that end in _token, and lists of extra ones. inMap says that it
+// is special_tokens_map.json, in which all tokens are special.
 func (c *settings) readTokens(path string, data []byte, inMap bool) error {
 	var keys map[string]json.RawMessage
 	if err := json.Unmarshal(data, &keys); err != nil {

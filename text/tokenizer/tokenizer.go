@@ -125,12 +125,12 @@ func (t *Tokenizer) normalize(text string) string {
 // VocabSize returns the number of tokens, those added to the vocabulary included.
 func (t *Tokenizer) VocabSize() int { return t.size }
 
-// Implied returns the special tokens that no file of the folder names and the vocabulary lacks, as [MASK] in a vocabulary
-// without it. As in transformers they have the last ids, for which a model may have no embedding.
+// Implied returns the special tokens that no file of the folder names and the vocabulary lacks, as [MASK] in a
+// vocabulary without it. As in transformers they have the last ids, for which a model may have no embedding.
 func (t *Tokenizer) Implied() []string { return t.implied }
 
-// MaxLength returns tokenizer_config.json's model_max_length, where transformers cuts a text that it is asked to cut; 0 where
-// the file names none. Encode does not apply it.
+// MaxLength returns tokenizer_config.json's model_max_length, where transformers cuts a text that it is asked to cut; 0
+// where the file names none. Encode does not apply it.
 func (t *Tokenizer) MaxLength() int { return t.maxLength }
 
 // Normalizer returns the options that texts are normalized with.
