@@ -4,22 +4,126 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
+	"github.com/thaw-ml/thaw/finetune/train"
 	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/data"
+	"github.com/thaw-ml/thaw/torch/nn"
 )
 
-// cache keeps the output of the frozen prefix for every sample of a data set. Rows of padding are not kept.
-type cache[B Samples[B]] struct {
-	// rows is [total+1, ...]: for padded data one row a token, else one a sample; row 0 is zeros and stands for padding.
-	rows   torch.Tensor
-	starts []int // of each sample, in rows
-	pooled bool  // a row is a sample, also of padded data
+// cache keeps the output of the frozen stages for every sample of a data set. Rows of padding are not kept. It is the
+// train.PrefixCache of steps and evaluations.
+type cache[B data.Batch[B]] struct {
+	// rows is [total+1, ...] for each value of the output: for padded data one row a token, else one a sample; row 0 is zeros
+	// and stands for padding.
+	rows      nn.Values
+	starts    []int        // of each sample, in rows
+	perSample bool         // a row is a sample, also of padded data
+	device    torch.Device // where the rows lie
+	compute   torch.Device // where the trained stages run
 }
 
-// fillCache runs the frozen stages once on every sample of a data set, in inference mode, and keeps what they give on the
-// device on.
-func (r *run[B]) fillCache(ctx context.Context, plan *Plan, data Dataset[B], asked []Request, on torch.Device, done func(samples int)) (*cache[B], error) {
-	c := &cache[B]{starts: make([]int, data.Len()), pooled: plan.pooled()}
+// planCache decides whether the frozen stages' output is kept, and where, and says how large that will be.
+func (r *run[B]) planCache(plan *Plan) error {
+	if plan.NumFrozen == 0 || r.options.NoCache || r.train.Augmented() {
+		return nil
+	}
+	row, err := r.rowBytes(plan)
+	if err != nil {
+		return err
+	}
+	for _, s := range []data.Sampler{r.trainSampler, r.testSampler} {
+		for _, n := range s.Lengths() {
+			plan.CacheBytes += int64(plan.keptRows(n)) * row
+		}
+	}
+	// What is left must suffice for the trained stages' activations: half of the memory is a careful share.
+	for _, place := range []struct {
+		device torch.Device
+		free   int64
+	}{{r.backend.Device(), r.backend.FreeMemory()}, {torch.CPU, train.AvailableMemory()}} {
+		if place.free <= 0 || plan.CacheBytes <= place.free/2 {
+			plan.Cached, plan.CacheDevice = true, place.device
+			return nil
+		}
+	}
+	return r.warn(train.NotCached, "the frozen stages' output is %s and %s of memory are free: it is not kept, the stages run at every step",
+		byteSize(plan.CacheBytes), byteSize(train.AvailableMemory()))
+}
+
+// rowBytes is the size of a kept row, found by running the frozen stages on one sample.
+func (r *run[B]) rowBytes(plan *Plan) (bytes int64, err error) {
+	var b B
+	for _, request := range slices.Backward(r.trainSampler.Evaluation()) { // short samples first
+		for _, i := range request.Indices {
+			if b, err = r.train.Batch(data.Request{Indices: []int{i}}); err != nil {
+				return 0, err
+			}
+			if b.Size() > 0 {
+				break
+			}
+			closeBatch(b)
+		}
+		if b.Size() > 0 {
+			break
+		}
+	}
+	defer closeBatch(b)
+	c := &cache[B]{perSample: plan.perSample()}
+	torch.Scoped(func() {
+		for _, x := range r.forward.Run(r.forward.Upload(b), 0, plan.NumFrozen) {
+			row := c.flat(b, x).Select(0, 0)
+			bytes += int64(row.NBytes())
+		}
+	})
+	return bytes, nil
+}
+
+// fillCaches runs the frozen stages on all rows, where the plan keeps their output.
+func (r *run[B]) fillCaches(ctx context.Context, plan *Plan) (trained, test *cache[B], err error) {
+	if !plan.Cached {
+		return nil, nil, nil
+	}
+	task := train.Task{Kind: train.Prefix}
+	began := time.Now()
+	defer func() { r.result.Seconds.Prefix += time.Since(began).Seconds() }()
+	if err := r.emit(train.TaskStarted{Task: task, Samples: r.train.Len() + r.testLen()}); err != nil {
+		return nil, nil, err
+	}
+	samples := 0
+	done := func(n int) error {
+		samples += n
+		return r.emit(train.Progress{Task: task, Samples: samples})
+	}
+	complete := false
+	defer func() {
+		if !complete { // an error, or a panic of the model's
+			trained.Close()
+			test.Close()
+		}
+	}()
+	if trained, err = r.fillCache(ctx, plan, r.train, r.trainSampler, done); err != nil {
+		return nil, nil, err
+	}
+	if r.testLen() > 0 {
+		if test, err = r.fillCache(ctx, plan, r.test, r.testSampler, done); err != nil {
+			return trained, nil, err
+		}
+	}
+	if err := r.emit(train.TaskDone{Task: task, Samples: samples, Elapsed: time.Since(began)}); err != nil {
+		return trained, test, err
+	}
+	complete = true
+	return trained, test, nil
+}
+
+// fillCache runs the frozen stages once on every sample of a data set, in inference mode, and keeps their output on the plan's
+// device.
+func (r *run[B]) fillCache(
+	ctx context.Context, plan *Plan, set data.Dataset[B], sampler data.Sampler, done func(samples int) error,
+) (*cache[B], error) {
+	c := &cache[B]{starts: make([]int, set.Len()), perSample: plan.perSample(), device: plan.CacheDevice, compute: r.backend.Device()}
 	full := false
 	defer func() {
 		if !full { // an error, or a panic of the model's
@@ -29,71 +133,63 @@ func (r *run[B]) fillCache(ctx context.Context, plan *Plan, data Dataset[B], ask
 	total := 1
 	for i := range c.starts {
 		c.starts[i] = total
-		total += plan.keptRows(data.Length(i))
+		total += plan.keptRows(set.Length(i))
 	}
-	for b, err := range batches(ctx, data, asked) {
+	for b, err := range data.Batches(ctx, set, sampler.Evaluation()) {
 		if err != nil {
 			return nil, fmt.Errorf("running the frozen stages: %w", err)
 		}
-		torch.Scoped(func() {
-			x := r.frozen(plan, r.upload(b))
-			if !c.rows.Defined() {
-				c.allocate(total, c.flat(b, x), on)
-			}
-			torch.Inference(func() {
-				from, to := c.places(b, x)
-				from, to = r.bring([]torch.Tensor{from}, x.Device())[0], r.bring([]torch.Tensor{to}, on)[0]
-				c.rows.IndexCopy_(0, to, c.flat(b, x).IndexSelect(0, from).ToDevice(on))
-			})
-		})
-		done(b.Size())
+		torch.Scoped(func() { c.store(b, r.forward.Run(r.forward.Upload(b), 0, plan.NumFrozen), r.forward, total) })
+		if err := done(b.Size()); err != nil {
+			return nil, err
+		}
 	}
 	full = true
 	return c, nil
 }
 
-// frozen gives the output of the frozen stages for a batch, for nothing but to be kept.
-func (r *run[B]) frozen(plan *Plan, b B) (x torch.Tensor) {
+// store keeps the output for a batch.
+func (c *cache[B]) store(b B, output nn.Values, f train.Forward[B], total int) {
+	if c.rows == nil {
+		c.rows = make(nn.Values, len(output))
+		for i, x := range output {
+			c.rows[i] = c.allocate(total, c.flat(b, x))
+		}
+	}
 	torch.Inference(func() {
-		r.withPrecision(func() { x = r.model.Forward(b, torch.Tensor{}, 0, plan.Prefix) })
+		for i, x := range output {
+			from, to := c.places(b, x)
+			from, to = f.Bring([]torch.Tensor{from}, x.Device())[0], f.Bring([]torch.Tensor{to}, c.device)[0]
+			c.rows[i].IndexCopy_(0, to, c.flat(b, x).IndexSelect(0, from).ToDevice(c.device))
+		}
 	})
-	return x
 }
 
 // allocate makes the rows once one is known. They are made outside inference mode, so that autograd may save them.
-func (c *cache[B]) allocate(total int, like torch.Tensor, on torch.Device) {
-	torch.Unscoped(func() {
-		c.rows = torch.Empty(like.DType(), on, append([]int{total}, like.Shape()[1:]...)...)
+func (c *cache[B]) allocate(total int, like torch.Tensor) torch.Tensor {
+	rows := torch.NewParam(func() torch.Tensor {
+		return torch.Empty(like.DType(), c.device, append([]int{total}, like.Shape()[1:]...)...)
 	})
-	c.rows.Select(0, 0).Zero_()
+	rows.Select(0, 0).Zero_()
+	return rows
 }
 
-// pooled reports whether what the prefix gives is one row a sample.
-func (p *Plan) pooled() bool {
-	return p.Prefix > 0 && p.Prefix <= len(p.Stages) && slices.ContainsFunc(p.Stages[:p.Prefix], func(s StagePlan) bool { return s.Pooled })
+// perSample reports whether what the frozen stages give is one row a sample.
+func (p *Plan) perSample() bool {
+	return slices.ContainsFunc(p.Stages[:p.NumFrozen], func(s StagePlan) bool { return s.PerSample })
 }
 
-// keptRows is how many rows of what the prefix gives are kept of a sample.
+// keptRows is how many rows of what the frozen stages give are kept of a sample.
 func (p *Plan) keptRows(length int) int {
-	if p.pooled() {
+	if p.perSample() {
 		return 1
 	}
 	return length
 }
 
-// rowBytes is the size of a kept row.
-func (r *run[B]) rowBytes(plan *Plan, b B) (bytes int64) {
-	c := &cache[B]{pooled: plan.pooled()}
-	torch.Scoped(func() {
-		row := c.flat(b, r.frozen(plan, r.upload(b))).Select(0, 0)
-		bytes = int64(row.NBytes())
-	})
-	return bytes
-}
-
-// lengths are those of a batch's samples, where a kept row is a token.
+// lengths returns token counts if the cache stores a row per token, nil if it stores a row per sample.
 func (c *cache[B]) lengths(b B) []int {
-	if c.pooled {
+	if c.perSample {
 		return nil
 	}
 	return b.Lengths()
@@ -126,11 +222,6 @@ func (c *cache[B]) places(b B, x torch.Tensor) (from, to torch.Tensor) {
 	return torch.FromSlice(f), torch.FromSlice(t)
 }
 
-// batch gives the prefix's output for a batch on a device, padded with zeros.
-func (c *cache[B]) batch(b B, device torch.Device) torch.Tensor {
-	return c.output(b, c.input(b, device).ToDevice(device))
-}
-
 // order lists, for every row of a batch's padded output, the kept row that goes there.
 func (c *cache[B]) order(b B) torch.Tensor {
 	lengths, width := c.lengths(b), 1
@@ -150,6 +241,40 @@ func (c *cache[B]) order(b B) torch.Tensor {
 	return torch.FromSlice(rows)
 }
 
+// NumInputs is 1 where the rows lie on the compute device, and else the number of values.
+func (c *cache[B]) NumInputs() int {
+	if c.device == c.compute {
+		return 1
+	}
+	return len(c.rows)
+}
+
+// Inputs are what must go to the compute device for a batch: the order of rows, where the rows lie there, and else the rows.
+func (c *cache[B]) Inputs(b B) []torch.Tensor {
+	order := c.order(b)
+	if c.device == c.compute {
+		return []torch.Tensor{order}
+	}
+	out := make([]torch.Tensor, len(c.rows))
+	for i, rows := range c.rows {
+		out[i] = rows.IndexSelect(0, order)
+	}
+	return out
+}
+
+// Output gives the frozen stages' output for a batch, padded with zeros.
+func (c *cache[B]) Output(b B, inputs []torch.Tensor) nn.Values {
+	out := make(nn.Values, len(c.rows))
+	for i, rows := range c.rows {
+		if c.device == c.compute {
+			out[i] = c.padded(b, rows.IndexSelect(0, inputs[0]))
+		} else {
+			out[i] = c.padded(b, inputs[i])
+		}
+	}
+	return out
+}
+
 // padded views flat rows as a batch's.
 func (c *cache[B]) padded(b B, x torch.Tensor) torch.Tensor {
 	if c.lengths(b) == nil {
@@ -158,25 +283,17 @@ func (c *cache[B]) padded(b B, x torch.Tensor) torch.Tensor {
 	return x.View(append([]int{b.Size(), b.Width()}, x.Shape()[1:]...)...)
 }
 
-// input is what must go to a device for a batch: the order, where the rows lie there, and else the rows.
-func (c *cache[B]) input(b B, device torch.Device) torch.Tensor {
-	if c.rows.Device() == device {
-		return c.order(b)
-	}
-	return c.rows.IndexSelect(0, c.order(b))
-}
-
-// output gives the prefix's output for a batch whose input is on the device.
-func (c *cache[B]) output(b B, input torch.Tensor) torch.Tensor {
-	if c.rows.Device() == input.Device() {
-		input = c.rows.IndexSelect(0, input)
-	}
-	return c.padded(b, input)
-}
-
 // Close frees the rows.
 func (c *cache[B]) Close() {
 	if c != nil {
-		c.rows.Close()
+		for _, rows := range c.rows {
+			rows.Close()
+		}
+	}
+}
+
+func closeBatch(b any) {
+	if c, ok := b.(data.Closer); ok {
+		c.Close()
 	}
 }

@@ -3,26 +3,53 @@ package finetune
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/thaw-ml/thaw/finetune/train"
 	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/data"
+	"github.com/thaw-ml/thaw/torch/nn"
 	"github.com/thaw-ml/thaw/torch/torchtest"
 )
 
-// onHost is as much of a run on the CPU as a cache needs.
-func onHost(model *net) *run[*rows] { return &run[*rows]{model: model, machine: host{}} }
+// onHost is a run on the CPU with what a cache needs of it: batches of 4.
+func onHost(model *net, set *samples) *run[*rows] {
+	return newRun[*rows](train.CPU{}, torch.Float32, model, set, nil, Options{Batch: Batching{Size: 4, EvalSize: 4}})
+}
+
+// frozen is a plan in which n stages run once.
+func frozen(t *testing.T, model *net, n int) *Plan {
+	t.Helper()
+	plan, err := newPlan(Phase{Train: topFrom(n), LR: 1, HeadLR: 1, LayerDecay: 1}, model.Stages())
+	require.NoError(t, err)
+	require.Equal(t, n, plan.NumFrozen)
+	return plan
+}
+
+// topFrom trains all stages of a net from the one of a number on.
+func topFrom(n int) Selection {
+	if n == 4 {
+		return HeadOnly()
+	}
+	return Top(4 - n)
+}
 
 // filled is a cache of a data set behind the first stages of a model, made in batches of 4.
-func filled(t *testing.T, model *net, data *samples, prefix int) (c *cache[*rows], groups [][]int) {
+func filled(t *testing.T, model *net, set *samples, n int) (c *cache[*rows], groups [][]int) {
 	t.Helper()
-	groups = newSampler(data, 4, 0).sorted()
-	done := 0
-	c, err := onHost(model).fillCache(t.Context(), &Plan{Prefix: prefix}, data, requests(groups, 0), torch.CPU, func(n int) { done += n })
+	r := onHost(model, set)
+	for _, asked := range r.trainSampler.Evaluation() {
+		groups = append(groups, asked.Indices)
+	}
+	slices.Reverse(groups)
+	samples := 0
+	c, err := r.fillCache(t.Context(), frozen(t, model, n), set, r.trainSampler, func(n int) error { samples += n; return nil })
 	require.NoError(t, err)
-	assert.Equal(t, data.Len(), done)
+	assert.Equal(t, set.Len(), samples)
 	return c, groups
 }
 
@@ -30,12 +57,12 @@ func TestCacheHoldsThePrefixesOutput(t *testing.T) {
 	for _, lengths := range []func(int) int{mixed, distinct, nil} {
 		for _, prefix := range []int{1, 3, 4} {
 			t.Run(fmt.Sprintf("padded %t, %d stages", lengths != nil, prefix), func(t *testing.T) {
-				model, data := newNet(t), newSamples(1, 30, lengths)
+				model, set := newNet(t), newSamples(1, 30, lengths)
 				torchtest.Scoped(t, func() {
-					c, groups := filled(t, model, data, prefix)
+					c, groups := filled(t, model, set, prefix)
 					defer c.Close()
 					for _, group := range groups {
-						requireSameRows(t, model, data, c, group, prefix)
+						requireSameRows(t, model, set, c, group, prefix)
 					}
 				})
 			})
@@ -43,15 +70,18 @@ func TestCacheHoldsThePrefixesOutput(t *testing.T) {
 	}
 }
 
+// fromCache is the kept output of a batch, which is one tensor.
+func fromCache(c *cache[*rows], b *rows) torch.Tensor { return c.Output(b, c.Inputs(b))[0] }
+
 // requireSameRows checks a batch from the cache against the model, bit for bit.
-func requireSameRows(t *testing.T, model *net, data *samples, c *cache[*rows], group []int, prefix int) {
+func requireSameRows(t *testing.T, model *net, set *samples, c *cache[*rows], group []int, prefix int) {
 	t.Helper()
-	b, err := data.Batch(Request{Indices: group})
+	b, err := set.Batch(data.Request{Indices: group})
 	require.NoError(t, err)
 	torchtest.Scoped(t, func() {
 		var want torch.Tensor
-		torch.NoGrad(func() { want = model.Forward(b, torch.Tensor{}, 0, prefix) })
-		got := c.batch(b, torch.CPU)
+		torch.NoGrad(func() { want = nn.RunStages(model.Stages()[:prefix], b, nil)[0] })
+		got := fromCache(c, b)
 		require.Equal(t, want.Shape(), got.Shape())
 		for k := range group {
 			if b.Lengths() == nil {
@@ -68,38 +98,38 @@ func requireSameRows(t *testing.T, model *net, data *samples, c *cache[*rows], g
 }
 
 func TestCacheGivesAnyGrouping(t *testing.T) {
-	model, data := newNet(t), newSamples(1, 12, mixed)
+	model, set := newNet(t), newSamples(1, 12, mixed)
 	torchtest.Scoped(t, func() {
-		c, _ := filled(t, model, data, 2)
+		c, _ := filled(t, model, set, 2)
 		defer c.Close()
 		group := []int{8, 0, 5, 5, 11} // any order, and a row twice
-		b, err := data.Batch(Request{Indices: group})
+		b, err := set.Batch(data.Request{Indices: group})
 		require.NoError(t, err)
 		torchtest.Scoped(t, func() {
-			together := c.batch(b, torch.CPU)
+			together := fromCache(c, b)
 			for k, i := range group {
-				one, err := data.Batch(Request{Indices: []int{i}})
+				one, err := set.Batch(data.Request{Indices: []int{i}})
 				require.NoError(t, err)
-				assert.True(t, c.batch(one, torch.CPU).Select(0, 0).Equal(together.Select(0, k).Narrow(0, 0, data.Length(i))), "row %d", k)
+				assert.True(t, fromCache(c, one).Select(0, 0).Equal(together.Select(0, k).Narrow(0, 0, set.Length(i))), "row %d", k)
 			}
 		})
 	})
 }
 
 func TestCacheRowsTakePartInAutograd(t *testing.T) {
-	model, data := newNet(t), newSamples(1, 12, mixed)
+	model, set := newNet(t), newSamples(1, 12, mixed)
 	torchtest.Scoped(t, func() {
-		c, groups := filled(t, model, data, 2)
+		c, groups := filled(t, model, set, 2)
 		defer c.Close()
-		b, err := data.Batch(Request{Indices: groups[2]})
+		b, err := set.Batch(data.Request{Indices: groups[2]})
 		require.NoError(t, err)
 		torchtest.Scoped(t, func() {
 			w := model.Layers[2].Linear.Weight.RequiresGrad_(true)
 			defer w.RequiresGrad_(false)
 			defer w.ZeroGrad()
-			x := c.batch(b, torch.CPU)
+			x := fromCache(c, b)
 			assert.False(t, x.RequiresGrad())
-			model.Loss(b, model.Forward(b, x, 2, 5), 0).Backward()
+			model.Objective().Loss(nn.RunStages(model.Stages()[2:], b, nn.Values{x}), b.Targets()).Backward()
 			assert.True(t, w.Grad().Defined())
 			// A product saves its factors, which tensors of inference mode refuse.
 			x.Mul(model.Head.Weight.RequiresGrad_(true).Select(0, 0)).Sum().Backward()
@@ -114,32 +144,32 @@ func TestCacheChangesNoLoss(t *testing.T) {
 	// alone: a mask drawn in the prefix would shift all that come after.
 	for _, selection := range []Selection{HeadOnly(), Top(2), {"stage.2"}} {
 		t.Run(fmt.Sprint(selection), func(t *testing.T) {
-			losses := map[string][]float64{}
-			results := map[string]*Result{}
-			weights := map[string]map[string][]byte{}
-			for _, cache := range []string{"auto", "off"} {
-				spec := quick(t, Phase{Train: selection, Epochs: 2, LR: 1e-2})
-				spec.Cache, spec.Batch = cache, Batch{Size: 6, EvalSize: 6}
+			losses := map[bool][]float64{}
+			results := map[bool]*Result{}
+			weights := map[bool]map[string][]byte{}
+			for _, noCache := range []bool{false, true} {
+				o := quick(t, Phase{Train: selection, Epochs: 2, LR: 1e-2})
+				o.NoCache, o.Batch = noCache, Batching{Size: 6, EvalSize: 6}
 				model := newNet(t)
-				var report record
-				result, err := start(t, spec, model, newSamples(1, 30, distinct), newSamples(2, 18, distinct), &report)
+				var seen events
+				result, err := start(t, o, model, newSamples(1, 30, distinct), newSamples(2, 18, distinct), &seen)
 				require.NoError(t, err)
-				losses[cache], weights[cache], results[cache] = report.losses, model.bytes(), result
-				assert.Equal(t, cache == "auto", report.lines[0] == "begin prefix 48", "%v", report.lines)
+				losses[noCache], weights[noCache], results[noCache] = seen.losses(), model.bytes(), result
+				assert.Equal(t, !noCache, seen.milestones()[0] == milestone{"started", prefixTask, 48, false})
 			}
-			require.Len(t, losses["auto"], 10)
-			assert.Equal(t, losses["off"], losses["auto"])
-			assert.Equal(t, weights["off"], weights["auto"])
-			assert.Equal(t, results["off"].Before, results["auto"].Before)
-			assert.Equal(t, results["off"].Last, results["auto"].Last)
+			require.Len(t, losses[false], 10)
+			assert.Equal(t, losses[true], losses[false])
+			assert.Equal(t, weights[true], weights[false])
+			assert.Equal(t, results[true].Before, results[false].Before)
+			assert.Equal(t, results[true].Last, results[false].Last)
 		})
 	}
 }
 
 func TestCacheRunsThePrefixOnce(t *testing.T) {
-	runs := func(cache string) (prefix, suffix int) {
-		spec := quick(t, Phase{Train: Top(1), Epochs: 3, LR: 1e-3})
-		spec.Cache = cache
+	runs := func(noCache bool) (prefix, suffix int) {
+		o := quick(t, Phase{Train: Top(1), Epochs: 3, LR: 1e-3})
+		o.NoCache = noCache
 		model := newNet(t)
 		model.before = func(stage int) {
 			switch stage {
@@ -149,43 +179,44 @@ func TestCacheRunsThePrefixOnce(t *testing.T) {
 				suffix++
 			}
 		}
-		_, err := start(t, spec, model, newSamples(1, 24, nil), newSamples(2, 16, nil), nil)
+		_, err := start(t, o, model, newSamples(1, 24, nil), newSamples(2, 16, nil), nil)
 		require.NoError(t, err)
 		return prefix, suffix
 	}
 	// 3 batches and 1 of the test rows; the plan finds out the shape of a row.
-	prefix, suffix := runs("auto")
+	prefix, suffix := runs(false)
 	assert.Equal(t, 3+1+1, prefix)
 	assert.Equal(t, 3*3+4*1, suffix)
-	prefix, suffix = runs("off")
+	prefix, suffix = runs(true)
 	assert.Equal(t, suffix, prefix)
 }
 
 func TestFrozenStagesRecordNothing(t *testing.T) {
-	for _, cache := range []string{"auto", "off"} {
-		spec := quick(t, Phase{Train: Top(1), Epochs: 1, LR: 1e-3})
-		spec.Cache = cache
+	for _, noCache := range []bool{false, true} {
+		o := quick(t, Phase{Train: Top(1), Epochs: 1, LR: 1e-3})
+		o.NoCache = noCache
 		model := newNet(t)
 		recorded := map[int]bool{}
 		model.before = func(stage int) { recorded[stage] = recorded[stage] || torch.GradEnabled() }
-		_, err := start(t, spec, model, newSamples(1, 24, nil), newSamples(2, 16, nil), nil)
+		_, err := start(t, o, model, newSamples(1, 24, nil), newSamples(2, 16, nil), nil)
 		require.NoError(t, err)
-		assert.Equal(t, map[int]bool{0: false, 1: false, 2: false, 3: true, 4: true}, recorded, cache)
+		assert.Equal(t, map[int]bool{0: false, 1: false, 2: false, 3: true, 4: true}, recorded, "%t", noCache)
 	}
 }
 
 func TestCacheOfAFailure(t *testing.T) {
 	broken := errors.New("row 9 is broken")
-	model, data := newNet(t), newSamples(1, 20, mixed)
-	groups := newSampler(data, 4, 0).sorted()
+	model, set := newNet(t), newSamples(1, 20, mixed)
+	r := onHost(model, set)
+	groups := r.trainSampler.Evaluation()
 	before := torch.Stats()
-	data.before = func(indices []int) error {
-		if indices[0] == groups[3][0] {
+	set.before = func(indices []int) error {
+		if indices[0] == groups[3].Indices[0] {
 			return broken
 		}
 		return nil
 	}
-	_, err := onHost(model).fillCache(t.Context(), &Plan{Prefix: 2}, data, requests(groups, 0), torch.CPU, func(int) {})
+	_, err := r.fillCache(t.Context(), frozen(t, model, 2), set, r.trainSampler, func(int) error { return nil })
 	require.ErrorIs(t, err, broken)
 	assert.EqualError(t, err, "running the frozen stages: row 9 is broken")
 	after := torch.Stats()

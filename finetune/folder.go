@@ -7,70 +7,89 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
-	"runtime"
-	"runtime/debug"
 	"strconv"
 
 	"github.com/thaw-ml/thaw/internal/atomicfile"
 	"github.com/thaw-ml/thaw/torch"
 )
 
-// folder is a run folder:
-//
-//	spec.yaml                      the spec as it was resolved
-//	plan.txt                       what was frozen and what was trained
-//	metrics.csv                    a row for each epoch
-//	summary.json                   the Result
-//	weights/{best,last}.safetensors
-//	weights/config.json            and the tokenizer's files
-type folder struct {
+// The names within a run folder.
+const (
+	SpecFile    = "spec.yaml" // the spec as it was resolved; a run that a Go program made has none
+	PlanFile    = "plan.txt"  // what was frozen and what was trained
+	MetricsFile = "metrics.csv"
+	SummaryFile = "summary.json"
+	WeightsDir  = "weights" // best.safetensors, last.safetensors, and what the model writes beside them: config.json
+	errorFile   = "error.txt"
+)
+
+// Folder is where a run leaves its weights, metrics and summary. A nil Folder keeps nothing.
+type Folder struct {
 	path       string
+	files      map[string][]byte
 	parentMade bool // by this run, which removes it again if it leaves nothing there
 }
 
-// createFolder makes the run folder; one that exists is an error, so that no run overwrites another.
-func createFolder(s *Spec) (*folder, error) {
-	if s.Out == "" {
-		return nil, s.Errorf("out", "no run folder is given")
+// NewFolder says that a run is to make the folder path, which must not exist, so that no run overwrites another.
+func NewFolder(path string) *Folder { return &Folder{path: path, files: map[string][]byte{}} }
+
+// Add has a file written when the folder is made.
+func (f *Folder) Add(name string, content []byte) { f.files[name] = content }
+
+// Path is the folder; "" for a nil Folder.
+func (f *Folder) Path() string {
+	if f == nil {
+		return ""
 	}
-	parent := filepath.Dir(s.Out)
+	return f.path
+}
+
+// Weights is the folder with the weights and the model's config.json.
+func (f *Folder) Weights() string { return filepath.Join(f.path, WeightsDir) }
+
+// FolderError is a run folder that cannot be made.
+type FolderError struct{ Err error }
+
+func (e *FolderError) Error() string { return e.Err.Error() }
+
+// Unwrap gives Err.
+func (e *FolderError) Unwrap() error { return e.Err }
+
+// create makes the folder, with the model's own files.
+func (f *Folder) create(model any) error {
+	if f == nil {
+		return nil
+	}
+	parent := filepath.Dir(f.path)
 	_, err := os.Stat(parent)
-	f := &folder{path: s.Out, parentMade: errors.Is(err, fs.ErrNotExist)}
+	f.parentMade = errors.Is(err, fs.ErrNotExist)
 	if err := os.MkdirAll(parent, 0o755); err != nil {
-		return nil, s.Errorf("out", "making the run folder: %w", err)
+		return &FolderError{fmt.Errorf("making the run folder: %w", err)}
 	}
-	if err := os.Mkdir(s.Out, 0o755); errors.Is(err, fs.ErrExist) {
-		return nil, s.Errorf("out", "%s exists already: give another folder, or remove it", s.Out)
+	if err := os.Mkdir(f.path, 0o755); errors.Is(err, fs.ErrExist) {
+		return &FolderError{fmt.Errorf("%s exists already: give another folder, or remove it", f.path)}
 	} else if err != nil {
-		return nil, s.Errorf("out", "making the run folder: %w", err)
+		return &FolderError{fmt.Errorf("making the run folder: %w", err)}
 	}
-	text, err := s.YAML()
-	if err == nil {
-		err = errors.Join(f.write("spec.yaml", text), os.Mkdir(f.weights(), 0o755))
+	err = os.Mkdir(f.Weights(), 0o755)
+	for name, content := range f.files {
+		err = errors.Join(err, f.write(name, content))
+	}
+	if saver, ok := model.(ConfigSaver); ok && err == nil {
+		if err = saver.SaveConfig(f.Weights()); err != nil {
+			err = fmt.Errorf("writing the model's config: %w", err)
+		}
 	}
 	if err != nil {
 		f.abandon(err)
-		return nil, err
 	}
-	return f, nil
+	return err
 }
 
-// NextFolder is the first folder root/name-1, root/name-2, ... that does not exist, as far as one can see: making it
-// tells the rest.
-func NextFolder(root, name string) string {
-	for n := 1; ; n++ {
-		path := filepath.Join(root, name+"-"+strconv.Itoa(n))
-		if _, err := os.Lstat(path); err != nil {
-			return path
-		}
-	}
-}
-
-func (f *folder) weights() string { return filepath.Join(f.path, "weights") }
-
-func (f *folder) write(name string, text []byte) error {
+func (f *Folder) write(name string, text []byte) error {
 	path := filepath.Join(f.path, name)
 	err := atomicfile.Write(path, func(w io.Writer) error {
 		_, err := w.Write(text)
@@ -83,74 +102,84 @@ func (f *folder) write(name string, text []byte) error {
 }
 
 // abandon leaves a failed run's folder with the reason in it, or removes it where nothing was trained yet.
-func (f *folder) abandon(reason error) {
-	if _, err := os.Stat(filepath.Join(f.path, "metrics.csv")); err != nil {
+func (f *Folder) abandon(reason error) {
+	if f == nil {
+		return
+	}
+	if _, err := os.Stat(filepath.Join(f.path, MetricsFile)); err != nil {
 		os.RemoveAll(f.path)
 		if f.parentMade {
 			os.Remove(filepath.Dir(f.path)) // fails where another run has come in, as it should
 		}
 		return
 	}
-	// The run's own error is the one to tell; this file is only a help.
-	_ = f.write("error.txt", []byte(reason.Error()+"\n"))
+	// The run's own error is the one to report; this file is only a help.
+	_ = f.write(errorFile, []byte(reason.Error()+"\n"))
 }
 
-func (f *folder) writePlan(phase int, plan *Plan) error {
-	path := filepath.Join(f.path, "plan.txt")
-	before, err := os.ReadFile(path)
+func (f *Folder) writePlan(phase int, plan *Plan) error {
+	if f == nil {
+		return nil
+	}
+	before, err := os.ReadFile(filepath.Join(f.path, PlanFile))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return f.write("plan.txt", fmt.Appendf(before, "phase %d\n%s\n", phase+1, plan))
+	return f.write(PlanFile, fmt.Appendf(before, "phase %d\n%s\n", phase+1, plan))
 }
 
-func (f *folder) saveWeights(name string, state []torch.Named) error {
-	return torch.SaveCheckpoint(filepath.Join(f.weights(), name+".safetensors"), state, map[string]string{"format": "pt"})
+// saveWeights writes weights and gives their file; "" without a folder.
+func (f *Folder) saveWeights(name string, state []torch.Named) (string, error) {
+	if f == nil {
+		return "", nil
+	}
+	path := filepath.Join(f.Weights(), name+".safetensors")
+	return path, torch.SaveCheckpoint(path, state, map[string]string{"format": "pt"})
 }
 
-func (f *folder) writeMetrics(epochs []Epoch) error {
-	path := filepath.Join(f.path, "metrics.csv")
+// writeMetrics writes a row for each epoch, with a column for each metric.
+func (f *Folder) writeMetrics(epochs []Epoch) error {
+	if f == nil {
+		return nil
+	}
+	path := filepath.Join(f.path, MetricsFile)
 	return atomicfile.Write(path, func(w io.Writer) error {
 		c := csv.NewWriter(w)
-		c.Write([]string{"epoch", "phase", "train_loss", "test_loss", "accuracy", "macro_f1", "seconds"})
-		exact := func(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
+		header := []string{"epoch", "phase", "train_loss", "test_loss"}
+		for _, v := range epochs[0].Test.Values {
+			header = append(header, v.Name)
+		}
+		c.Write(append(header, "seconds"))
 		for _, e := range epochs {
-			c.Write([]string{strconv.Itoa(e.Epoch), strconv.Itoa(e.Phase), exact(e.TrainLoss), exact(e.Test.Loss),
-				exact(e.Test.Accuracy), exact(e.Test.MacroF1), strconv.FormatFloat(e.Seconds, 'f', 3, 64)})
+			row := []string{strconv.Itoa(e.Number), strconv.Itoa(e.Phase), exact(e.TrainLoss), exact(e.Test.Loss)}
+			if e.Test.Rows == 0 {
+				row[3] = ""
+			}
+			for _, v := range e.Test.Values {
+				row = append(row, exact(v.Value))
+			}
+			c.Write(append(row, strconv.FormatFloat(e.Seconds, 'f', 3, 64)))
 		}
 		c.Flush()
 		return c.Error()
 	})
 }
 
-func (f *folder) writeSummary(r *Result) error {
+// exact writes a number so that it reads back the same; nothing for NaN.
+func exact(x float64) string {
+	if math.IsNaN(x) {
+		return ""
+	}
+	return strconv.FormatFloat(x, 'g', -1, 64)
+}
+
+func (f *Folder) writeSummary(r *Result) error {
+	if f == nil {
+		return nil
+	}
 	text, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
 	}
-	return f.write("summary.json", append(text, '\n'))
-}
-
-// Versions says what a run ran on.
-type Versions struct {
-	Thaw          string `json:"thaw"`
-	Libtorch      string `json:"libtorch"`
-	Go            string `json:"go"`
-	CPUCapability string `json:"cpu_capability"`
-	Threads       int    `json:"threads"`
-}
-
-// Version is Thaw's version.
-const Version = "0.1.0"
-
-func currentVersions() *Versions {
-	v := &Versions{Version, torch.Version(), runtime.Version(), torch.CPUCapability(), torch.NumThreads()}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				v.Thaw += "+" + s.Value[:min(12, len(s.Value))]
-			}
-		}
-	}
-	return v
+	return f.write(SummaryFile, append(text, '\n'))
 }

@@ -16,7 +16,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/thaw-ml/thaw/finetune/train"
+	"github.com/thaw-ml/thaw/finetune/train/metric"
 	"github.com/thaw-ml/thaw/internal/atomicfile"
+	"github.com/thaw-ml/thaw/internal/version"
 	"github.com/thaw-ml/thaw/torch"
 )
 
@@ -30,25 +33,23 @@ func assertNoRemains(t *testing.T, folder string) {
 }
 
 // finished is a run of three epochs in two phases.
-func finished(t *testing.T) (spec Spec, model *net, result *Result) {
+func finished(t *testing.T) (o Options, model *net, result *Result) {
 	t.Helper()
-	spec = quick(t, Phase{Train: HeadOnly(), Epochs: 1, LR: 1e-2}, Phase{Train: Top(1), Epochs: 2, LR: 1e-2})
-	// What a spec.yaml must hold to be read again.
-	spec.Model, spec.Head.Classes = "/models/net", []string{"minus", "plus"}
-	spec.Data.Train, spec.Data.Columns = "/data/rows.csv", Columns{Text: "text", Label: "class"}
+	o = quick(t, Phase{Train: HeadOnly(), Epochs: 1, LR: 1e-2}, Phase{Train: Top(1), Epochs: 2, LR: 1e-2})
+	o.Folder.Add(SpecFile, []byte("model: net\n"))
 	model = newNet(t)
-	result, err := start(t, spec, model, newSamples(1, 40, mixed), newSamples(2, 20, mixed), nil)
+	result, err := start(t, o, model, newSamples(1, 40, mixed), newSamples(2, 20, mixed), nil)
 	require.NoError(t, err)
-	return spec, model, result
+	return o, model, result
 }
 
 func TestFolderFiles(t *testing.T) {
-	spec, _, result := finished(t)
-	assert.Equal(t, spec.Out, result.Folder)
+	o, _, result := finished(t)
+	assert.Equal(t, o.Folder.Path(), result.Folder)
 	var files []string
-	require.NoError(t, filepath.WalkDir(spec.Out, func(path string, e fs.DirEntry, err error) error {
+	require.NoError(t, filepath.WalkDir(o.Folder.Path(), func(path string, e fs.DirEntry, err error) error {
 		if !e.IsDir() {
-			name, _ := filepath.Rel(spec.Out, path)
+			name, _ := filepath.Rel(o.Folder.Path(), path)
 			files = append(files, name)
 		}
 		return err
@@ -56,7 +57,10 @@ func TestFolderFiles(t *testing.T) {
 	assert.Equal(t, []string{"metrics.csv", "plan.txt", "spec.yaml", "summary.json", "weights/best.safetensors", "weights/config.json",
 		"weights/last.safetensors"}, files)
 
-	plan, err := os.ReadFile(filepath.Join(spec.Out, "plan.txt"))
+	added, err := os.ReadFile(filepath.Join(o.Folder.Path(), "spec.yaml"))
+	require.NoError(t, err)
+	assert.Equal(t, "model: net\n", string(added))
+	plan, err := os.ReadFile(filepath.Join(o.Folder.Path(), "plan.txt"))
 	require.NoError(t, err)
 	assert.Equal(t, `phase 1
 stage.0 ... stage.3      frozen      288   run once, kept: 1 MB in memory
@@ -70,53 +74,50 @@ head                     trained      18   lr 0.1
 `, string(plan))
 }
 
-func TestFolderSpec(t *testing.T) {
-	spec, _, _ := finished(t)
-	read, err := ReadSpec(filepath.Join(spec.Out, "spec.yaml"))
-	require.NoError(t, err)
-	want, err := spec.Resolved()
-	require.NoError(t, err)
-	assert.True(t, want.Equal(read), "%+v\n%+v", want, read)
-}
-
-func TestFolderSpecNamesWhatAutoBecame(t *testing.T) {
-	spec := quick(t, Phase{Train: HeadOnly(), Epochs: 1, LR: 1e-2})
-	spec.Device, spec.Precision = "", "auto"
-	_, err := start(t, spec, newNet(t), newSamples(1, 8, mixed), newSamples(2, 8, mixed), nil)
-	require.NoError(t, err)
-	text, err := os.ReadFile(filepath.Join(spec.Out, "spec.yaml"))
-	require.NoError(t, err)
-	want := spec
-	want.Device = "auto"
-	require.NoError(t, want.ChooseDevice())
-	assert.NotEqual(t, "auto", want.Device)
-	assert.Contains(t, string(text), "\ndevice: "+want.Device+"\n")
-	assert.Contains(t, string(text), "\nprecision: "+want.Precision+"\n")
-}
-
 func TestFolderSummary(t *testing.T) {
-	spec, _, result := finished(t)
-	text, err := os.ReadFile(filepath.Join(spec.Out, "summary.json"))
+	o, _, result := finished(t)
+	text, err := os.ReadFile(filepath.Join(o.Folder.Path(), "summary.json"))
 	require.NoError(t, err)
-	var read Result
-	require.NoError(t, json.Unmarshal(text, &read))
-	assert.Equal(t, *result, read)
-
 	var keys map[string]any
 	require.NoError(t, json.Unmarshal(text, &keys))
 	assert.Equal(t, []string{"before", "best", "best_epoch", "epochs", "folder", "last", "peak_memory_bytes", "samples_per_second", "seconds", "seed", "versions"},
 		slices.Sorted(maps.Keys(keys)))
-	assert.Equal(t, []string{"accuracy", "confusion", "loss", "macro_f1", "rows"}, slices.Sorted(maps.Keys(keys["best"].(map[string]any))))
+	for name, want := range map[string]metric.Score{"before": result.Before, "best": result.Best, "last": result.Last} {
+		score := keys[name].(map[string]any)
+		assert.Equal(t, []string{"accuracy", "classes", "confusion", "loss", "macro_f1", "rows"}, slices.Sorted(maps.Keys(score)))
+		assert.Equal(t, []any{want.Loss, want.Value("accuracy"), want.Value("macro_f1"), float64(want.Rows)},
+			[]any{score["loss"], score["accuracy"], score["macro_f1"], score["rows"]})
+		for i, row := range want.Classes.Confusion {
+			for j, n := range row {
+				assert.Equal(t, float64(n), score["confusion"].([]any)[i].([]any)[j])
+			}
+			class := score["classes"].([]any)[i].(map[string]any)
+			assert.Equal(t, []string{"minus", "plus"}[i], class["name"])
+			assert.Equal(t, want.Classes.PerClass[i].F1, class["f1"])
+		}
+	}
+	assert.Equal(t, float64(result.BestEpoch), keys["best_epoch"])
+	assert.Equal(t, float64(result.Seed), keys["seed"])
+	assert.Equal(t, o.Folder.Path(), keys["folder"])
+	assert.Equal(t, result.Throughput, keys["samples_per_second"])
 	assert.Equal(t, []string{"cpu_capability", "go", "libtorch", "thaw", "threads"}, slices.Sorted(maps.Keys(keys["versions"].(map[string]any))))
 	assert.Equal(t, []string{"evaluate", "prefix", "total", "train"}, slices.Sorted(maps.Keys(keys["seconds"].(map[string]any))))
-	assert.Len(t, keys["epochs"], 3)
-	assert.True(t, strings.HasPrefix(read.Versions.Thaw, Version))
-	assert.Equal(t, torch.Version(), read.Versions.Libtorch)
+	require.Len(t, keys["epochs"], 3)
+	for i, e := range result.Epochs {
+		epoch := keys["epochs"].([]any)[i].(map[string]any)
+		assert.Equal(t, []string{"epoch", "phase", "seconds", "test", "train_loss"}, slices.Sorted(maps.Keys(epoch)))
+		assert.Equal(t, []any{float64(e.Number), float64(e.Phase), e.TrainLoss}, []any{epoch["epoch"], epoch["phase"], epoch["train_loss"]})
+		test := epoch["test"].(map[string]any)
+		assert.Equal(t, []string{"accuracy", "loss", "macro_f1", "rows"}, slices.Sorted(maps.Keys(test)), "nothing of each class")
+		assert.Equal(t, e.Test.Loss, test["loss"])
+	}
+	assert.True(t, strings.HasPrefix(result.Versions.Thaw, version.Version))
+	assert.Equal(t, torch.Version(), keys["versions"].(map[string]any)["libtorch"])
 }
 
 func TestFolderMetrics(t *testing.T) {
-	spec, _, result := finished(t)
-	f, err := os.Open(filepath.Join(spec.Out, "metrics.csv"))
+	o, _, result := finished(t)
+	f, err := os.Open(filepath.Join(o.Folder.Path(), "metrics.csv"))
 	require.NoError(t, err)
 	defer f.Close()
 	table, err := csv.NewReader(f).ReadAll()
@@ -130,15 +131,15 @@ func TestFolderMetrics(t *testing.T) {
 			require.NoError(t, err)
 			got = append(got, x)
 		}
-		assert.Equal(t, []float64{float64(i + 1), float64(min(i+1, 2)), e.TrainLoss, e.Test.Loss, e.Test.Accuracy, e.Test.MacroF1}, got[:6])
+		assert.Equal(t, []float64{float64(i + 1), float64(min(i+1, 2)), e.TrainLoss, e.Test.Loss, e.Test.Value("accuracy"), e.Test.Value("macro_f1")}, got[:6])
 		assert.InDelta(t, e.Seconds, got[6], 1e-3)
 	}
 }
 
 // weightsOf reads a weights file.
-func weightsOf(t *testing.T, spec Spec, name string) map[string][]byte {
+func weightsOf(t *testing.T, o Options, name string) map[string][]byte {
 	t.Helper()
-	c, err := torch.OpenCheckpoint(filepath.Join(spec.Out, "weights", name+".safetensors"))
+	c, err := torch.OpenCheckpoint(filepath.Join(o.Folder.Path(), "weights", name+".safetensors"))
 	require.NoError(t, err)
 	defer c.Close()
 	assert.Equal(t, map[string]string{"format": "pt"}, c.Metadata(), "transformers refuses a file without")
@@ -154,8 +155,8 @@ func weightsOf(t *testing.T, spec Spec, name string) map[string][]byte {
 }
 
 func TestFolderWeights(t *testing.T) {
-	spec, model, _ := finished(t)
-	assert.Equal(t, model.bytes(), weightsOf(t, spec, "last"))
+	o, model, _ := finished(t)
+	assert.Equal(t, model.bytes(), weightsOf(t, o, "last"))
 }
 
 // The best weights are those of the best epoch, and the first of several that are equally good.
@@ -165,67 +166,59 @@ func TestFolderBestWeights(t *testing.T) {
 		tie  bool
 	}{"the first": {1, false}, "the first of three": {1, true}, "the second": {2, false}, "the second of two": {2, true}, "the last": {3, false}} {
 		t.Run(name, func(t *testing.T) {
-			model, test := newNet(t), newSamples(2, 20, mixed)
-			spec := quick(t, Phase{Train: HeadOnly(), Epochs: 3, LR: 1e-3})
+			model, testSet := newNet(t), newSamples(2, 20, mixed)
+			o := quick(t, Phase{Train: HeadOnly(), Epochs: 3, LR: 1e-3})
 			epoch := 0
 			state := map[int]map[string][]byte{}
-			var report record
-			report.advance = func(task string, samples int) {
-				if strings.HasPrefix(task, "epoch") && samples == 24 { // an evaluation follows
+			var seen events
+			seen.on = func(e Event) error {
+				if s, ok := e.(train.StepDone); ok && s.Samples == 24 { // an evaluation follows
 					epoch++
 					state[epoch] = model.bytes()
 				}
+				return nil
 			}
 			// The net predicts the first class only; the labels, which are read when a batch is made, agree in the best epoch.
 			torch.Scoped(func() { model.Head.Bias.Copy_(torch.FromSlice([]float32{100, 0})) })
-			test.before = func([]int) error {
-				for i := range test.labels {
-					test.labels[i] = 1
+			testSet.before = func([]int) error {
+				for i := range testSet.labels {
+					testSet.labels[i] = 1
 					if epoch == c.best || epoch > c.best && (c.tie || i%2 == 0) {
-						test.labels[i] = 0
+						testSet.labels[i] = 0
 					}
 				}
 				return nil
 			}
-			result, err := start(t, spec, model, newSamples(1, 24, mixed), test, &report)
+			result, err := start(t, o, model, newSamples(1, 24, mixed), testSet, &seen)
 			require.NoError(t, err)
 			assert.Equal(t, c.best, result.BestEpoch)
-			assert.Equal(t, 1.0, result.Best.Accuracy)
-			assert.Equal(t, state[c.best], weightsOf(t, spec, "best"))
-			assert.Equal(t, state[3], weightsOf(t, spec, "last"))
+			assert.Equal(t, 1.0, result.Best.Value("accuracy"))
+			assert.Equal(t, state[c.best], weightsOf(t, o, "best"))
+			assert.Equal(t, state[3], weightsOf(t, o, "last"))
 		})
 	}
 }
 
 func TestFolderThatCannotBeWritten(t *testing.T) {
-	train, test := newSamples(1, 16, mixed), newSamples(2, 8, mixed)
+	trainSet, testSet := newSamples(1, 16, mixed), newSamples(2, 8, mixed)
 	full := errors.New("no space left on device")
 	model := newNet(t)
 	model.saveConfig = func(string) error { return full }
-	spec := quick(t, Phase{Train: HeadOnly(), Epochs: 1, LR: 1e-3})
-	_, err := start(t, spec, model, train, test, nil)
+	o := quick(t, Phase{Train: HeadOnly(), Epochs: 1, LR: 1e-3})
+	_, err := start(t, o, model, trainSet, testSet, nil)
 	assert.EqualError(t, err, "writing the model's config: no space left on device")
-	assert.NoDirExists(t, spec.Out)
+	assert.NoDirExists(t, o.Folder.Path())
 
 	// A folder in a file's place cannot be replaced.
 	for name, epochs := range map[string]bool{"best": false, "last": true} {
 		model.saveConfig = func(folder string) error { return os.Mkdir(filepath.Join(folder, name+".safetensors"), 0o755) }
-		spec := quick(t, Phase{Train: HeadOnly(), Epochs: 1, LR: 1e-3})
-		_, err := start(t, spec, model, train, test, nil)
+		o := quick(t, Phase{Train: HeadOnly(), Epochs: 1, LR: 1e-3})
+		_, err := start(t, o, model, trainSet, testSet, nil)
 		require.ErrorContains(t, err, name+".safetensors")
 		if epochs {
-			assertFailed(t, spec, err)
+			assertFailed(t, o, err)
 		} else {
-			assert.NoDirExists(t, spec.Out)
+			assert.NoDirExists(t, o.Folder.Path())
 		}
 	}
-}
-
-func TestNextFolder(t *testing.T) {
-	root := t.TempDir()
-	assert.Equal(t, filepath.Join(root, "reviews-1"), NextFolder(root, "reviews"))
-	require.NoError(t, os.Mkdir(filepath.Join(root, "reviews-1"), 0o755))
-	require.NoError(t, os.WriteFile(filepath.Join(root, "reviews-2"), nil, 0o644))
-	assert.Equal(t, filepath.Join(root, "reviews-3"), NextFolder(root, "reviews"))
-	assert.Equal(t, filepath.Join(root, "none", "other-1"), NextFolder(filepath.Join(root, "none"), "other"))
 }

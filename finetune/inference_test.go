@@ -7,25 +7,33 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/thaw-ml/thaw/finetune/train"
+	"github.com/thaw-ml/thaw/finetune/train/metric"
 	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/data"
 )
 
 // evaluate measures a model on the CPU.
-func evaluate(t *testing.T, model *net, data *samples, size int, report Reporter) Metrics {
+func evaluate(t testing.TB, model *net, set *samples, size int) metric.Score {
 	t.Helper()
 	n, err := NewInference[*rows](model, "cpu", "float32")
 	require.NoError(t, err)
-	m, err := n.Evaluate(t.Context(), data, size, report)
+	m, err := n.Evaluate(t.Context(), set, size)
 	require.NoError(t, err)
 	require.NoError(t, n.Close())
 	return m
 }
 
+// sortedBatches asks for all samples, long ones first.
+func sortedBatches(set *samples, size int) []data.Request {
+	return data.NewSampler[*rows](set, data.SamplerOptions{Size: size}).Evaluation()
+}
+
 // outputs are what a model says of the samples, by their position.
-func outputs(t *testing.T, n *Inference[*rows], data *samples, size int) [][]float32 {
+func outputs(t *testing.T, n *Inference[*rows], set *samples, size int) [][]float32 {
 	t.Helper()
-	all := make([][]float32, data.Len())
-	require.NoError(t, n.Outputs(t.Context(), data, SortedBatches(data, size), func(b *rows, output torch.Tensor) error {
+	all := make([][]float32, set.Len())
+	require.NoError(t, n.Outputs(t.Context(), set, sortedBatches(set, size), func(b *rows, output torch.Tensor) error {
 		assert.Equal(t, torch.CPU, output.Device())
 		values := torch.ToSlice[float32](output)
 		for k, i := range b.Indices() {
@@ -37,11 +45,11 @@ func outputs(t *testing.T, n *Inference[*rows], data *samples, size int) [][]flo
 }
 
 func TestInference(t *testing.T) {
-	model, data := newNet(t), newSamples(3, 23, mixed)
+	model, set := newNet(t), newSamples(3, 23, mixed)
 	n, err := NewInference[*rows](model, "", "")
 	require.NoError(t, err)
-	one := outputs(t, n, data, 1)
-	for i, row := range outputs(t, n, data, 7) {
+	one := outputs(t, n, set, 1)
+	for i, row := range outputs(t, n, set, 7) {
 		assert.InDeltaSlice(t, one[i], row, 1e-5, "sample %d: samples do not see each other", i)
 	}
 	assert.NotEqual(t, one[0], one[1])
@@ -50,36 +58,36 @@ func TestInference(t *testing.T) {
 
 // moves checks that a model can be used on a device before and after others, and behind a run.
 func moves(t *testing.T, device string) {
-	model, data := newNet(t), newSamples(3, 23, mixed)
+	model, set := newNet(t), newSamples(3, 23, mixed)
 	n, err := NewInference[*rows](model, "cpu", "float32")
 	require.NoError(t, err)
 	check := func(want [][]float32, tolerance float64) {
 		t.Helper()
-		for i, row := range outputs(t, n, data, 7) {
+		for i, row := range outputs(t, n, set, 7) {
 			assert.InDeltaSlice(t, want[i], row, tolerance)
 		}
 	}
-	want := outputs(t, n, data, 7)
+	want := outputs(t, n, set, 7)
 	for _, to := range []string{device, device, "cpu", device} {
 		require.NoError(t, n.Move(to, "float32"))
 		assert.Equal(t, to, n.Device().String())
 		check(want, 1e-5)
 	}
-	assert.ErrorContains(t, n.Move("gpu", "float32"), `found "gpu"`)
+	assert.ErrorContains(t, n.Move("gpu", "float32"), `no device is named "gpu"`)
 	assert.Equal(t, device, n.Device().String(), "it stays where it was")
 	check(want, 1e-5)
 
 	require.NoError(t, n.Move(device, "bfloat16"))
-	rounded := outputs(t, n, data, 7)
+	rounded := outputs(t, n, set, 7)
 	assert.NotEqual(t, want, rounded)
 	check(want, 0.05)
 
 	require.NoError(t, n.Move(device, "float32"))
-	spec := quick(t, Phase{Train: All(), Epochs: 1, LR: 1e-2})
-	spec.Device = device
-	_, err = Run[*rows](t.Context(), spec, model, newSamples(4, 40, mixed), newSamples(5, 8, mixed), nil)
+	o := quick(t, Phase{Train: All(), Epochs: 1, LR: 1e-2})
+	o.Device = device
+	_, err = Fit[*rows](t.Context(), model, newSamples(4, 40, mixed), newSamples(5, 8, mixed), o)
 	require.NoError(t, err)
-	trained := outputs(t, n, data, 7)
+	trained := outputs(t, n, set, 7)
 	assert.NotEqual(t, want, trained)
 	require.NoError(t, n.Move("cpu", "float32"))
 	check(trained, 1e-5)
@@ -89,12 +97,12 @@ func moves(t *testing.T, device string) {
 func TestInferenceMoves(t *testing.T) { moves(t, "cpu") }
 
 func TestInferenceEndsAtAnError(t *testing.T) {
-	model, data := newNet(t), newSamples(3, 23, mixed)
+	model, set := newNet(t), newSamples(3, 23, mixed)
 	n, err := NewInference[*rows](model, "cpu", "bfloat16")
 	require.NoError(t, err)
 	defer n.Close()
 	enough, calls := errors.New("enough"), 0
-	err = n.Outputs(t.Context(), data, SortedBatches(data, 5), func(*rows, torch.Tensor) error {
+	err = n.Outputs(t.Context(), set, sortedBatches(set, 5), func(*rows, torch.Tensor) error {
 		calls++
 		return enough
 	})
@@ -102,18 +110,44 @@ func TestInferenceEndsAtAnError(t *testing.T) {
 	assert.Equal(t, 1, calls)
 
 	broken := errors.New("row 4 is broken")
-	data.before = func([]int) error { return broken }
-	err = n.Outputs(t.Context(), data, SortedBatches(data, 5), func(*rows, torch.Tensor) error { return nil })
+	set.before = func([]int) error { return broken }
+	err = n.Outputs(t.Context(), set, sortedBatches(set, 5), func(*rows, torch.Tensor) error { return nil })
 	assert.ErrorIs(t, err, broken)
 }
 
 func TestInferenceRefuses(t *testing.T) {
-	for _, c := range []struct{ device, precision, want string }{
-		{"gpu", "auto", `device: expected auto, cpu, cuda, cuda:0, found "gpu"; did you mean "cuda"?`},
-		{"cuda:x", "auto", `device: expected auto, cpu, cuda, cuda:0, found "cuda:x"; did you mean "cuda:0"?`},
-		{"cpu", "float16", `precision: expected auto, float32, bfloat16, found "float16"; did you mean "bfloat16"?`},
+	for _, c := range []struct{ device, precision, option, want string }{
+		{"gpu", "auto", "device", `no device is named "gpu"`},
+		{"cuda:x", "auto", "device", `no device is named "cuda:x"`},
+		{"cpu", "float16", "precision", `precision: expected auto, float32 or bfloat16, found "float16"`},
 	} {
 		_, err := NewInference[*rows](newNet(t), c.device, c.precision)
-		assert.EqualError(t, err, c.want)
+		var fault *train.DeviceError
+		require.ErrorAs(t, err, &fault)
+		assert.Equal(t, c.option, fault.Option)
+		assert.ErrorContains(t, err, c.want)
 	}
+}
+
+func TestEvaluate(t *testing.T) {
+	model, set := newNet(t), newSamples(3, 41, mixed)
+	m := evaluate(t, model, set, 7)
+	assert.Equal(t, 41, m.Rows)
+	alone := evaluate(t, model, set, 1)
+	assert.Equal(t, m.Classes, alone.Classes, "rows do not see each other, nor padding")
+	assert.InDelta(t, m.Loss, alone.Loss, 1e-6)
+
+	none := evaluate(t, model, newSamples(3, 0, mixed), 7)
+	assert.Zero(t, none.Rows)
+}
+
+func TestEvaluateOfAModelLeftInTraining(t *testing.T) {
+	model, set := newNet(t), newSamples(3, 41, mixed)
+	want := evaluate(t, model, set, 7)
+	for _, l := range model.Layers {
+		l.SetTraining(true)
+		l.Dropout.SetTraining(true)
+	}
+	got := evaluate(t, model, set, 7)
+	assert.Equal(t, want, got)
 }

@@ -9,7 +9,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/thaw-ml/thaw/finetune/train"
 	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/data"
 )
 
 // Speed is how fast the steps of a phase run.
@@ -19,8 +21,8 @@ type Speed struct {
 	Batches          int       `json:"batches"`            // of a round
 	Loss             float64   `json:"loss"`               // the mean of the last round
 	PeakBytes        int64     `json:"peak_memory_bytes"`  // of the GPU, or of the process where the run is on the CPU
-	Replayed         []string  `json:"replayed"`           // shapes whose steps were replayed as graphs
-	Warnings         []string  `json:"warnings,omitempty"` // such as why a shape's steps could not be recorded
+	Captured         []string  `json:"captured"`           // shapes whose steps were replayed as CUDA graphs
+	Warnings         []string  `json:"warnings,omitempty"` // such as why a shape's steps could not be captured
 }
 
 // Effort says how long to measure.
@@ -29,98 +31,93 @@ type Effort struct {
 	Rounds int
 }
 
-// Measure runs steps of the spec's only phase, as Run does, without evaluating or writing anything, and tells how fast
-// they are. The model's weights are changed.
-func Measure[B Samples[B]](ctx context.Context, spec Spec, model Model[B], train Dataset[B], effort Effort) (_ *Speed, err error) {
-	runtime.LockOSThread() // as Run
+// Measure runs steps of the only phase of o, as Fit does, without evaluating or writing anything, and tells how fast they are.
+// The model's weights are changed.
+func Measure[B data.Batch[B]](ctx context.Context, model Model[B], trainSet data.Dataset[B], o Options, effort Effort) (*Speed, error) {
+	runtime.LockOSThread() // as Fit
 	defer runtime.UnlockOSThread()
-	if spec, err = spec.Resolved(); err != nil {
-		return nil, err
-	}
-	if err := spec.ChooseDevice(); err != nil {
-		return nil, err
-	}
-	if len(spec.Phases) != 1 || train.Len() == 0 {
-		return nil, errors.New("one phase and some samples are measured")
-	}
-	m, err := newMachine(&spec)
+	o, err := o.resolved()
 	if err != nil {
 		return nil, err
 	}
-	return measureOn(ctx, m, spec, model, train, effort)
+	if len(o.Phases) != 1 || trainSet.Len() == 0 {
+		return nil, errors.New("one phase and some samples are measured")
+	}
+	backend, precision, err := newBackend(o)
+	if err != nil {
+		return nil, err
+	}
+	return measureOn(ctx, backend, precision, model, trainSet, o, effort)
 }
 
-func measureOn[B Samples[B]](ctx context.Context, m machine, spec Spec, model Model[B], train Dataset[B], effort Effort) (speed *Speed, err error) {
-	var noted warnings
-	r := newRun(spec, model, train, Dataset[B](nothing[B]{train}), m, &noted)
-	failure := torch.Try(func() {
-		err = m.within(ctx, func() error {
-			return r.at(m.device(), func() (err error) {
-				speed, err = r.measure(ctx, effort)
-				return err
+func measureOn[B data.Batch[B]](
+	ctx context.Context, backend train.Backend, precision torch.DType, model Model[B], trainSet data.Dataset[B], o Options,
+	effort Effort,
+) (*Speed, error) {
+	speed := &Speed{Captured: []string{}}
+	o.OnEvent = func(e Event) error {
+		if w, ok := e.(train.Warning); ok {
+			speed.Warnings = append(speed.Warnings, w.Text)
+		}
+		return nil
+	}
+	r := newRun(backend, precision, model, trainSet, nil, o)
+	err := torch.TryErr(func() error {
+		return train.TrainingLock.Within(ctx, func() error {
+			return backend.Within(ctx, func() (err error) {
+				defer func() { err = errors.Join(err, torch.Try(func() { r.move(torch.CPU) })) }()
+				torch.ManualSeed(o.Seed)
+				r.move(backend.Device())
+				return r.measure(ctx, effort, speed)
 			})
 		})
 	})
-	if err = errors.Join(err, failure); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	speed.Warnings = noted.texts
 	return speed, nil
 }
 
-// warnings is a Reporter that keeps what was unusual.
-type warnings struct {
-	silent
-	texts []string
-}
-
-func (w *warnings) Note(subject, text string) {
-	if subject == "warning" {
-		w.texts = append(w.texts, text)
-	}
-}
-
 // measure repeats the batches of the first epoch.
-func (r *run[B]) measure(ctx context.Context, effort Effort) (*Speed, error) {
-	phase := r.spec.Phases[0]
-	phase.Epochs = 1 << 20 // the learning rate stays as it is, and every batch comes often
-	phase.Schedule, phase.WarmUp = "constant", new(0.0)
+func (r *run[B]) measure(ctx context.Context, effort Effort, speed *Speed) error {
+	phase := r.options.Phases[0]
+	phase.Epochs = 1 << 20 // every batch comes often
+	phase.Schedule, phase.WarmUp = Constant, 0
 	plan, err := r.plan(phase)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	t, err := r.begin(ctx, plan)
+	p, err := r.begin(ctx, plan)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer t.Close()
-	asked, at := t.requests(1), 0
-	take := func(n int) (some []Request) {
+	defer p.Close()
+	asked, at := p.requests(1), 0
+	take := func(n int) (some []data.Request) {
 		for range n {
 			some = append(some, asked[at])
 			at = (at + 1) % len(asked)
 		}
 		return some
 	}
-	speed := &Speed{Replayed: []string{}}
 	// steps makes a step of each batch and gives the time that all took.
-	steps := func(some []Request) (time.Duration, error) {
-		if err := r.machine.synchronize(); err != nil {
+	steps := func(some []data.Request) (time.Duration, error) {
+		if err := r.backend.Synchronize(); err != nil {
 			return 0, err
 		}
 		began := time.Now()
-		speed.Loss, err = t.epoch(ctx, some)
+		speed.Loss, err = p.trainer.Epoch(ctx, r.train, some, 1)
 		return time.Since(began), err
 	}
 	if _, err := steps(shapes(asked)); err != nil {
-		return nil, fmt.Errorf("warming up: %w", err)
+		return fmt.Errorf("warming up: %w", err)
 	}
 	// As many batches as take the time of a round.
 	batches := 1
 	for {
 		spent, err := steps(take(batches))
 		if err != nil {
-			return nil, fmt.Errorf("warming up: %w", err)
+			return fmt.Errorf("warming up: %w", err)
 		}
 		enough := int(math.Ceil(float64(batches) * effort.Round.Seconds() / max(spent.Seconds(), 1e-9)))
 		if enough <= 2*batches {
@@ -129,14 +126,14 @@ func (r *run[B]) measure(ctx context.Context, effort Effort) (*Speed, error) {
 		}
 		batches = min(enough, 4*batches)
 	}
-	if err := r.machine.resetPeak(); err != nil { // recording and its check took more
-		return nil, err
+	if err := r.backend.ResetPeak(); err != nil { // capturing and its check took more
+		return err
 	}
 	for range effort.Rounds {
 		some := take(batches)
 		spent, err := steps(some)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		samples := 0
 		for _, r := range some {
@@ -146,13 +143,11 @@ func (r *run[B]) measure(ctx context.Context, effort Effort) (*Speed, error) {
 		speed.Batches = len(some)
 	}
 	speed.SamplesPerSecond = median(speed.Rounds)
-	if speed.PeakBytes = r.machine.peak(); speed.PeakBytes == 0 {
-		speed.PeakBytes = peakResident()
+	if speed.PeakBytes = r.backend.Peak(); speed.PeakBytes == 0 {
+		speed.PeakBytes = train.PeakResident()
 	}
-	if t.ahead != nil {
-		speed.Replayed = t.ahead.replayed
-	}
-	return speed, nil
+	speed.Captured = append(speed.Captured, p.trainer.Captured()...)
+	return nil
 }
 
 func median(x []float64) float64 {
@@ -162,7 +157,7 @@ func median(x []float64) float64 {
 }
 
 // shapes gives the first of the batches of each shape.
-func shapes(asked []Request) (first []Request) {
+func shapes(asked []data.Request) (first []data.Request) {
 	seen := map[[2]int]bool{}
 	for _, r := range asked {
 		key := [2]int{len(r.Indices), r.Length}
@@ -173,8 +168,3 @@ func shapes(asked []Request) (first []Request) {
 	}
 	return first
 }
-
-// nothing is a data set without samples.
-type nothing[B Samples[B]] struct{ Dataset[B] }
-
-func (nothing[B]) Len() int { return 0 }

@@ -13,34 +13,34 @@ import (
 
 func TestMeasure(t *testing.T) {
 	for _, selection := range []Selection{All(), HeadOnly()} {
-		spec := quick(t, Phase{Train: selection, Epochs: 1, LR: 1e-3})
+		o := quick(t, Phase{Train: selection, Epochs: 1, LR: 1e-3})
 		model := newNet(t)
 		held := torch.Stats()
-		speed, err := Measure[*rows](t.Context(), spec, model, newSamples(1, 40, mixed), Effort{Round: 20 * time.Millisecond, Rounds: 3})
+		speed, err := Measure[*rows](t.Context(), model, newSamples(1, 40, mixed), o, Effort{Round: 20 * time.Millisecond, Rounds: 3})
 		require.NoError(t, err)
 		assert.Len(t, speed.Rounds, 3)
 		assert.Greater(t, speed.SamplesPerSecond, 100.0)
 		assert.Positive(t, speed.Batches)
 		assert.Positive(t, speed.PeakBytes)
 		assert.Positive(t, speed.Loss)
-		assert.Empty(t, speed.Replayed)
-		assert.NoDirExists(t, spec.Out, "nothing is written")
+		assert.Empty(t, speed.Captured)
+		assert.NoDirExists(t, o.Folder.Path(), "nothing is written")
 		assert.Equal(t, held.Tensors, torch.Stats().Tensors)
 	}
 
-	spec, err := quick(t, Phase{Train: All(), Epochs: 1, LR: 1e-3}).Resolved()
+	o, err := quick(t, Phase{Train: All(), Epochs: 1, LR: 1e-3}).resolved()
 	require.NoError(t, err)
 	m := &replayer{t: t}
-	speed, err := measureOn(t.Context(), m, spec, newNet(t), Dataset[*rows](newSamples(1, 40, mixed)), Effort{Round: 20 * time.Millisecond, Rounds: 2})
+	speed, err := measureOn[*rows](t.Context(), m, torch.Float32, newNet(t), newSamples(1, 40, mixed), o, Effort{Round: 20 * time.Millisecond, Rounds: 2})
 	require.NoError(t, err)
-	assert.ElementsMatch(t, []string{"8 x 8", "8 x 16"}, speed.Replayed)
+	assert.ElementsMatch(t, []string{"8 x 8", "8 x 16"}, speed.Captured)
 	assert.Greater(t, m.played, speed.Batches)
 	assert.Empty(t, speed.Warnings)
 
 	m = &replayer{t: t, refuse: errors.New("graph capture: no")}
-	speed, err = measureOn(t.Context(), m, spec, newNet(t), Dataset[*rows](newSamples(1, 40, mixed)), Effort{Round: 20 * time.Millisecond, Rounds: 2})
+	speed, err = measureOn[*rows](t.Context(), m, torch.Float32, newNet(t), newSamples(1, 40, mixed), o, Effort{Round: 20 * time.Millisecond, Rounds: 2})
 	require.NoError(t, err)
-	assert.Empty(t, speed.Replayed)
+	assert.Empty(t, speed.Captured)
 	assert.ElementsMatch(t, []string{
 		"steps of 8 x 8 run operator by operator, which is slower: graph capture: no",
 		"steps of 8 x 16 run operator by operator, which is slower: graph capture: no",
@@ -48,7 +48,7 @@ func TestMeasure(t *testing.T) {
 }
 
 func TestMeasureRefuses(t *testing.T) {
-	spec := quick(t, Phase{Train: All(), Epochs: 1, LR: 1e-3}, Phase{Train: All(), Epochs: 1, LR: 1e-3})
-	_, err := Measure[*rows](t.Context(), spec, newNet(t), newSamples(1, 8, nil), Effort{Rounds: 1})
+	o := quick(t, Phase{Train: All(), Epochs: 1, LR: 1e-3}, Phase{Train: All(), Epochs: 1, LR: 1e-3})
+	_, err := Measure[*rows](t.Context(), newNet(t), newSamples(1, 8, nil), o, Effort{Rounds: 1})
 	assert.EqualError(t, err, "one phase and some samples are measured")
 }

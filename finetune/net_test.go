@@ -8,7 +8,11 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/thaw-ml/thaw/finetune/train"
+	"github.com/thaw-ml/thaw/finetune/train/metric"
+	"github.com/thaw-ml/thaw/finetune/train/objective"
 	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/data"
 	"github.com/thaw-ml/thaw/torch/nn"
 )
 
@@ -23,6 +27,7 @@ type net struct {
 
 	before     func(stage int)                      // called before a stage runs
 	change     func(loss torch.Tensor) torch.Tensor // of what Loss gives
+	measure    func(output nn.Values) nn.Values     // of what an evaluation measures
 	saveConfig func(folder string) error
 }
 
@@ -64,41 +69,74 @@ func newNet(t testing.TB) *net {
 	return n
 }
 
-func (n *net) Stages() []Stage {
-	var out []Stage
+func (n *net) Stages() []nn.Stage[*rows] {
+	var out []nn.Stage[*rows]
 	for i, l := range n.Layers {
 		name := fmt.Sprintf("stage.%d", i)
-		out = append(out, Stage{Name: name, Module: l, Prefix: name + "."})
+		out = append(out, nn.Stage[*rows]{Name: name, Module: l, Key: name + ".", Forward: func(b *rows, in nn.Values) nn.Values {
+			n.enter(i)
+			x := b.first(in)
+			return nn.Values{l.forward(x)}
+		}})
 	}
-	return append(out, Stage{Name: "head", Module: n.Head, Prefix: "head."})
-}
-
-func (n *net) Forward(b *rows, x torch.Tensor, from, to int) torch.Tensor {
-	if from == 0 {
-		x = b.tensor(0)
-	}
-	for stage := from; stage < to; stage++ {
-		if n.before != nil {
-			n.before(stage)
-		}
-		if stage < len(n.Layers) {
-			x = n.Layers[stage].forward(x)
-			continue
-		}
+	return append(out, nn.Stage[*rows]{Name: "head", Module: n.Head, Key: "head.", Forward: func(b *rows, in nn.Values) nn.Values {
+		n.enter(len(n.Layers))
+		x := b.first(in)
 		if b.lengths != nil {
 			x = b.tensor(1).BMM(x).View(b.Size(), width)
 		}
-		x = n.Head.Forward(x)
-	}
-	return x
+		return nn.Values{n.Head.Forward(x)}
+	}})
 }
 
-func (n *net) Loss(b *rows, logits torch.Tensor, smoothing float64) torch.Tensor {
-	l := nn.CrossEntropy(logits, b.tensor(2), smoothing)
-	if n.change != nil {
-		l = n.change(l)
+func (n *net) enter(stage int) {
+	if n.before != nil {
+		n.before(stage)
+	}
+}
+
+// first is the stage's input: the output of the stage before, or the batch's vectors.
+func (b *rows) first(in nn.Values) torch.Tensor {
+	if len(in) > 0 {
+		return in[0]
+	}
+	return b.tensor(0)
+}
+
+// Objective is the classification of two classes.
+func (n *net) Objective() train.Objective {
+	return &changed{objective.Classification{Classes: []string{"minus", "plus"}}, n}
+}
+
+// changed is an objective whose loss a test may change.
+type changed struct {
+	objective.Classification
+	net *net
+}
+
+func (c *changed) Loss(output, target nn.Values) torch.Tensor {
+	l := c.Classification.Loss(output, target)
+	if c.net.change != nil {
+		l = c.net.change(l)
 	}
 	return l
+}
+
+func (c *changed) NewMetric() metric.Metric {
+	return &changedMetric{c.Classification.NewMetric(), c.net}
+}
+
+// changedMetric is a metric whose outputs a test may change.
+type changedMetric struct {
+	metric.Metric
+	net *net
+}
+
+func (m *changedMetric) Add(output, target nn.Values) error {
+	if m.net.measure != nil {
+		output = m.net.measure(output)
+	}
+	return m.Metric.Add(output, target)
 }
 
 func (n *net) SaveConfig(folder string) error {
@@ -125,11 +163,11 @@ type rows struct {
 	given                  []torch.Tensor
 }
 
-func (b *rows) Size() int      { return len(b.index) }
-func (b *rows) Indices() []int { return b.index }
-func (b *rows) Lengths() []int { return b.lengths }
-func (b *rows) Width() int     { return b.longest }
-func (b *rows) Labels() []int  { return b.labels }
+func (b *rows) Size() int               { return len(b.index) }
+func (b *rows) Indices() []int          { return b.index }
+func (b *rows) Lengths() []int          { return b.lengths }
+func (b *rows) Width() int              { return b.longest }
+func (b *rows) Targets() []torch.Tensor { return []torch.Tensor{b.tensor(2)} }
 
 // Tensors are the vectors, the weights of the mean and the labels.
 func (b *rows) Tensors() []torch.Tensor {
@@ -175,7 +213,6 @@ func (b *rows) meanWeights() torch.Tensor {
 type samples struct {
 	vectors [][]float32 // of each sample, [length, width]
 	labels  []int
-	classes []string
 	padded  bool
 	varies  bool
 	before  func(indices []int) error // called before a batch is made
@@ -185,7 +222,7 @@ type samples struct {
 // All is one vector long where lengths is nil.
 func newSamples(seed uint64, n int, lengths func(i int) int) *samples {
 	rng := rand.New(rand.NewPCG(seed, 1))
-	s := &samples{classes: []string{"minus", "plus"}, padded: lengths != nil}
+	s := &samples{padded: lengths != nil}
 	for i := range n {
 		length := 1
 		if s.padded {
@@ -214,13 +251,11 @@ func mixed(i int) int { return 1 + i*5%9 }
 // distinct is lengths that all differ, so that an order by length is the only one.
 func distinct(i int) int { return 1 + i }
 
-func (s *samples) Len() int          { return len(s.vectors) }
-func (s *samples) Length(i int) int  { return len(s.vectors[i]) / width }
-func (s *samples) Classes() []string { return s.classes }
+func (s *samples) Len() int         { return len(s.vectors) }
+func (s *samples) Length(i int) int { return len(s.vectors[i]) / width }
+func (s *samples) Augmented() bool  { return s.varies }
 
-func (s *samples) Varies() bool { return s.varies }
-
-func (s *samples) Batch(r Request) (*rows, error) {
+func (s *samples) Batch(r data.Request) (*rows, error) {
 	indices := r.Indices
 	if s.before != nil {
 		if err := s.before(indices); err != nil {
@@ -249,6 +284,6 @@ func (s *samples) Batch(r Request) (*rows, error) {
 }
 
 var (
-	_ Model[*rows]   = (*net)(nil)
-	_ Dataset[*rows] = (*samples)(nil)
+	_ Model[*rows]        = (*net)(nil)
+	_ data.Dataset[*rows] = (*samples)(nil)
 )

@@ -15,9 +15,9 @@ import (
 type Plan struct {
 	Phase  Phase
 	Stages []StagePlan
-	// Prefix is the number of leading stages in which nothing is trained: they run without autograd.
-	Prefix int
-	// Cached says that the prefix runs once a sample and its output is kept, CacheBytes of it, on CacheDevice.
+	// NumFrozen is the number of leading stages in which nothing is trained: they run without autograd.
+	NumFrozen int
+	// Cached says that these stages run once a sample and that their output is kept, CacheBytes of it, on CacheDevice.
 	Cached      bool
 	CacheBytes  int64
 	CacheDevice torch.Device
@@ -28,14 +28,14 @@ type Plan struct {
 
 // StagePlan is what becomes of a stage.
 type StagePlan struct {
-	Name    string
-	Trained bool // something in it is
-	Pooled  bool // see Stage
-	Params  int  // elements
-	Moving  int  // elements that are trained
-	LR      float64
-	params  []planned
-	buffers []torch.Named // of a frozen stage; those of a trained one may move
+	Name      string
+	Trained   bool    // something in it is
+	PerSample bool    // see nn.Stage
+	Params    int     // elements of its parameters
+	Trainable int     // elements that are trained
+	LR        float64 // the highest
+	params    []planned
+	buffers   []torch.Named // of a frozen stage; those of a trained one may move
 }
 
 // planned is a parameter of a stage.
@@ -45,7 +45,7 @@ type planned struct {
 }
 
 // newPlan reads a phase's selection as trained and frozen stages.
-func newPlan(phase Phase, stages []Stage) (*Plan, error) {
+func newPlan[B any](phase Phase, stages []nn.Stage[B]) (*Plan, error) {
 	var names, parameters []string
 	number := make([]int, len(stages)) // of a stage among those with parameters
 	for i, s := range stages {
@@ -54,7 +54,7 @@ func newPlan(phase Phase, stages []Stage) (*Plan, error) {
 			names = append(names, s.Name)
 		}
 		for key := range nn.Params(s.Module) {
-			parameters = append(parameters, s.Prefix+key)
+			parameters = append(parameters, s.Key+key)
 		}
 	}
 	trained, patterns, err := phase.Train.Resolve(names, parameters...)
@@ -64,24 +64,24 @@ func newPlan(phase Phase, stages []Stage) (*Plan, error) {
 	plan := &Plan{Phase: phase}
 	matched := make([]bool, len(patterns))
 	for i, s := range stages {
-		sp := StagePlan{Name: s.Name, Pooled: s.Pooled, LR: phase.rate(number[i], len(names))}
+		sp := StagePlan{Name: s.Name, PerSample: s.PerSample, LR: phase.rate(number[i], len(names))}
 		for key, p := range nn.Params(s.Module) {
 			on := trained[number[i]]
 			for j, pattern := range patterns {
-				if MatchParameter(pattern, s.Prefix+key) {
+				if matches(pattern, s.Key+key) {
 					on, matched[j] = true, true
 				}
 			}
 			sp.Params += p.Numel()
 			if on {
-				sp.Moving += p.Numel()
+				sp.Trainable += p.Numel()
 			}
-			sp.params = append(sp.params, planned{torch.Named{Name: s.Prefix + key, Tensor: p}, on})
+			sp.params = append(sp.params, planned{torch.Named{Name: s.Key + key, Tensor: p}, on})
 		}
-		sp.Trained = sp.Moving > 0
+		sp.Trained = sp.Trainable > 0
 		for key, b := range nn.Buffers(s.Module) {
 			if !sp.Trained {
-				sp.buffers = append(sp.buffers, torch.Named{Name: s.Prefix + key, Tensor: b})
+				sp.buffers = append(sp.buffers, torch.Named{Name: s.Key + key, Tensor: b})
 			}
 		}
 		plan.Stages = append(plan.Stages, sp)
@@ -91,21 +91,13 @@ func newPlan(phase Phase, stages []Stage) (*Plan, error) {
 			return nil, fmt.Errorf("no parameter matches %q; they are named like %s", patterns[j], plan.exampleName())
 		}
 	}
-	for plan.Prefix < len(plan.Stages) && !plan.Stages[plan.Prefix].Trained {
-		plan.Prefix++
+	for plan.NumFrozen < len(plan.Stages) && !plan.Stages[plan.NumFrozen].Trained {
+		plan.NumFrozen++
 	}
-	if plan.Prefix == len(plan.Stages) {
+	if plan.NumFrozen == len(plan.Stages) {
 		return nil, fmt.Errorf("nothing is trained")
 	}
 	return plan, nil
-}
-
-// rate is the highest learning rate of stage i of n, the head being the last.
-func (p Phase) rate(i, n int) float64 {
-	if i == n-1 {
-		return p.HeadLR
-	}
-	return p.LR * math.Pow(p.LayerDecay, float64(n-2-i))
 }
 
 func (p *Plan) exampleName() string {
@@ -169,22 +161,30 @@ func (p *Plan) groups(decay float64) []*optim.Group {
 					byKind[k] = g
 					out = append(out, g)
 				}
-				g.Params = append(g.Params, param.Tensor)
+				g.Params, g.Names = append(g.Params, param.Tensor), append(g.Names, param.Name)
 			}
 		}
 	}
 	return out
 }
 
-// trained lists the parameters that are trained.
-func (p *Plan) trained() []torch.Tensor {
-	var out []torch.Tensor
-	for _, param := range p.each {
-		if param.trained {
-			out = append(out, param.Tensor)
-		}
+// trained says of each stage whether something in it is trained.
+func (p *Plan) trained() []bool {
+	out := make([]bool, len(p.Stages))
+	for i, s := range p.Stages {
+		out[i] = s.Trained
 	}
 	return out
+}
+
+// numTrained counts the tensors that are trained.
+func (p *Plan) numTrained() (n int) {
+	for _, param := range p.each {
+		if param.trained {
+			n++
+		}
+	}
+	return n
 }
 
 // String is the plan as the program prints it.
@@ -202,7 +202,7 @@ func (p *Plan) String() string {
 		}
 		s, params, moving := p.Stages[i], 0, 0
 		for _, t := range p.Stages[i:j] {
-			params, moving = params+t.Params, moving+t.Moving
+			params, moving = params+t.Params, moving+t.Trainable
 		}
 		name := s.Name
 		if j > i+1 {
@@ -210,7 +210,7 @@ func (p *Plan) String() string {
 		}
 		fmt.Fprintf(&b, "%-24s ", name)
 		switch {
-		case !s.Trained && j <= p.Prefix && p.Cached:
+		case !s.Trained && j <= p.NumFrozen && p.Cached:
 			fmt.Fprintf(&b, "frozen   %6s   run once, kept: %s in %s", count(params), byteSize(p.CacheBytes), memoryOf(p.CacheDevice))
 		case !s.Trained:
 			fmt.Fprintf(&b, "frozen   %6s", count(params))

@@ -5,18 +5,20 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/thaw-ml/thaw/torch/nn"
 )
 
 // planOf is the plan of a net for a phase at a rate of 1e-3 that is trained as the selection says.
-func planOf(t *testing.T, train Selection, change ...func(*Phase)) (*Plan, error) {
+func planOf(t *testing.T, selection Selection, change ...func(*Phase)) (*Plan, error) {
 	t.Helper()
-	spec := Spec{Phases: []Phase{{Train: train, Epochs: 3, LR: 1e-3}}}
+	o := Options{Phases: []Phase{{Train: selection, Epochs: 3, LR: 1e-3}}}
 	for _, f := range change {
-		f(&spec.Phases[0])
+		f(&o.Phases[0])
 	}
-	spec, err := spec.Resolved()
+	o, err := o.resolved()
 	require.NoError(t, err)
-	return newPlan(spec.Phases[0], newNet(t).Stages())
+	return newPlan(o.Phases[0], newNet(t).Stages())
 }
 
 func TestPlanFindsThePrefix(t *testing.T) {
@@ -47,7 +49,7 @@ func TestPlanFindsThePrefix(t *testing.T) {
 			continue
 		}
 		require.NoError(t, err, "%v", c.train)
-		assert.Equal(t, c.prefix, plan.Prefix, "%v", c.train)
+		assert.Equal(t, c.prefix, plan.NumFrozen, "%v", c.train)
 		require.Len(t, plan.Stages, 5)
 		total := 0
 		for i, s := range plan.Stages {
@@ -60,28 +62,33 @@ func TestPlanFindsThePrefix(t *testing.T) {
 				moving = params
 			}
 			assert.Equal(t, params, s.Params, "%v, %s", c.train, s.Name)
-			assert.Equal(t, moving, s.Moving, "%v, %s", c.train, s.Name)
+			assert.Equal(t, moving, s.Trainable, "%v, %s", c.train, s.Name)
 			assert.Equal(t, moving > 0, s.Trained, "%v, %s", c.train, s.Name)
 			total += moving
 		}
-		for _, p := range plan.trained() {
-			total -= p.Numel()
+		tensors := 0
+		for _, g := range plan.groups(0) {
+			for _, p := range g.Params {
+				total -= p.Numel()
+			}
+			tensors += len(g.Params)
 		}
-		assert.Zero(t, total, "%v: trained() gives what the stages count", c.train)
+		assert.Zero(t, total, "%v: the groups hold what the stages count", c.train)
+		assert.Equal(t, tensors, plan.numTrained(), "%v", c.train)
 	}
 }
 
 func TestPlanPassesOverStagesWithoutParameters(t *testing.T) {
 	model := newNet(t)
-	stages := append(model.Stages()[:1:1], Stage{Name: "pool", Module: &struct{}{}}, Stage{Name: "head", Module: model.Head, Prefix: "head."})
+	stages := append(model.Stages()[:1:1], nn.Stage[*rows]{Name: "pool", Module: &struct{}{}}, nn.Stage[*rows]{Name: "head", Module: model.Head, Key: "head."})
 	plan, err := newPlan(Phase{Train: HeadOnly(), LR: 1, HeadLR: 1, LayerDecay: 1}, stages)
 	require.NoError(t, err)
-	assert.Equal(t, 2, plan.Prefix, "the output of the pool is kept")
+	assert.Equal(t, 2, plan.NumFrozen, "the output of the pool is kept")
 	assert.NotContains(t, plan.String(), "pool")
 
 	plan, err = newPlan(Phase{Train: Top(1), LR: 2, HeadLR: 1, LayerDecay: 0.5}, stages)
 	require.NoError(t, err)
-	assert.Equal(t, 0, plan.Prefix, "it is no stage below the head")
+	assert.Equal(t, 0, plan.NumFrozen, "it is no stage below the head")
 	assert.Equal(t, 2.0, plan.Stages[0].LR)
 
 	_, err = newPlan(Phase{Train: HeadOnly(), LR: 1, HeadLR: 1, LayerDecay: 1}, stages[1:2])
@@ -141,7 +148,7 @@ func TestStagesOfOneRateShareAGroup(t *testing.T) {
 		params += len(g.Params)
 	}
 	assert.Equal(t, []string{"stage.0", "stage.0 biases and norms", "head", "head biases and norms"}, names)
-	assert.Equal(t, len(plan.trained()), params)
+	assert.Equal(t, plan.numTrained(), params)
 }
 
 func TestPlanAppliesAndReleases(t *testing.T) {
@@ -161,35 +168,39 @@ func TestPlanOfAPatternThatMatchesNothing(t *testing.T) {
 	_, err := planOf(t, Selection{"*.bias", "bert.*"})
 	assert.EqualError(t, err, `no parameter matches "bert.*"; they are named like head.weight`)
 
-	spec := quick(t, Phase{Train: HeadOnly(), Epochs: 1, LR: 1}, Phase{Train: Selection{"bert.*"}, Epochs: 1, LR: 1})
-	_, err = start(t, spec, newNet(t), newSamples(1, 8, nil), newSamples(2, 8, nil), nil)
-	assert.EqualError(t, err, `phases[1].train: no parameter matches "bert.*"; they are named like head.weight`)
-	assert.NoDirExists(t, spec.Out, "every phase is planned before the first runs")
+	o := quick(t, Phase{Train: HeadOnly(), Epochs: 1, LR: 1}, Phase{Train: Selection{"bert.*"}, Epochs: 1, LR: 1})
+	_, err = start(t, o, newNet(t), newSamples(1, 8, nil), newSamples(2, 8, nil), nil)
+	var fault *PhaseError
+	require.ErrorAs(t, err, &fault)
+	assert.Equal(t, 1, fault.Phase)
+	assert.EqualError(t, err, `Phases[1].Train: no parameter matches "bert.*"; they are named like head.weight`)
+	assert.NoDirExists(t, o.Folder.Path(), "every phase is planned before the first runs")
 }
 
 func TestPlanPrints(t *testing.T) {
-	var report record
-	spec := quick(t,
+	var seen events
+	o := quick(t,
 		Phase{Train: Top(1), Epochs: 3, LR: 1e-3},
 		Phase{Train: Selection{"stage.[12]", "*.bias"}, Epochs: 1, LR: 1e-3, LayerDecay: 0.5},
 		Phase{Train: All(), Epochs: 2, LR: 3e-5})
-	train, test := newSamples(1, 44, mixed), newSamples(2, 10, mixed)
-	_, err := start(t, spec, newNet(t), train, test, &report)
+	trainSet, testSet := newSamples(1, 44, mixed), newSamples(2, 10, mixed)
+	_, err := start(t, o, newNet(t), trainSet, testSet, &seen)
 	require.NoError(t, err)
-	require.Len(t, report.plans, 3)
+	plans := seen.plans()
+	require.Len(t, plans, 3)
 	assert.Equal(t, `stage.0 ... stage.2      frozen      216   run once, kept: 1 MB in memory
 stage.3                  trained      72   lr 0.001
 head                     trained      18   lr 0.01
-18 steps in 3 epochs of 6 batches`, report.plans[0].String())
+18 steps in 3 epochs of 6 batches`, plans[0].String())
 	assert.Equal(t, `stage.0                  trained       8   of 72, lr 0.000125
 stage.1                  trained      72   lr 0.00025
 stage.2                  trained      72   lr 0.0005
 stage.3                  trained       8   of 72, lr 0.001
 head                     trained      18   lr 0.01
-6 steps in 1 epoch of 6 batches`, report.plans[1].String())
+6 steps in 1 epoch of 6 batches`, plans[1].String())
 	assert.Equal(t, `stage.0 ... stage.3      trained     288   lr 3e-05
 head                     trained      18   lr 0.0003
-12 steps in 2 epochs of 6 batches`, report.plans[2].String())
+12 steps in 2 epochs of 6 batches`, plans[2].String())
 }
 
 func TestPlanPrintsFrozenStagesBetweenTrainedOnes(t *testing.T) {
@@ -214,15 +225,16 @@ func TestPlanCacheBytes(t *testing.T) {
 		"unpadded": {nil, 9 + 3},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for cache, want := range map[string]int64{"auto": int64(c.rows * width * 4), "off": 0} {
-				spec := quick(t, Phase{Train: HeadOnly(), Epochs: 1, LR: 1e-3})
-				spec.Cache = cache
-				var report record
-				_, err := start(t, spec, newNet(t), newSamples(1, 9, c.lengths), newSamples(2, 3, c.lengths), &report)
+			for noCache, want := range map[bool]int64{false: int64(c.rows * width * 4), true: 0} {
+				o := quick(t, Phase{Train: HeadOnly(), Epochs: 1, LR: 1e-3})
+				o.NoCache = noCache
+				var seen events
+				_, err := start(t, o, newNet(t), newSamples(1, 9, c.lengths), newSamples(2, 3, c.lengths), &seen)
 				require.NoError(t, err)
-				assert.Equal(t, want, report.plans[0].CacheBytes)
-				assert.Equal(t, want > 0, report.plans[0].Cached)
-				assert.Equal(t, 9, report.plans[0].Rows)
+				plans := seen.plans()
+				assert.Equal(t, want, plans[0].CacheBytes)
+				assert.Equal(t, want > 0, plans[0].Cached)
+				assert.Equal(t, 9, plans[0].Rows)
 			}
 		})
 	}

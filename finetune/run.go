@@ -4,287 +4,262 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
-
 	"time"
 
+	"github.com/thaw-ml/thaw/finetune/train"
+	"github.com/thaw-ml/thaw/finetune/train/metric"
 	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/data"
 	"github.com/thaw-ml/thaw/torch/nn"
 	"github.com/thaw-ml/thaw/torch/optim"
 )
 
-// Result is what a run came to.
-type Result struct {
-	Folder     string  `json:"folder"`
-	Before     Metrics `json:"before"` // with the new head, untrained
-	Best       Metrics `json:"best"`
-	BestEpoch  int     `json:"best_epoch"` // counted from 1 over all phases
-	Last       Metrics `json:"last"`
-	Epochs     []Epoch `json:"epochs"`
-	Seconds    Seconds `json:"seconds"`
-	Throughput float64 `json:"samples_per_second"` // of the training steps
-	PeakBytes  int64   `json:"peak_memory_bytes"`  // resident, of the whole process
-	// PeakDeviceBytes is what the run took of the GPU at most; 0 for runs on the CPU.
-	PeakDeviceBytes int64     `json:"peak_device_memory_bytes,omitempty"`
-	Seed            uint64    `json:"seed"`
-	Versions        *Versions `json:"versions"`
+// run is the state of a Fit.
+type run[B data.Batch[B]] struct {
+	options      Options // resolved
+	model        Model[B]
+	objective    train.Objective
+	train, test  data.Dataset[B] // test may be nil
+	backend      train.Backend
+	forward      train.Forward[B]
+	trainSampler data.Sampler
+	testSampler  data.Sampler
+	result       Result
 }
 
-// Epoch is a pass over the training rows.
-type Epoch struct {
-	Phase     int     `json:"phase"` // counted from 1
-	Epoch     int     `json:"epoch"` // counted from 1 over all phases
-	TrainLoss float64 `json:"train_loss"`
-	Seconds   float64 `json:"seconds"`
-	Test      Metrics `json:"test"`
-}
-
-// Seconds is where a run's time went.
-type Seconds struct {
-	Prefix   float64 `json:"prefix"` // running the frozen stages once
-	Train    float64 `json:"train"`
-	Evaluate float64 `json:"evaluate"`
-	Total    float64 `json:"total"` // with reading and writing the weights
-}
-
-// run is the state of a Run.
-type run[B Samples[B]] struct {
-	spec     Spec
-	model    Model[B]
-	train    Dataset[B]
-	test     Dataset[B]
-	machine  machine
-	report   Reporter
-	folder   *folder
-	result   Result
-	trainSet sampler
-	testSet  sampler
-}
-
-// Run fine-tunes model on train as spec says, evaluates it on test after every epoch, and leaves a run folder. test may
-// be empty; then the last epoch counts as the best. A nil report watches in silence. The model is changed in place: at
-// the end it holds the last weights. Runs on GPUs in one process take turns:
-// none may be started from within another.
-func Run[B Samples[B]](ctx context.Context, spec Spec, model Model[B], train, test Dataset[B], report Reporter) (_ *Result, err error) {
-	// One thread for the whole run: libtorch keeps a pool of workers, and malloc an arena, for every thread that calls it.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if report == nil {
-		report = silent{}
+func newRun[B data.Batch[B]](
+	backend train.Backend, precision torch.DType, model Model[B], trainSet, testSet data.Dataset[B], o Options,
+) *run[B] {
+	r := &run[B]{
+		options: o, model: model, objective: o.Objective, train: trainSet, test: testSet, backend: backend,
+		forward: train.Forward[B]{Stages: model.Stages(), Backend: backend, Precision: precision},
 	}
-	if spec, err = spec.Resolved(); err != nil {
-		return nil, err
+	if r.objective == nil {
+		r.objective = model.Objective()
 	}
-	if err := spec.ChooseDevice(); err != nil {
-		return nil, err
+	if o.Threads > 0 {
+		torch.SetNumThreads(o.Threads)
 	}
-	if train.Len() == 0 {
-		return nil, errors.New("there is nothing to train on: the training data has no rows")
+	r.forward.SetEvaluation()
+	sampling := data.SamplerOptions{Size: o.Batch.Size, Tokens: o.Batch.Tokens, FixedShapes: backend.Asynchronous()}
+	if l, ok := model.(LengthLimiter); ok {
+		sampling.MaxLength = l.MaxLength()
 	}
-	if err := spec.CheckPhases(model.Stages()); err != nil {
-		return nil, err
+	r.trainSampler = data.NewSampler(trainSet, sampling)
+	if testSet != nil {
+		r.testSampler = data.NewSampler(testSet, data.SamplerOptions{Size: o.Batch.EvalSize})
 	}
-	m, err := newMachine(&spec)
-	if err != nil {
-		return nil, err
-	}
-	return runOn(ctx, m, spec, model, train, test, report)
-}
-
-// runOn is Run of a spec that is resolved and was checked.
-func runOn[B Samples[B]](ctx context.Context, m machine, spec Spec, model Model[B], train, test Dataset[B], report Reporter) (_ *Result, err error) {
-	began := time.Now()
-	r := newRun(spec, model, train, test, m, report)
-	if r.folder, err = createFolder(&r.spec); err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			r.folder.abandon(err)
-		}
-	}()
-	if err := model.SaveConfig(r.folder.weights()); err != nil {
-		return nil, fmt.Errorf("writing the model's config: %w", err)
-	}
-	failure := torch.Try(func() {
-		err = m.within(ctx, func() error {
-			return r.at(m.device(), func() error {
-				for i := range spec.Phases {
-					if err := r.phase(ctx, i); err != nil {
-						return err
-					}
-				}
-				r.result.PeakDeviceBytes = m.peak()
-				return nil
-			})
-		})
-	})
-	if err = spec.mendMemory(errors.Join(err, failure)); err != nil {
-		return nil, err
-	}
-	return r.finish(began)
-}
-
-// newRun is a run of a spec that is resolved, with everything but a folder.
-func newRun[B Samples[B]](spec Spec, model Model[B], train, test Dataset[B], m machine, report Reporter) *run[B] {
-	r := &run[B]{spec: spec, model: model, train: train, test: test, machine: m, report: report}
-	if spec.Threads > 0 {
-		torch.SetNumThreads(spec.Threads)
-	}
-	torch.ManualSeed(spec.Seed)
-	stopTraining(model)
-	r.trainSet = newSampler(train, spec.Batch.Size, spec.Batch.Tokens)
-	if m != (host{}) {
-		r.trainSet.buckets = chooseBuckets(r.trainSet.lengths)
-		if l, ok := any(model).(interface{ Longest() int }); ok && r.trainSet.buckets != nil {
-			last := &r.trainSet.buckets[len(r.trainSet.buckets)-1]
-			*last = min(*last, l.Longest())
-		}
-	}
-	r.testSet = newSampler(test, spec.Batch.EvalSize, 0)
 	return r
+}
+
+func (r *run[B]) testLen() int {
+	if r.test == nil {
+		return 0
+	}
+	return r.test.Len()
 }
 
 // move takes all parameters and buffers to a device.
 func (r *run[B]) move(device torch.Device) {
-	for _, n := range r.state() {
+	for _, n := range nn.StageState(r.forward.Stages) {
 		n.Tensor.MoveTo(device)
 	}
 }
 
-// at runs f with the model on a device, and takes it back to the CPU whatever comes.
-func (r *run[B]) at(device torch.Device, f func() error) (err error) {
-	defer func() { err = errors.Join(err, torch.Try(func() { r.move(torch.CPU) })) }()
-	r.move(device)
-	return f()
+func (r *run[B]) emit(e Event) error {
+	if r.options.OnEvent == nil {
+		return nil
+	}
+	return r.options.OnEvent(e)
 }
 
-// CheckPhases makes sure that every phase trains something that a model of these stages has, so that a wrong name in the
-// last one costs nothing. The parameters need no values.
-func (s *Spec) CheckPhases(stages []Stage) error {
-	for i, phase := range s.Phases {
-		if _, err := newPlan(phase, stages); err != nil {
-			return s.Errorf(fmt.Sprintf("phases[%d].train", i), "%v", err)
-		}
+func (r *run[B]) warn(kind train.WarningKind, format string, args ...any) error {
+	return r.emit(train.Warning{Kind: kind, Text: fmt.Sprintf(format, args...)})
+}
+
+// save writes the weights, where there is a folder.
+func (r *run[B]) save(name string) error {
+	path, err := r.options.Folder.saveWeights(name, nn.StageState(r.forward.Stages))
+	if err != nil || path == "" {
+		return err
+	}
+	if err := r.emit(Saved{path}); err != nil && !errors.Is(err, Stop) {
+		return err
 	}
 	return nil
 }
 
-// phase trains one phase: frozen stages once, then epochs of steps on the others.
-func (r *run[B]) phase(ctx context.Context, number int) error {
-	phase := r.spec.Phases[number]
-	plan, err := r.plan(phase)
-	if err != nil {
+// adviseOnMemory adds to an error that memory ran short what makes a run take less.
+func (r *run[B]) adviseOnMemory(err error) error {
+	if !errors.Is(err, torch.ErrOutOfMemory) {
 		return err
 	}
-	r.report.Planned(number, plan)
-	if err := r.folder.writePlan(number, plan); err != nil {
-		return err
-	}
-	t, err := r.begin(ctx, plan)
-	if err != nil {
-		return err
-	}
-	defer t.Close()
-	if number == 0 && r.test.Len() > 0 {
-		if r.result.Before, err = r.evaluate(ctx, "before", plan, t.testCache); err != nil {
-			return err
-		}
-	}
-	for range phase.Epochs {
-		if err := r.epoch(ctx, number, t); err != nil {
-			return err
-		}
-	}
-	if err := t.promise.check(); err != nil {
-		return err
-	}
-	r.report.Note("check", "frozen tensors unchanged · every trained stage moved")
-	return nil
+	return fmt.Errorf("%w; smaller batches (now %d samples, in evaluation %d), smaller or shorter samples, or fewer trained "+
+		"stages take less", err, r.options.Batch.Size, r.options.Batch.EvalSize)
 }
 
 // plan says what a phase will do.
 func (r *run[B]) plan(phase Phase) (*Plan, error) {
-	plan, err := newPlan(phase, r.model.Stages())
+	plan, err := newPlan(phase, r.forward.Stages)
 	if err != nil {
 		return nil, err
 	}
 	plan.Rows = r.train.Len()
-	plan.Batches = len(r.trainSet.training(r.spec.Seed, 1))
+	plan.Batches = len(r.trainSampler.Training(r.options.Seed, 1))
 	plan.Steps = plan.Batches * phase.Epochs
 	return plan, r.planCache(plan)
 }
 
-// epoch trains on every row once, evaluates, and saves the weights.
-func (r *run[B]) epoch(ctx context.Context, phase int, t *trainer[B]) error {
-	number := len(r.result.Epochs) + 1
-	began := time.Now()
-	r.report.Begin(fmt.Sprintf("epoch %d", number), r.train.Len())
-	loss, err := t.epoch(ctx, t.requests(number))
-	if err != nil {
-		return fmt.Errorf("epoch %d: %w", number, err)
-	}
-	e := Epoch{Phase: phase + 1, Epoch: number, TrainLoss: loss, Seconds: time.Since(began).Seconds()}
-	r.result.Seconds.Train += e.Seconds
-	if r.test.Len() > 0 {
-		if e.Test, err = t.evaluate(ctx); err != nil {
-			return err
-		}
-		r.report.End(&e.Test)
-	} else {
-		r.report.End(nil)
-	}
-	r.result.Epochs = append(r.result.Epochs, e)
-	r.result.Last = e.Test
-	if best := r.test.Len() == 0 || number == 1 || e.Test.Accuracy > r.result.Best.Accuracy; best {
-		r.result.Best, r.result.BestEpoch = e.Test, number
-		if err := r.folder.saveWeights("best", r.state()); err != nil {
-			return err
-		}
-	}
-	return r.folder.writeMetrics(r.result.Epochs)
+// phase is what lives for one phase.
+type phase[B data.Batch[B]] struct {
+	run                   *run[B]
+	plan                  *Plan
+	check                 *freezeCheck
+	trainCache, testCache *cache[B] // nil: the frozen stages run at every step
+	trainer               *train.Trainer[B]
 }
 
-// finish writes the last weights and the summary.
-func (r *run[B]) finish(began time.Time) (*Result, error) {
-	if err := r.folder.saveWeights("last", r.state()); err != nil {
+// begin prepares a phase: it enables gradients on the trainable parameters, fills the caches of the frozen stages' output, and
+// builds schedule and optimizer.
+func (r *run[B]) begin(ctx context.Context, plan *Plan) (_ *phase[B], err error) {
+	p := &phase[B]{run: r, plan: plan}
+	ready := false
+	defer func() {
+		if !ready { // an error, or a panic of the model's
+			p.Close()
+		}
+	}()
+	plan.apply()
+	p.check = newFreezeCheck(plan)
+	if p.trainCache, p.testCache, err = r.fillCaches(ctx, plan); err != nil {
 		return nil, err
 	}
-	res := &r.result
-	res.Folder, res.Seed, res.Versions = r.folder.path, r.spec.Seed, currentVersions()
-	res.PeakBytes = peakResident()
-	res.Seconds.Total = time.Since(began).Seconds()
-	if res.Seconds.Train > 0 {
-		res.Throughput = float64(r.train.Len()*len(res.Epochs)) / res.Seconds.Train
+	schedule, err := optim.NewSchedule(string(plan.Phase.Schedule), plan.Phase.WarmUp, plan.Steps)
+	if err != nil {
+		return nil, err
 	}
-	return res, r.folder.writeSummary(res)
+	p.trainer, err = train.NewTrainer(train.Config[B]{
+		Model: r.forward, Trained: plan.trained(), Cache: prefixCache(p.trainCache), Objective: r.objective,
+		Groups: plan.groups(r.options.Optimizer.WeightDecay), Optimizer: r.options.Optimizer.build, Schedule: schedule,
+		ClipNorm: r.options.ClipNorm, NoGraphs: r.options.NoGraphs, Expected: p.expected(plan.Phase.Epochs),
+		Deterministic: r.options.Deterministic, OnEvent: r.emit,
+		CheckGradients: func() error {
+			if err := p.check.gradients(); err != nil {
+				return err
+			}
+			return r.emit(train.GradientsChecked{Tensors: plan.numTrained()})
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	ready = true
+	return p, nil
 }
 
-// state is all that a checkpoint of the model holds.
-func (r *run[B]) state() []torch.Named {
-	var out []torch.Named
-	for _, s := range r.model.Stages() {
-		for _, n := range nn.State(s.Module) {
-			out = append(out, torch.Named{Name: s.Prefix + n.Name, Tensor: n.Tensor})
+// prefixCache is c as an interface, nil where c is.
+func prefixCache[B data.Batch[B]](c *cache[B]) train.PrefixCache[B] {
+	if c == nil {
+		return nil
+	}
+	return c
+}
+
+// expected counts the batches of a phase by their shapes.
+func (p *phase[B]) expected(epochs int) func(B) int {
+	counts := map[[2]int]int{}
+	for _, r := range p.requests(1) {
+		counts[[2]int{len(r.Indices), r.Length}] += epochs
+	}
+	return func(b B) int {
+		length := 0
+		if b.Lengths() != nil && p.run.trainSampler.FixedShapes() {
+			length = b.Width()
+		}
+		return counts[[2]int{b.Size(), length}]
+	}
+}
+
+// requests are the batches of an epoch.
+func (p *phase[B]) requests(epoch int) []data.Request {
+	return p.firstStage(p.run.trainSampler.Training(p.run.options.Seed, epoch), p.trainCache)
+}
+
+// firstStage lets batches leave out what only kept stages read.
+func (p *phase[B]) firstStage(asked []data.Request, c *cache[B]) []data.Request {
+	if c != nil {
+		for i := range asked {
+			asked[i].FirstStage = p.plan.NumFrozen
 		}
 	}
-	return out
+	return asked
 }
 
-func newOptimizer(o Optimizer, groups []*optim.Group, rates torch.Tensor) optim.Optimizer {
-	if o.Name == "sgd" {
-		return optim.NewSGD(optim.SGDOptions{Momentum: *o.Momentum, Nesterov: o.Nesterov, Rates: rates}, groups...)
+// Close frees the phase's caches and optimizer state and turns the model's gradients off.
+func (p *phase[B]) Close() {
+	if p.trainer != nil {
+		p.trainer.Close()
 	}
-	return optim.NewAdamW(optim.AdamWOptions{Beta1: o.Betas[0], Beta2: o.Betas[1], Eps: o.Eps, Rates: rates}, groups...)
+	p.trainCache.Close()
+	p.testCache.Close()
+	p.plan.release()
 }
 
-// withPrecision runs f with autocast where the spec asks for it.
-func (r *run[B]) withPrecision(f func()) {
-	if r.spec.Precision == "bfloat16" {
-		torch.Autocast(torch.BFloat16, f)
-		return
+// baseline measures the model before anything is trained.
+func (r *run[B]) baseline(ctx context.Context, p *phase[B]) (metric.Score, error) {
+	task := train.Task{Kind: train.Baseline}
+	if err := r.emit(train.TaskStarted{Task: task, Samples: r.test.Len()}); err != nil {
+		return metric.Score{}, err
 	}
-	f()
+	began := time.Now()
+	score, err := r.evaluate(ctx, p, func(samples int) error { return r.emit(train.Progress{Task: task, Samples: samples}) })
+	if errors.Is(err, train.ErrNotFinite) {
+		err = fmt.Errorf("evaluating: %w", train.ErrDamaged)
+	}
+	if err != nil {
+		return score, err
+	}
+	if _, ok := score.Find(r.bestName(score)); !ok {
+		return score, fmt.Errorf("finetune: Options.Best: the objective measures %q, not %q", score.Names(), r.options.Best)
+	}
+	return score, r.emit(train.TaskDone{Task: task, Samples: r.test.Len(), Elapsed: time.Since(began), Score: &score})
 }
 
-var errNotFinite = errors.New("the loss is not a finite number: a lower learning rate, or clip_norm, may help")
+// evaluate measures the model on the test samples.
+func (r *run[B]) evaluate(ctx context.Context, p *phase[B], progress func(int) error) (metric.Score, error) {
+	began := time.Now()
+	defer func() { r.result.Seconds.Evaluate += time.Since(began).Seconds() }()
+	return p.trainer.Evaluate(ctx, r.test, train.Evaluate[B]{
+		Batches: p.firstStage(r.testSampler.Evaluation(), p.testCache), Objective: r.objective,
+		Frozen: p.plan.NumFrozen, Cache: prefixCache(p.testCache), OnProgress: progress,
+	})
+}
+
+// bestName is the metric that chooses the best epoch.
+func (r *run[B]) bestName(score metric.Score) string {
+	switch {
+	case r.options.Best != "":
+		return r.options.Best
+	case len(score.Values) > 0:
+		return score.Values[0].Name
+	}
+	return "loss"
+}
+
+// isBest reports whether the newest epoch is the best so far.
+func (r *run[B]) isBest(score metric.Score) bool {
+	if r.testLen() == 0 || r.result.BestEpoch == 0 {
+		return true
+	}
+	now, _ := score.Find(r.bestName(score))
+	best, _ := r.result.Best.Find(now.Name)
+	return now.Better(best)
+}
+
+// build makes the optimizer; rates is where it reads learning rates from, where that is defined.
+func (p Optimizer) build(groups []*optim.Group, rates torch.Tensor) optim.Optimizer {
+	if p.Name == "sgd" {
+		return optim.NewSGD(optim.SGDOptions{Momentum: p.Momentum, Nesterov: p.Nesterov, Rates: rates}, groups...)
+	}
+	return optim.NewAdamW(optim.AdamWOptions{Beta1: p.Betas[0], Beta2: p.Betas[1], Eps: p.Eps, Rates: rates}, groups...)
+}

@@ -35,12 +35,12 @@ func Top(n int) Selection { return Selection{"top " + strconv.Itoa(n)} }
 
 // Resolve says which of the model's stages are trained. stages are in the order of the forward pass,
 // and the last is the head. patterns are the items that match no stage, patterns or names among parameters: what they
-// match is for the caller to see, by MatchParameter.
+// match is for the caller to see.
 func (s Selection) Resolve(stages []string, parameters ...string) (trained []bool, patterns []string, err error) {
 	if len(stages) == 0 {
 		return nil, nil, fmt.Errorf("this model has no stages to choose from")
 	}
-	items, err := s.clean()
+	items, err := s.Clean()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -66,7 +66,7 @@ func (s Selection) Resolve(stages []string, parameters ...string) (trained []boo
 		case isPattern(item):
 			found := false
 			for i, stage := range stages {
-				if MatchParameter(item, stage) {
+				if matches(item, stage) {
 					trained[i], found = true, true
 				}
 			}
@@ -90,27 +90,19 @@ func (s Selection) Resolve(stages []string, parameters ...string) (trained []boo
 	return trained, patterns, nil
 }
 
-// MatchParameter reports whether a pattern of a Selection matches a name.
-func MatchParameter(pattern, name string) bool {
+// matches reports whether a pattern of a Selection matches a name.
+func matches(pattern, name string) bool {
 	ok, err := path.Match(pattern, name)
 	return ok && err == nil
 }
 
-// MarshalYAML writes a single item as a scalar.
-func (s Selection) MarshalYAML() (any, error) {
-	if len(s) == 1 {
-		return s[0], nil
-	}
-	return []string(s), nil
-}
-
-// headOnly reports whether nothing but the head is trained.
-func (s Selection) headOnly() bool {
+// HeadOnly reports whether nothing but the head is trained.
+func (s Selection) HeadOnly() bool {
 	return !slices.ContainsFunc(s, func(item string) bool { return strings.TrimSpace(item) != "head" })
 }
 
-// clean checks each item, as far as that goes without a model, and returns them without spare spaces.
-func (s Selection) clean() (Selection, error) {
+// Clean checks each item, as far as that goes without a model, and returns them without spare spaces.
+func (s Selection) Clean() (Selection, error) {
 	if len(s) == 0 {
 		return nil, fmt.Errorf(`nothing is selected; write "head" to train the head alone`)
 	}

@@ -91,8 +91,8 @@ func TestNameStages(t *testing.T) {
 	}
 }
 
-func TestMatchParameter(t *testing.T) {
-	assert.True(t, MatchParameter("encoder.layer.*.output.*", "encoder.layer.5.output.dense.weight"))
-	assert.False(t, MatchParameter("encoder.layer.*.output.*", "encoder.layer.5.intermediate.dense.weight"))
-	assert.False(t, MatchParameter("[", "["))
+func TestMatches(t *testing.T) {
+	assert.True(t, matches("encoder.layer.*.output.*", "encoder.layer.5.output.dense.weight"))
+	assert.False(t, matches("encoder.layer.*.output.*", "encoder.layer.5.intermediate.dense.weight"))
+	assert.False(t, matches("[", "["))
 }

@@ -3,18 +3,19 @@ package text
 import (
 	"math"
 
+	"github.com/thaw-ml/thaw/finetune/train/objective"
 	"github.com/thaw-ml/thaw/torch"
 )
 
 // Batch is a number of tokenised texts, padded.
 type Batch struct {
-	Index  []int   // the samples' positions in their data set
-	Length []int   // of each sample, in tokens
-	Class  []int   // of each sample; empty where labels are not known
-	IDs    []int64 // [N, T], padded
-	Types  []int64 // [N, T], or nil where all are segment 0
-	T      int     // the longest sample's tokens, or more where the batch was asked for so
-	Masked bool    // there is a mask although nothing may be padded
+	Index  []int             // the samples' positions in their data set
+	Length []int             // of each sample, in tokens
+	Target objective.Targets // of the samples; empty where they are not known
+	IDs    []int64           // [N, T], padded
+	Types  []int64           // [N, T], or nil where all are segment 0
+	T      int               // the longest sample's tokens, or more where the batch was asked for so
+	Masked bool              // there is a mask although nothing may be padded
 
 	given []torch.Tensor // what the model reads in place of the above, see With
 }
@@ -31,12 +32,12 @@ func (b *Batch) Lengths() []int { return b.Length }
 // Width is T.
 func (b *Batch) Width() int { return b.T }
 
-// Labels are the texts' classes.
-func (b *Batch) Labels() []int { return b.Class }
+// Targets are what the objective compares the logits with: see [objective.Targets].
+func (b *Batch) Targets() []torch.Tensor { return []torch.Tensor{b.target()} }
 
-// Tensors are ids, segments, attention mask, weights of the mean and labels, as the methods below.
+// Tensors are ids, segments, attention mask, weights of the mean and targets, as the methods below.
 func (b *Batch) Tensors() []torch.Tensor {
-	return []torch.Tensor{b.ids(), b.types(), b.attentionMask(), b.meanWeights(), b.labels()}
+	return []torch.Tensor{b.ids(), b.types(), b.attentionMask(), b.MeanWeights(), b.target()}
 }
 
 // With gives the batch with its tensors elsewhere.
@@ -92,8 +93,8 @@ func (b *Batch) attentionMask() torch.Tensor {
 	return torch.FromSlice(mask, b.Size(), 1, 1, b.T)
 }
 
-// meanWeights is 1/length for tokens and 0 for padding, [N, 1, T]: a batched product with it is the mean over tokens.
-func (b *Batch) meanWeights() torch.Tensor {
+// MeanWeights is 1/length for tokens and 0 for padding, [N, 1, T]: a batched product with it is the mean over tokens.
+func (b *Batch) MeanWeights() torch.Tensor {
 	if b.given != nil {
 		return b.given[3]
 	}
@@ -106,10 +107,10 @@ func (b *Batch) meanWeights() torch.Tensor {
 	return torch.FromSlice(w, b.Size(), 1, b.T)
 }
 
-// labels is [N], int64.
-func (b *Batch) labels() torch.Tensor {
+// target is what Targets gives, or undefined.
+func (b *Batch) target() torch.Tensor {
 	if b.given != nil {
 		return b.given[4]
 	}
-	return torch.FromSlice(b.Class)
+	return b.Target.Tensor()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -62,34 +63,70 @@ func TestSaveAndOpen(t *testing.T) {
 	}
 }
 
+// What a run's config.json says is true of the run's model, whatever the file says that it was made of.
 func TestSavedConfig(t *testing.T) {
 	unchanged(t)
-	own := settings{
-		"_name_or_path": "/home/someone/model", "architectures": []string{"BertModel"}, "torch_dtype": "bfloat16",
-		"a number": json.RawMessage("9007199254740993"), "a tree": json.RawMessage(`{"b":[1,2.50,null,"é"],"c":1e-12}`),
-		"id2label": map[string]string{"0": "x", "1": "y", "2": "z"}, "label2id": map[string]int{"x": 0, "y": 1, "z": 2},
+	foreign := settings{ // of another task, output, dtype and program
+		"_name_or_path": "/home/someone/model", "architectures": []string{"BertModel"}, "torch_dtype": "bfloat16", "dtype": "bfloat16",
+		"problem_type": "multi_label_classification", "num_labels": 3, "id2label": map[string]string{"0": "x", "1": "y", "2": "z"},
+		"label2id": map[string]int{"x": 0, "y": 1, "z": 2}, "quantization_config": map[string]any{"load_in_8bit": true},
+		"output_hidden_states": true, "output_attentions": true, "return_dict": false, "torchscript": true, "finetuning_task": "mrpc",
+		"task_specific_params": map[string]any{"a": 1}, "tie_word_embeddings": false, "transformers_version": "4.1.0", "auto_map": map[string]string{"AutoModel": "m.M"},
+		"gradient_checkpointing": true, "use_cache": true, "chunk_size_feed_forward": 7, "is_decoder": false, "add_cross_attention": false,
+		"pruned_heads": map[string]any{}, "thaw_pairs": true, "thaw_max_length": 7, "a tree": json.RawMessage(`{"b":[1]}`),
 	}
-	c := load(t, tinyFolder(t, own), text.Head{Classes: classes(2), Pooling: text.Mean}, 1)
-	data, err := os.ReadFile(filepath.Join(save(t, c), "config.json"))
-	require.NoError(t, err)
-	var saved map[string]json.RawMessage
-	require.NoError(t, json.Unmarshal(data, &saved))
-	for key, want := range map[string]string{
-		"torch_dtype": `"bfloat16"`, "a number": "9007199254740993", "a tree": `{"b":[1,2.50,null,"é"],"c":1e-12}`,
-		"architectures": `["BertForSequenceClassification"]`, "id2label": `{"0":"a","1":"b"}`, "label2id": `{"a":0,"b":1}`,
-		"hidden_size": "32", "layer_norm_eps": "1e-12", "thaw_pooling": `"mean"`, "classifier_dropout": "null",
-	} {
-		if assert.Contains(t, saved, key) {
-			assert.JSONEq(t, want, string(saved[key]), key)
+	tokens := settings{
+		"bos_token_id": 2, "eos_token_id": []int{3}, "sep_token_id": 3, "tokenizer_class": "BertTokenizer", "cls_token_id": 2,
+	}
+	all := maps.Clone(foreign)
+	maps.Copy(all, tokens)
+	quarter := 0.25
+	for _, head := range []text.Head{{Classes: classes(2), Pooling: text.CLS}, {Classes: classes(2), Pooling: text.Mean, Dropout: &quarter}} {
+		c := load(t, tinyFolder(t, all), head, 1)
+		folder := save(t, c)
+		data, err := os.ReadFile(filepath.Join(folder, "config.json"))
+		require.NoError(t, err)
+		want := map[string]any{
+			"id2label": map[string]string{"0": "a", "1": "b"}, "label2id": map[string]int{"a": 0, "b": 1}, "num_labels": 2,
+			"problem_type": "single_label_classification", "dtype": "float32", "architectures": []string{"BertForSequenceClassification"},
+			"classifier_dropout": nil, "thaw_pooling": "cls", "thaw_max_length": 0,
+			"model_type": "bert", "vocab_size": 99, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 40,
+			"hidden_act": "gelu", "hidden_dropout_prob": 0, "attention_probs_dropout_prob": 0, "max_position_embeddings": 32, "type_vocab_size": 2,
+			"layer_norm_eps": 1e-12, "initializer_range": 0.02, "pad_token_id": 0, "position_embedding_type": "absolute",
 		}
+		maps.Copy(want, tokens)
+		if head.Pooling == text.Mean {
+			delete(want, "architectures") // transformers has none
+			want["thaw_pooling"], want["classifier_dropout"] = "mean", quarter
+		}
+		asked, err := json.Marshal(want)
+		require.NoError(t, err)
+		assert.JSONEq(t, string(asked), string(data))
+		again, err := os.ReadFile(filepath.Join(save(t, open(t, folder)), "config.json"))
+		require.NoError(t, err)
+		assert.Equal(t, string(data), string(again))
 	}
-	assert.Contains(t, string(data), "9007199254740993")
-	assert.NotContains(t, saved, "_name_or_path")
+}
+
+// A folder's tokenizer is saved with all its files.
+func TestSavedTokenizer(t *testing.T) {
+	unchanged(t)
+	folder := tinyFolder(t, settings{"vocab_size": 99, "max_position_embeddings": 32})
+	files := map[string]string{
+		"tokenizer_config.json": `{"do_lower_case": false}`, "special_tokens_map.json": `{"mask_token": "[MASK]"}`, "added_tokens.json": `{"good": 88}`,
+	}
+	for name, content := range files {
+		write(t, filepath.Join(folder, name), content)
+	}
 	vocab, err := os.ReadFile("testdata/tiny/vocab.txt")
 	require.NoError(t, err)
-	copied, err := os.ReadFile(filepath.Join(save(t, c), "vocab.txt"))
-	require.NoError(t, err)
-	assert.Equal(t, string(vocab), string(copied))
+	files["vocab.txt"] = string(vocab)
+	saved := save(t, load(t, folder, twoClasses, 1))
+	for name, content := range files {
+		copied, err := os.ReadFile(filepath.Join(saved, name))
+		require.NoError(t, err)
+		assert.Equal(t, content, string(copied))
+	}
 }
 
 // Saving into a folder that cannot be written to is an error.
@@ -210,6 +247,9 @@ func TestPredictFails(t *testing.T) {
 	c := load(t, tinyFolder(t, nil), twoClasses, 1)
 	c.Config.MaxLength = 64 // more than there are positions
 	_, err := c.Predict(t.Context(), []string{strings.Repeat("good ", 100)}, 1)
+	require.EqualError(t, err, "tokenising texts: 64 is more than the 32 positions of the model")
+	c.Config.MaxPositionEmbeddings = 64
+	_, err = c.Predict(t.Context(), []string{strings.Repeat("good ", 100)}, 1)
 	require.Error(t, err)
 	require.ErrorAs(t, err, new(*torch.Error))
 }

@@ -3,15 +3,34 @@
 package text
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
+	"github.com/thaw-ml/thaw/finetune/train/objective"
 	"github.com/thaw-ml/thaw/internal/atomicfile"
+	"github.com/thaw-ml/thaw/internal/suggest"
 )
+
+// ProblemType says what a classifier's logits mean, as transformers spells it.
+type ProblemType = objective.ProblemType
+
+// The types of problem. Where a configuration names none, it is SingleLabel.
+const (
+	SingleLabel = objective.SingleLabel // one class of several: the scores are the logits' softmax
+	MultiLabel  = objective.MultiLabel  // any number of labels: the scores are the logits' sigmoid
+	Regression  = objective.Regression  // a number: the logit itself
+)
+
+// bertForSequenceClassification is the class of transformers that a classifier with the pooling CLS is.
+const bertForSequenceClassification = "BertForSequenceClassification"
 
 // Config is a BERT model's shape, as transformers' config.json names it.
 type Config struct {
@@ -33,11 +52,13 @@ type Config struct {
 	PositionEmbeddingType string   `json:"position_embedding_type"`
 
 	// Of a classifier; Thaw's own keys have the prefix "thaw_".
-	ID2Label  map[string]string `json:"id2label"`
-	Pooling   Pooling           `json:"thaw_pooling"`
-	MaxLength int               `json:"thaw_max_length"`
+	ID2Label    map[string]string `json:"id2label"`
+	ProblemType ProblemType       `json:"problem_type,omitempty"`
+	Pooling     Pooling           `json:"thaw_pooling"`
+	MaxLength   int               `json:"thaw_max_length"`
+	Pairs       *bool             `json:"thaw_pairs,omitempty"` // trained on pairs of texts, or on single ones; nil: not known
 
-	all map[string]json.RawMessage // every key of the file, kept for writing it again
+	file map[string]json.RawMessage // every key of the file
 }
 
 // defaultConfig is transformers' BertConfig().
@@ -50,7 +71,8 @@ func defaultConfig() Config {
 	}
 }
 
-// ReadConfig reads a config.json and checks that it is a BERT's.
+// ReadConfig reads a config.json and checks that it is a BERT's. A key by which transformers would compute something else
+// than Thaw is an error that names it.
 func ReadConfig(path string) (Config, error) {
 	c := defaultConfig()
 	c.ModelType = ""
@@ -58,10 +80,13 @@ func ReadConfig(path string) (Config, error) {
 	if err != nil {
 		return c, fmt.Errorf("reading the model's config: %w", err)
 	}
+	if bytes.HasPrefix(data, []byte("version https://git-lfs")) {
+		return c, fmt.Errorf("%s: this is a git-lfs pointer: fetch the file itself (git lfs pull)", path)
+	}
 	if err := json.Unmarshal(data, &c); err != nil {
 		return c, fmt.Errorf("%s: %w", path, err)
 	}
-	if err := json.Unmarshal(data, &c.all); err != nil {
+	if err := json.Unmarshal(data, &c.file); err != nil {
 		return c, fmt.Errorf("%s: %w", path, err)
 	}
 	if err := c.check(); err != nil {
@@ -70,12 +95,31 @@ func ReadConfig(path string) (Config, error) {
 	return c, nil
 }
 
+// given reports whether the file has a key with a value that asks for something: not null, false, 0 or empty.
+func (c Config) given(key string) bool {
+	return !slices.Contains([]string{"", "null", "false", "0", "{}", "[]", `""`}, string(bytes.Join(bytes.Fields(c.file[key]), nil)))
+}
+
+// refusedKeys change what transformers computes, and stand for what a model here is not.
+var refusedKeys = []struct{ key, want string }{
+	{"is_decoder", "only encoders are supported"},
+	{"is_encoder_decoder", "only encoders are supported"},
+	{"add_cross_attention", "only encoders are supported"},
+	{"pruned_heads", "only models that have all heads are supported"},
+	{"per_layer_config", "only models whose layers are alike are supported"},
+}
+
 func (c Config) check() error {
 	if c.ModelType != "bert" {
 		return fmt.Errorf("model_type is %q, and only bert is supported", c.ModelType)
 	}
 	if c.PositionEmbeddingType != "absolute" {
 		return fmt.Errorf("position_embedding_type is %q, and only absolute is supported", c.PositionEmbeddingType)
+	}
+	for _, r := range refusedKeys {
+		if c.given(r.key) {
+			return fmt.Errorf("%s is %s, and %s", r.key, suggest.Shorten(string(c.file[r.key])), r.want)
+		}
 	}
 	for _, f := range []struct {
 		key   string
@@ -112,39 +156,81 @@ func (c Config) check() error {
 	return nil
 }
 
-// Classes are the labels by class number; empty when the file names none.
-func (c Config) Classes() []string {
-	classes := make([]string, len(c.ID2Label))
-	for id, label := range c.ID2Label {
-		n, err := strconv.Atoi(id)
-		if err != nil || n < 0 || n >= len(classes) {
-			return nil
+// checkHead refuses a configuration of a model whose head is another than BertForSequenceClassification's, or whose scores
+// are made otherwise.
+func (c Config) checkHead() error {
+	var architectures []string
+	if raw, ok := c.file["architectures"]; ok {
+		if err := json.Unmarshal(raw, &architectures); err != nil {
+			return fmt.Errorf("architectures: %w", err)
 		}
-		classes[n] = label
 	}
-	return classes
+	if len(architectures) > 0 && !slices.Contains(architectures, bertForSequenceClassification) {
+		return fmt.Errorf("architectures is %s: no classifier of whole texts, which is %q", suggest.List(architectures), bertForSequenceClassification)
+	}
+	if c.given("quantization_config") {
+		return errors.New("quantization_config is set, and quantized weights are not supported")
+	}
+	if problems := []ProblemType{"", SingleLabel, MultiLabel, Regression}; !slices.Contains(problems, c.ProblemType) {
+		return fmt.Errorf("problem_type is %q; there are %q, %q, %q", c.ProblemType, SingleLabel, MultiLabel, Regression)
+	}
+	return nil
 }
 
-// withClasses is the configuration of a classifier that transformers reads too.
-func (c Config) withClasses(classes []string, head Head) Config {
+// DefaultMaxLength is where texts are cut, in tokens, unless something else is asked for: 128, or where the model's positions
+// end.
+func (c Config) DefaultMaxLength() int { return min(128, c.MaxPositionEmbeddings) }
+
+// CheckTexts checks that the model can read texts, or pairs of texts, that are cut to maxLength tokens.
+func (c Config) CheckTexts(pairs bool, maxLength int) error {
+	return errors.Join(c.checkPairs(pairs), c.checkLength(maxLength))
+}
+
+func (c Config) checkPairs(pairs bool) error {
+	if pairs && c.TypeVocabSize < 2 {
+		return fmt.Errorf("the model has %d segment (type_vocab_size), and pairs of texts take 2", c.TypeVocabSize)
+	}
+	return nil
+}
+
+func (c Config) checkLength(n int) error {
+	if n < 1 {
+		return fmt.Errorf("%d tokens are too few", n)
+	}
+	if n > c.MaxPositionEmbeddings {
+		return fmt.Errorf("%d is more than the %d positions of the model", n, c.MaxPositionEmbeddings)
+	}
+	return nil
+}
+
+// WithHead is the configuration of a model with a new head, which transformers reads too.
+func (c Config) WithHead(head Head) Config {
 	c.ID2Label = map[string]string{}
-	for i, label := range classes {
+	for i, label := range head.labels() {
 		c.ID2Label[strconv.Itoa(i)] = label
 	}
-	c.Pooling = head.Pooling
+	c.ProblemType = cmp.Or(head.Problem, SingleLabel)
+	c.Pooling, c.Pairs, c.MaxLength = head.Pooling, nil, 0
 	if head.Dropout != nil {
 		c.ClassifierDropout = head.Dropout
 	}
 	return c
 }
 
-// write saves the configuration with all keys of the file it came from.
+// keptKeys are those of the file that stay true of what is trained of it and that Config has no field for: they number and
+// name tokens. All others are of a task, an output, a dtype, a program, or not known.
+var keptKeys = []string{
+	"bos_token_id", "eos_token_id", "sep_token_id", "cls_token_id", "mask_token_id", "unk_token_id", "tokenizer_class",
+}
+
+// write saves the configuration. What it says is true of the weights beside it, whatever the file it came from said of others.
 func (c Config) write(folder string) error {
 	out := map[string]any{}
-	for k, v := range c.all {
-		out[k] = v
+	for _, key := range keptKeys {
+		if value, ok := c.file[key]; ok {
+			out[key] = value
+		}
 	}
-	delete(out, "_name_or_path")
 	own, err := json.Marshal(c)
 	if err != nil {
 		return err
@@ -160,8 +246,10 @@ func (c Config) write(folder string) error {
 	for i, label := range c.Classes() {
 		label2id[label] = i
 	}
-	out["label2id"] = label2id
-	out["architectures"] = []string{"BertForSequenceClassification"}
+	out["label2id"], out["num_labels"], out["dtype"] = label2id, len(label2id), "float32"
+	if c.Pooling == CLS { // transformers has no class for another
+		out["architectures"] = []string{bertForSequenceClassification}
+	}
 	text, err := json.MarshalIndent(out, "", "  ") // keys come sorted
 	if err != nil {
 		return err

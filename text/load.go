@@ -1,6 +1,7 @@
 package text
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,25 +9,40 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/thaw-ml/thaw/hub"
 	"github.com/thaw-ml/thaw/text/tokenizer"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/nn"
 )
 
-// LoadClassifier loads a pre-trained BERT from a folder as transformers saves it (config.json,
-// model.safetensors or pytorch_model.bin, tokenizer.json or vocab.txt) and gives it a new head, drawn from N(0, initializer_range) with the seed. weights names
-// a file to read in place of the folder's; "" reads the folder's.
-func LoadClassifier(folder, weights string, head Head, seed uint64) (*Classifier, error) {
-	if len(head.Classes) < 2 {
-		return nil, fmt.Errorf("a head with %d classes: give two or more", len(head.Classes))
+// Load loads a pre-trained BERT and gives it a new head. model is a folder, or the name of a model that thaw download, or
+// transformers, has brought to this machine; nothing is downloaded. See [LoadClassifier].
+func Load(model string, head Head) (*Classifier, error) {
+	if _, err := os.Stat(model); err != nil {
+		path, failure := hub.Local(model)
+		if failure != nil {
+			return nil, fmt.Errorf("there is no folder %s, and %w", model, failure)
+		}
+		model = path
 	}
+	return LoadClassifier(model, "", head)
+}
+
+// LoadClassifier loads a pre-trained BERT from a folder as transformers saves it (config.json,
+// model.safetensors or pytorch_model.bin, the tokenizer's files) and gives it a new head, drawn from N(0, initializer_range)
+// with the head's seed. weights names a file to read in place of the folder's; "" reads the folder's.
+func LoadClassifier(folder, weights string, head Head) (*Classifier, error) {
+	if err := head.check(); err != nil {
+		return nil, err
+	}
+	head.Pooling = cmp.Or(head.Pooling, CLS)
 	config, err := ReadConfig(filepath.Join(folder, "config.json"))
 	if err != nil {
 		return nil, err
 	}
-	config = config.withClasses(head.Classes, head)
+	config = config.WithHead(head)
 	return load(folder, weights, config, func(c *Classifier) nn.LoadOptions {
-		g := torch.NewGenerator(seed)
+		g := torch.NewGenerator(head.Seed)
 		c.Linear.Weight.Normal_(0, config.InitializerRange, g)
 		c.Linear.Bias.Zero_()
 		if c.Bert.Pooler != nil { // for checkpoints without one
@@ -46,14 +62,21 @@ func LoadClassifier(folder, weights string, head Head, seed uint64) (*Classifier
 	})
 }
 
-// OpenClassifier loads a classifier with its head, as SaveConfig and transformers' BertForSequenceClassification save it.
+// OpenClassifier loads a classifier with its head, as SaveConfig and transformers' BertForSequenceClassification save it. Its
+// scores are made as problem_type of config.json says. Classes without names are LABEL_0, LABEL_1 and so on.
 func OpenClassifier(folder, weights string) (*Classifier, error) {
 	config, err := ReadConfig(filepath.Join(folder, "config.json"))
 	if err != nil {
 		return nil, err
 	}
-	if len(config.Classes()) < 2 {
-		return nil, fmt.Errorf("%s names no classes (id2label): it is no classifier's", filepath.Join(folder, "config.json"))
+	path := filepath.Join(folder, "config.json")
+	if err := config.checkHead(); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if len(config.ID2Label) > 0 { // else the weights tell
+		if err := config.checkLabels(); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
 	}
 	if config.Pooling == "" {
 		config.Pooling = CLS
@@ -77,7 +100,7 @@ func load(folder, weights string, config Config, prepare func(*Classifier) nn.Lo
 	if err != nil {
 		return nil, err
 	}
-	if tok.VocabSize() > config.VocabSize {
+	if tok.VocabSize()-len(tok.Implied()) > config.VocabSize {
 		return nil, fmt.Errorf("%s: the tokenizer has %d tokens, the model's vocab_size is %d", folder, tok.VocabSize(), config.VocabSize)
 	}
 	checkpoint, err := torch.OpenCheckpoint(weights)
@@ -85,9 +108,13 @@ func load(folder, weights string, config Config, prepare func(*Classifier) nn.Lo
 		return nil, err
 	}
 	defer checkpoint.Close()
-	if err := config.near(checkpoint); err != nil {
+	if config, err = config.named(checkpoint); err == nil {
+		err = errors.Join(config.checkLabels(), config.near(checkpoint))
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(folder, "config.json"), err)
 	}
+	config.ProblemType = config.problem()
 	c := &Classifier{Config: config, Tokenizer: tok, Classes: config.Classes(), Source: weights}
 	err = torch.TryErr(func() (err error) { // allocation panics when memory runs out
 		if err := c.allocate(); err != nil {

@@ -81,6 +81,17 @@ var wrongModels = []struct {
 		`FOLDER/config.json: model_type is "roberta", and only bert is supported`},
 	{"another position embedding", settings{"position_embedding_type": "relative_key"}, nil, nil,
 		`FOLDER/config.json: position_embedding_type is "relative_key", and only absolute is supported`},
+	{"pointer in place of the config", nil, replace("config.json", "version https://git-lfs.github.com/spec/v1\noid sha256:00\n"), nil,
+		"FOLDER/config.json: this is a git-lfs pointer: fetch the file itself (git lfs pull)"},
+	{"pointer in place of the vocabulary", nil, replace("vocab.txt", "version https://git-lfs.github.com/spec/v1\noid sha256:00\n"), nil,
+		"tokenizer: FOLDER/vocab.txt: this is a git-lfs pointer: fetch the file itself (git lfs pull)"},
+	{"a decoder", settings{"is_decoder": true}, nil, nil, "FOLDER/config.json: is_decoder is true, and only encoders are supported"},
+	{"an encoder and decoder", settings{"is_encoder_decoder": true}, nil, nil, "FOLDER/config.json: is_encoder_decoder is true, and only encoders are supported"},
+	{"cross-attention", settings{"add_cross_attention": true}, nil, nil, "FOLDER/config.json: add_cross_attention is true, and only encoders are supported"},
+	{"pruned heads", settings{"pruned_heads": map[string][]int{"1": {0, 2}}}, nil, nil,
+		`FOLDER/config.json: pruned_heads is {"1":[0,2]}, and only models that have all heads are supported`},
+	{"layers that differ", settings{"per_layer_config": map[string]any{"1": map[string]any{"hidden_act": "relu"}}}, nil, nil,
+		`FOLDER/config.json: per_layer_config is {"1":{"hidden_act":"relu"}}, and only models whose layers are alike are supported`},
 	{"no layers", settings{"num_hidden_layers": 0}, nil, nil, "FOLDER/config.json: num_hidden_layers is 0"},
 	{"negative size", settings{"hidden_size": -32}, nil, nil, "FOLDER/config.json: hidden_size is -32"},
 	{"heads that do not divide", settings{"num_attention_heads": 5}, nil, nil,
@@ -181,9 +192,24 @@ func TestWrongClassifiers(t *testing.T) {
 		weights  string
 		want     string
 	}{
-		{"no classes", nil, "", "FOLDER/config.json names no classes (id2label): it is no classifier's"},
-		{"one class", settings{"id2label": map[string]string{"0": "bad"}}, "", "FOLDER/config.json names no classes (id2label): it is no classifier's"},
-		{"a class number too high", settings{"id2label": map[string]string{"0": "bad", "2": "good"}}, "", "FOLDER/config.json names no classes (id2label): it is no classifier's"},
+		{"no classes", nil, "", "FOLDER/config.json: it names no classes (id2label, num_labels), and FOLDER/model.safetensors has no classifier.weight: it is no classifier's"},
+		{"one class", settings{"id2label": map[string]string{"0": "bad"}}, "",
+			`FOLDER/config.json: there is one class, "bad", and a choice takes two: problem_type "regression" or "multi_label_classification" says what its value means`},
+		{"one class without a name", settings{"num_labels": 1}, "",
+			`FOLDER/config.json: there is one class, "LABEL_0", and a choice takes two: problem_type "regression" or "multi_label_classification" says what its value means`},
+		{"a gap in the numbers", settings{"id2label": map[string]string{"0": "bad", "2": "good"}}, "", "FOLDER/config.json: id2label has 2 classes, and none is numbered 1"},
+		{"a class number that is none", settings{"id2label": map[string]string{"bad": "0", "good": "1"}}, "", "FOLDER/config.json: id2label has 2 classes, and none is numbered 0"},
+		{"two classes of one name", settings{"id2label": map[string]string{"0": "bad", "1": "good", "2": "bad"}}, "", `FOLDER/config.json: id2label names the classes 0 and 2 alike: "bad"`},
+		{"negative number of classes", settings{"num_labels": -1}, "", "FOLDER/config.json: num_labels is -1"},
+		{"number of classes that is none", settings{"num_labels": "2"}, "", "FOLDER/config.json: num_labels: json: cannot unmarshal string into Go value of type int"},
+		{"another kind of problem", settings{"id2label": classes, "problem_type": "multilabel"}, "",
+			`FOLDER/config.json: problem_type is "multilabel"; there are "single_label_classification", "multi_label_classification", "regression"`},
+		{"a classifier of tokens", settings{"id2label": classes, "architectures": []string{"BertForTokenClassification"}}, "",
+			`FOLDER/config.json: architectures is "BertForTokenClassification": no classifier of whole texts, which is "BertForSequenceClassification"`},
+		{"an encoder", settings{"architectures": []string{"BertModel", "BertForMaskedLM"}}, "",
+			`FOLDER/config.json: architectures is "BertModel", "BertForMaskedLM": no classifier of whole texts, which is "BertForSequenceClassification"`},
+		{"quantized", settings{"id2label": classes, "quantization_config": map[string]any{"load_in_8bit": true}}, "",
+			"FOLDER/config.json: quantization_config is set, and quantized weights are not supported"},
 		{"no head", settings{"id2label": classes}, "", "FOLDER/model.safetensors does not fit the model: 2 keys missing (classifier.weight, classifier.bias)"},
 		{"wrong pooling", settings{"id2label": classes, "thaw_pooling": "max"}, "", `no pooling is named "max": write cls or mean`},
 		{"a length beyond the positions", settings{"id2label": classes, "thaw_max_length": 33}, "",
@@ -194,6 +220,13 @@ func TestWrongClassifiers(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			unchanged(t)
+			if c.settings["architectures"] == nil {
+				c.settings = maps.Clone(c.settings)
+				if c.settings == nil {
+					c.settings = settings{}
+				}
+				c.settings["architectures"] = nil
+			}
 			folder := tinyFolder(t, c.settings)
 			_, err := text.OpenClassifier(folder, strings.ReplaceAll(c.weights, "FOLDER", folder))
 			require.Error(t, err)

@@ -23,12 +23,12 @@ func NewClassifier(config Config, head Head, seed uint64) (*Classifier, error) {
 	if err := config.check(); err != nil {
 		return nil, err
 	}
-	c := &Classifier{Config: config.withClasses(head.Classes, head), Classes: head.Classes}
+	c := &Classifier{Config: config.WithHead(head), Classes: head.labels()}
 	err := torch.TryErr(func() error { // allocation panics when memory runs out
 		if err := c.allocate(); err != nil {
 			return err
 		}
-		g := torch.NewGenerator(seed)
+		g := torch.NewGenerator(head.Seed)
 		for key, p := range nn.Params(c) {
 			switch {
 			case strings.HasSuffix(key, "LayerNorm.weight"):
@@ -52,13 +52,13 @@ func NewClassifier(config Config, head Head, seed uint64) (*Classifier, error) {
 // serves to measure.
 func NewSynthetic(lengths []int, vocabulary int, seed uint64) *Dataset {
 	rng := rand.New(rand.NewPCG(seed, 0))
-	d := &Dataset{classes: []string{"0", "1"}}
+	d := &Dataset{}
 	for _, n := range lengths {
 		ids := make([]int64, n)
 		for i := range ids {
 			ids[i] = rng.Int64N(int64(vocabulary))
 		}
-		d.ids, d.labels = append(d.ids, ids), append(d.labels, rng.IntN(2))
+		d.samples, d.targets.Classes = append(d.samples, Encoded{IDs: ids}), append(d.targets.Classes, rng.IntN(2))
 	}
 	return d
 }

@@ -1,156 +1,158 @@
 package text
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
-	"path/filepath"
 	"slices"
 
 	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/finetune/train/objective"
 	"github.com/thaw-ml/thaw/internal/suggest"
-	"github.com/thaw-ml/thaw/text/corpus"
 	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/data"
 )
 
 // Prediction is what a classifier says of a text.
-type Prediction struct {
-	Input  string             `json:"input"`
-	Label  string             `json:"label"`
-	Scores map[string]float64 `json:"scores"` // softmax of the logits, by class
-	Logits []float32          `json:"logits"` // in the order of the classes
-}
+type Prediction = objective.Prediction
 
 // Use moves the model to a device ("cpu", "cuda", "cuda:1", "auto"), where Predict runs from then on, its matrix products in
 // a precision ("float32", "bfloat16", "auto"), see [finetune.NewInference]. Without it, Predict runs on the CPU in float32.
-func (c *Classifier) Use(device, precision string) (err error) {
+func (c *Classifier) Use(device, precision string) error {
+	c.running.Lock()
+	defer c.running.Unlock()
 	if c.inference != nil {
 		return c.inference.Move(device, precision)
 	}
+	var err error
 	c.inference, err = finetune.NewInference(c, device, precision)
 	return err
 }
 
-// Predict classifies texts, batchSize at a time, those of like length together. A text is cut where it was in training.
-// Where it fails, or ctx ends, the predictions of the texts before the first that has none are given too.
-func (c *Classifier) Predict(ctx context.Context, texts []string, batchSize int) ([]Prediction, error) {
-	limit := c.Config.MaxLength
-	if limit == 0 {
-		limit = c.Config.MaxPositionEmbeddings
+// Inference is where the model predicts, see Use.
+func (c *Classifier) Inference() (_ *finetune.Inference[*Batch], err error) {
+	c.running.Lock()
+	defer c.running.Unlock()
+	if c.inference == nil {
+		c.inference, err = finetune.NewInference(c, "cpu", "float32")
 	}
-	table := &corpus.Table{}
-	for _, t := range texts {
-		table.Rows = append(table.Rows, corpus.Row{Text: t})
+	return c.inference, err
+}
+
+// Predict classifies texts or pairs of texts, as the model was trained, those of like length together. A text is cut where it
+// was in training. Where that fails, or ctx ends, the predictions of the items before the first that has none are given too.
+//
+// Any number of goroutines may call Predict at once; the model runs for one of them at a time. Package serve puts the requests
+// of many goroutines together.
+func (c *Classifier) Predict(ctx context.Context, items []Item, o finetune.PredictOptions) ([]Prediction, error) {
+	if c.Tokenizer == nil {
+		return nil, errors.New("predicting: the classifier has no tokenizer")
 	}
-	data, err := NewDataset(table, c.Tokenizer, nil, limit, c.Config.PadTokenID)
+	n, err := c.Inference()
 	if err != nil {
 		return nil, err
 	}
-	if c.inference == nil {
-		if err := c.Use("cpu", "float32"); err != nil {
-			return nil, err
-		}
+	set, err := NewDataset(data.Items[Item](items), c.Tokenizer, c.Config, DatasetOptions{MaxLength: c.limit(), Unlabelled: true})
+	if err != nil {
+		return nil, err
 	}
-	return c.predict(ctx, texts, data, finetune.SortedBatches(data, batchSize))
-}
-
-// predict runs the batches that are asked for of the texts, which data holds as tokens.
-func (c *Classifier) predict(ctx context.Context, texts []string, data *Dataset, asked []finetune.Request) (_ []Prediction, err error) {
-	out := make([]Prediction, len(texts))
-	first := len(texts) // that the model fails at, as far as is known
+	asked := data.NewSampler(set, data.SamplerOptions{Size: cmp.Or(o.BatchSize, finetune.DefaultPredictBatch)}).Evaluation()
+	out := make([]Prediction, len(items))
+	bad := len(items) // the first that the model gives no finite numbers for, as far as is known
 	for len(asked) > 0 {
 		done := 0
-		err = c.inference.Outputs(ctx, data, asked, func(b *Batch, logits torch.Tensor) error {
+		err = n.Outputs(ctx, set, asked, func(b *Batch, logits torch.Tensor) error {
 			done++
-			if worst := c.fill(out, texts, b, logits); worst < first {
-				first = worst
-				return errNotFinite
-			}
-			return nil
+			return c.fill(out, b.Index, logits, func(k int) { bad = min(bad, b.Index[k]) })
 		})
 		if !errors.Is(err, errNotFinite) {
 			break
 		}
 		// Batches are in the order of their lengths, so texts before that one may still be to come.
-		asked = slices.DeleteFunc(asked[done:], func(r finetune.Request) bool { return slices.Min(r.Indices) > first })
+		asked = slices.DeleteFunc(asked[done:], func(r data.Request) bool { return slices.Min(r.Indices) > bad })
 	}
-	if err == nil && first < len(texts) {
-		err = errNotFinite
+	if bad < len(items) && (err == nil || errors.Is(err, errNotFinite)) {
+		err = fmt.Errorf("%s: %w: the weights, %s, are damaged", suggest.Quote(items[bad].Text), errNotFinite, c.Source)
 	}
-	if errors.Is(err, errNotFinite) {
-		err = fmt.Errorf("%s: %w: the weights, %s, are damaged", suggest.Quote(texts[first]), errNotFinite, c.Source)
-	}
-	if unknown := slices.IndexFunc(out, func(p Prediction) bool { return p.Scores == nil }); unknown >= 0 {
-		out = out[:unknown]
+	for i := range out {
+		if out[i].Logits == nil {
+			return out[:i], err
+		}
+		out[i].Input, out[i].Pair = items[i].Text, items[i].Pair
 	}
 	return out, err
 }
 
-var errNotFinite = errors.New("the model gives scores that are no finite numbers")
-
-// fill writes the predictions for a batch. It gives the first text whose scores are no finite numbers, which has none, and
-// len(texts) where there is none such.
-func (c *Classifier) fill(out []Prediction, texts []string, b *Batch, logits torch.Tensor) (worst int) {
-	scores := torch.ToSlice[float64](logits.To(torch.Float64).Softmax(1))
-	raw := torch.ToSlice[float32](logits)
-	n := len(c.Classes)
-	worst = len(texts)
-	for k, i := range b.Index {
-		if slices.ContainsFunc(raw[k*n:(k+1)*n], func(x float32) bool { return math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) }) {
-			worst = min(worst, i)
-			continue
-		}
-		p := Prediction{Input: texts[i], Scores: map[string]float64{}, Logits: raw[k*n : (k+1)*n]}
-		best := 0
-		for j, class := range c.Classes {
-			p.Scores[class] = scores[k*n+j]
-			if p.Logits[j] > p.Logits[best] {
-				best = j
-			}
-		}
-		p.Label = c.Classes[best]
-		out[i] = p
-	}
-	return worst
+// PredictTexts is Predict of single texts.
+func (c *Classifier) PredictTexts(ctx context.Context, texts ...string) ([]Prediction, error) {
+	return c.Predict(ctx, Items(texts...), finetune.PredictOptions{})
 }
 
-// RunWeights is the folder inside a run folder that OpenClassifier reads.
-func RunWeights(run string) string { return filepath.Join(run, "weights") }
+// limit is where a text is cut: as in training, or else as transformers cuts it (truncation=True).
+func (c *Classifier) limit() int {
+	if c.Config.MaxLength > 0 {
+		return c.Config.MaxLength
+	}
+	longest := c.Config.MaxPositionEmbeddings
+	if n := c.Tokenizer.MaxLength(); n > 0 {
+		longest = min(longest, n)
+	}
+	return longest
+}
 
-// OpenRun opens a run's best model and the rows that it is measured on: those of file, or the run's own test rows.
-func OpenRun(run, file string) (*Classifier, *Dataset, error) {
-	spec, err := finetune.ReadSpec(filepath.Join(run, "spec.yaml"))
+var errNotFinite = errors.New("the model gives scores that are no finite numbers")
+
+// fill writes the predictions of a batch to their places. A row of logits that are no finite numbers is given to bad, and is an
+// errNotFinite.
+func (c *Classifier) fill(out []Prediction, places []int, logits torch.Tensor, bad func(k int)) (err error) {
+	values := torch.ToSlice[float32](logits)
+	n := logits.Size(1)
+	o := c.objective()
+	for k, place := range places {
+		row := values[k*n : (k+1)*n : (k+1)*n]
+		if slices.ContainsFunc(row, func(x float32) bool { return math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) }) {
+			bad(k)
+			err = errNotFinite
+			continue
+		}
+		out[place] = o.Predict(row)
+	}
+	return err
+}
+
+// Encode tokenises an item as Predict does. Many goroutines may call it at once.
+func (c *Classifier) Encode(item Item) (Encoded, error) {
+	pairs := item.Pair != ""
+	if c.Config.Pairs != nil {
+		pairs = *c.Config.Pairs
+	}
+	limit := c.limit()
+	if err := c.Config.CheckTexts(pairs, limit); err != nil {
+		return Encoded{}, err
+	}
+	return encode(item, c.Tokenizer, c.Config, pairs, limit)
+}
+
+// Cost of a text in a batch is its number of tokens.
+func (c *Classifier) Cost(e Encoded) int { return e.Len() }
+
+// PredictEncoded classifies texts as one batch.
+func (c *Classifier) PredictEncoded(ctx context.Context, texts []Encoded) ([]Prediction, error) {
+	n, err := c.Inference()
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s is no run folder: %w", run, err)
+		return nil, err
 	}
-	var table *corpus.Table
-	if own, ok := spec.Data.TestFile(); file == "" && ok { // the training rows may be gone
-		file = own
-	}
-	if file != "" {
-		table, err = corpus.Open(file, textColumns(&spec))
-	} else {
-		_, table, err = openData(&spec)
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, fmt.Errorf("the test rows of %s: %w: name a file with --data", run, err)
+	out := make([]Prediction, len(texts))
+	err = n.Batch(ctx, newBatch(texts, 0, int64(c.Config.PadTokenID)), func(b *Batch, logits torch.Tensor) error {
+		return c.fill(out, b.Index, logits, func(int) {})
+	})
+	if errors.Is(err, errNotFinite) {
+		err = fmt.Errorf("%w: the weights, %s, are damaged", errNotFinite, c.Source)
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if len(table.Rows) == 0 {
-		return nil, nil, fmt.Errorf("%s has no test rows: name a file with --data", run)
-	}
-	model, err := OpenClassifier(RunWeights(run), "")
-	if err != nil {
-		return nil, nil, err
-	}
-	data, err := NewDataset(table, model.Tokenizer, model.Classes, spec.Data.MaxLength, model.Config.PadTokenID)
-	if err != nil {
-		model.Close()
-		return nil, nil, err
-	}
-	return model, data, nil
+	return out, nil
 }

@@ -86,6 +86,63 @@ func TestPrepareOfUnusualRows(t *testing.T) {
 	}, task.Describe()[2:])
 }
 
+// Limits of the model are told before its weights and the rows are read.
+func TestPrepareOfLimits(t *testing.T) {
+	unchanged(t)
+	for _, c := range []struct{ name, old, new, want string }{
+		{"pairs", "columns: {text: t, label: l}", "columns: {text: t, pair: p, label: l}",
+			"FOLDER/spec.yaml:5: data.columns.pair: the model has 1 segment (type_vocab_size), and pairs of texts take 2"},
+		{"length", "max_length: 16", "max_length: 65", "FOLDER/spec.yaml:7: data.max_length: 65 is more than the 64 positions of the model"},
+	} {
+		spec := workplace(t)
+		folder := filepath.Dir(spec)
+		write(t, spec, strings.Replace(sampleSpec, c.old, c.new, 1))
+		config, err := os.ReadFile("testdata/configs/config-onesegment.json")
+		require.NoError(t, err)
+		write(t, filepath.Join(folder, "model/config.json"), string(config))
+		write(t, filepath.Join(folder, "model/model.safetensors"), "no weights")
+		write(t, filepath.Join(folder, "rows.tsv"), "no rows")
+		_, err = prepare(t, spec)
+		require.Error(t, err)
+		assert.Equal(t, c.want, strings.ReplaceAll(err.Error(), folder, "FOLDER"))
+	}
+}
+
+// Without a length of the spec's, texts are cut where the model's positions end, and those that were are told.
+func TestPrepareCuts(t *testing.T) {
+	unchanged(t)
+	spec := workplace(t)
+	write(t, spec, strings.Replace(sampleSpec, "  max_length: 16\n", "", 1))
+	rows := sampleRows(20) + strings.Repeat("good ", 31) + "\tgood\n" + strings.Repeat("bad ", 31) + "\tbad\n" + strings.Repeat("bad ", 30) + "\tbad\n"
+	write(t, filepath.Join(filepath.Dir(spec), "rows.tsv"), rows)
+	s, err := finetune.ReadSpec(spec)
+	require.NoError(t, err)
+	task, err := text.Prepare(&s)
+	require.NoError(t, err)
+	defer task.Model.Close()
+	assert.Equal(t, []int{32, 32}, []int{s.Data.MaxLength, task.Model.Config.MaxLength})
+	assert.Equal(t, 2, task.Train.Truncated()+task.Test.Truncated())
+	lines := task.Describe()
+	assert.Equal(t, [2]string{"warning", "2 texts are longer than 32 tokens (data.max_length), cut there: 1 of train, 1 of test"}, lines[len(lines)-1])
+}
+
+// A model knows whether it was trained on pairs.
+func TestPrepareOfPairs(t *testing.T) {
+	unchanged(t)
+	spec := workplace(t)
+	task, err := prepare(t, spec)
+	require.NoError(t, err)
+	assert.Equal(t, new(false), task.Model.Config.Pairs)
+	pairs := "a\tb\tl\n" + strings.Repeat("the film\tis good\tgood\nis it\tnot bad\tbad\n", 5)
+	write(t, filepath.Join(filepath.Dir(spec), "rows.tsv"), pairs)
+	write(t, spec, strings.Replace(sampleSpec, "text: t, label: l", "text: a, pair: b, label: l", 1))
+	task, err = prepare(t, spec)
+	require.NoError(t, err)
+	assert.Equal(t, new(true), task.Model.Config.Pairs)
+	_, err = task.Model.Predict(t.Context(), []string{"good"}, 1)
+	require.EqualError(t, err, `"good" has no second text, and the model was trained on pairs of texts`)
+}
+
 func TestPrepareOfTestFile(t *testing.T) {
 	unchanged(t)
 	spec := workplace(t)

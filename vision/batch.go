@@ -1,22 +1,23 @@
 package vision
 
 import (
+	"github.com/thaw-ml/thaw/finetune/train/objective"
 	"github.com/thaw-ml/thaw/torch"
 )
 
 // Batch is a number of pictures of one size.
 type Batch struct {
-	Index  []int     // the samples' positions in their data set
-	Class  []int     // of each sample; empty where labels are not known
-	Pixels []byte    // [N, Side, Side, 3], or nil where what the first layers make of them was kept
-	Side   int       // pixels
-	Mean   []float32 // of samples scaled to 0..1, red, green, blue
+	Index  []int             // the samples' positions in their data set
+	Target objective.Targets // of the samples; empty where they are not known
+	Pixels []byte            // [N, Side, Side, 3], or nil where what the first layers make of them was kept
+	Side   int               // pixels
+	Mean   []float32         // of samples scaled to 0..1, red, green, blue
 	Std    []float32
 
-	// Of a batch that MixUp or CutMix has mixed: the samples' targets, [N, classes], and, for MixUp, each sample's own share
-	// of its pixels. CutMix has mixed the pixels already, its share is 1.
-	Targets []float32
-	Share   float32
+	// Of a batch that MixUp or CutMix has mixed: the samples' class probabilities, [N, classes], and, for MixUp, each
+	// sample's own share of its pixels. CutMix has mixed the pixels already, its share is 1.
+	Mixed []float32
+	Share float32
 
 	memory torch.Tensor   // [N or more, Side, Side, 3] uint8, whose memory Pixels is; undefined where that is Go's
 	given  []torch.Tensor // what the model reads in place of the above, see With
@@ -34,15 +35,16 @@ func (b *Batch) Lengths() []int { return nil }
 // Width is 1, see Lengths.
 func (b *Batch) Width() int { return 1 }
 
-// Labels are the pictures' classes.
-func (b *Batch) Labels() []int { return b.Class }
+// Targets are what the objective compares the logits with: see [objective.Targets]; class probabilities, [N, classes]
+// float32, of a mixed batch.
+func (b *Batch) Targets() []torch.Tensor { return []torch.Tensor{b.target()} }
 
 // The tensors of a batch.
 const (
 	pixels  = iota // [N, Side, Side, 3], uint8
 	scale          // [1, 3, 1, 1]: pixels times scale plus offset is the network's input
 	offset         // [1, 3, 1, 1]
-	targets        // [N] int64, or [N, classes] float32 of a mixed batch
+	targets        // as Targets gives them
 	share          // of MixUp, without dimensions; undefined where nothing is mixed
 	numTensors
 )
@@ -75,7 +77,7 @@ func (b *Batch) Tensors() []torch.Tensor {
 		out[scale], out[offset] = torch.FromSlice(factor, 1, 3, 1, 1), torch.FromSlice(shift, 1, 3, 1, 1)
 	}
 	out[targets] = b.target()
-	if b.Targets != nil {
+	if b.Mixed != nil {
 		out[share] = torch.FromScalar(b.Share)
 	}
 	return out
@@ -96,17 +98,15 @@ func (b *Batch) tensors() []torch.Tensor {
 	return b.Tensors()
 }
 
-// target is what the loss compares with; undefined where labels are not known.
+// target is what the objective compares with; undefined where it is not known.
 func (b *Batch) target() torch.Tensor {
 	switch {
 	case b.given != nil:
 		return b.given[targets]
-	case b.Targets != nil:
-		return torch.FromSlice(b.Targets, b.Size(), -1)
-	case b.Class != nil:
-		return torch.FromSlice(b.Class)
+	case b.Mixed != nil:
+		return torch.FromSlice(b.Mixed, b.Size(), -1)
 	}
-	return torch.Tensor{}
+	return b.Target.Tensor()
 }
 
 // images is the network's input, [N, 3, Side, Side] float32 in channels-last order: normalised, and mixed by MixUp.

@@ -2,14 +2,16 @@ package vision
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 
 	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/finetune/train"
+	"github.com/thaw-ml/thaw/finetune/train/objective"
 	"github.com/thaw-ml/thaw/internal/atomicfile"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/nn"
@@ -20,44 +22,25 @@ type Classifier struct {
 	Net *ResNet `torch:""`
 
 	Input   Input
-	Classes []string
-	Report  nn.LoadReport // how the weights met the network
-	Source  string        // the weights' file, or what else they are
+	Classes []string // names of the classes or labels; of a regression, the one name of the number
+	// ProblemType is what the head was made for; "" stands for objective.SingleLabel.
+	ProblemType objective.ProblemType
+	Report      nn.LoadReport // how the weights met the network
+	Source      string        // the weights' file, or what else they are
 
+	Warnings []string // what files beside the weights say and cannot be followed
+
+	running   sync.Mutex                  // guards inference
 	inference *finetune.Inference[*Batch] // where Predict runs, see Use
 }
 
-// Stages are the stem, the four layers, the pooling and the head.
-func (c *Classifier) Stages() []finetune.Stage {
-	stages := c.Net.Stages()
-	pool := finetune.Stage{Name: "pool", Module: &struct{}{}}
-	return append(stages[:StageHead:StageHead], pool, stages[StageHead])
-}
+// Stages are those of the network.
+func (c *Classifier) Stages() []nn.Stage[*Batch] { return Stages(c.Net, (*Batch).images) }
 
-// Forward runs the stages from (included) to to (not included). x is the output of the stage before, undefined for the
-// first, which reads the batch's pictures; the head gives logits [N, classes].
-func (c *Classifier) Forward(b *Batch, x torch.Tensor, from, to int) torch.Tensor {
-	if from == 0 {
-		x = b.images()
-	}
-	// The network's own last stage pools first.
-	x = c.Net.ForwardStages(x, from, min(to, stagePool))
-	if from <= stagePool && to > stagePool {
-		x = c.Net.pool(x)
-	}
-	if to > stagePool+1 {
-		x = c.Net.FC.Forward(x)
-	}
-	return x
-}
+// Objective is what the head was made for.
+func (c *Classifier) Objective() train.Objective { return c.objective() }
 
-// stagePool is the pooling's place in Stages.
-const stagePool = StageHead
-
-// Loss is the mean cross-entropy of logits [N, classes].
-func (c *Classifier) Loss(b *Batch, logits torch.Tensor, smoothing float64) torch.Tensor {
-	return nn.CrossEntropy(logits, b.target(), smoothing)
-}
+func (c *Classifier) objective() objective.Objective { return objective.New(c.ProblemType, c.Classes) }
 
 // config is config.json beside the weights. Its keys are transformers' where transformers has them.
 type config struct {
@@ -128,14 +111,14 @@ func (c *config) classes(path string) (classes []string, err error) {
 }
 
 // OpenClassifier loads a classifier with its head from a folder with config.json and weights, as a run leaves it. weights
-// names a file in place of the folder's; "" reads best.safetensors or model.safetensors.
+// names a file in place of the folder's; "" reads the one that [torch.FindWeights] finds.
 func OpenClassifier(folder, weights string) (*Classifier, error) {
 	saved, classes, err := readConfig(filepath.Join(folder, "config.json"))
 	if err != nil {
 		return nil, err
 	}
 	if weights == "" {
-		if weights, err = findWeights(folder); err != nil {
+		if weights, err = torch.FindWeights(folder); err != nil {
 			return nil, err
 		}
 	}
@@ -149,19 +132,6 @@ func OpenClassifier(folder, weights string) (*Classifier, error) {
 	}
 	net.ChannelsLast()
 	return &Classifier{Net: net, Input: saved.Input, Classes: classes, Report: report, Source: weights}, nil
-}
-
-// findWeights looks for the weights in a folder.
-func findWeights(folder string) (string, error) {
-	for _, name := range []string{"best.safetensors", "model.safetensors", "pytorch_model.bin"} {
-		path := filepath.Join(folder, name)
-		if _, err := os.Stat(path); err == nil {
-			return path, nil
-		} else if !errors.Is(err, os.ErrNotExist) {
-			return "", err
-		}
-	}
-	return "", fmt.Errorf("%s has no weights: looked for best.safetensors, model.safetensors, pytorch_model.bin", folder)
 }
 
 // Close frees the network.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/internal/suggest"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/nn"
@@ -198,26 +197,23 @@ func (r *ResNet) Features() int { return r.FC.Weight.Size(1) }
 // saved stays row-major.
 func (r *ResNet) ChannelsLast() { nn.ChannelsLast(r) }
 
-// The stages by index, as ForwardStages counts them.
-const (
-	StageStem = iota
-	StageLayer1
-	StageLayer2
-	StageLayer3
-	StageLayer4
-	StageHead
-	NumStages
-)
-
-// Stages are the stem, the four layers, and the head.
-func (r *ResNet) Stages() []finetune.Stage {
-	return []finetune.Stage{
-		{Name: "stem", Module: &stem{r.Conv1, r.BN1}},
-		{Name: "layer1", Module: r.Layer1, Prefix: "layer1."},
-		{Name: "layer2", Module: r.Layer2, Prefix: "layer2."},
-		{Name: "layer3", Module: r.Layer3, Prefix: "layer3."},
-		{Name: "layer4", Module: r.Layer4, Prefix: "layer4."},
-		{Name: "head", Module: r.FC, Prefix: "fc."},
+// Stages are the stem, the four layers, the pooling and the head, of a model on batches of type B; images gives a batch's
+// images as Forward takes them.
+func Stages[B any](r *ResNet, images func(B) torch.Tensor) []nn.Stage[B] {
+	layer := func(name string, l Layer) nn.Stage[B] {
+		return nn.Stage[B]{Name: name, Module: l, Key: name + ".", Forward: func(_ B, in nn.Values) nn.Values {
+			return nn.Values{l.Forward(in[0])}
+		}}
+	}
+	return []nn.Stage[B]{
+		{Name: "stem", Module: &stem{r.Conv1, r.BN1}, Forward: func(b B, _ nn.Values) nn.Values {
+			return nn.Values{r.stem(images(b))}
+		}},
+		layer("layer1", r.Layer1), layer("layer2", r.Layer2), layer("layer3", r.Layer3), layer("layer4", r.Layer4),
+		{Name: "pool", PerSample: true, Forward: func(_ B, in nn.Values) nn.Values { return nn.Values{r.pool(in[0])} }},
+		{Name: "head", Module: r.FC, Key: "fc.", Forward: func(_ B, in nn.Values) nn.Values {
+			return nn.Values{r.FC.Forward(in[0])}
+		}},
 	}
 }
 
@@ -230,22 +226,8 @@ type stem struct {
 // Forward maps images [N, 3, H, W], already normalised, to logits [N, classes]. Images of 32 pixels or more make sense;
 // channels-last images stay so up to the head.
 func (r *ResNet) Forward(x torch.Tensor) torch.Tensor {
-	return r.ForwardStages(x, StageStem, NumStages)
-}
-
-// ForwardStages runs the stages from (included) to to (not included) on the output of the stage before.
-func (r *ResNet) ForwardStages(x torch.Tensor, from, to int) torch.Tensor {
-	for stage := from; stage < to; stage++ {
-		switch stage {
-		case StageStem:
-			x = r.stem(x)
-		case StageHead:
-			x = r.head(x)
-		default:
-			x = []Layer{r.Layer1, r.Layer2, r.Layer3, r.Layer4}[stage-StageLayer1].Forward(x)
-		}
-	}
-	return x
+	stages := Stages(r, func(x torch.Tensor) torch.Tensor { return x })
+	return nn.RunStages(stages, x, nil)[0]
 }
 
 // stem maps [N, 3, H, W] to [N, 64, H/4, W/4].
@@ -254,9 +236,6 @@ func (r *ResNet) stem(x torch.Tensor) torch.Tensor {
 		return nn.MaxPool2d{Kernel: 3, Stride: 2, Padding: 1}.Forward(r.BN1.Forward(r.Conv1.Forward(x)).ReLU_())
 	})
 }
-
-// head maps [N, features, H, W] to [N, classes].
-func (r *ResNet) head(x torch.Tensor) torch.Tensor { return r.FC.Forward(r.pool(x)) }
 
 // pool maps [N, features, H, W] to [N, features].
 func (r *ResNet) pool(x torch.Tensor) torch.Tensor {

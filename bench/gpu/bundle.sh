@@ -72,7 +72,7 @@ cp bench/gpu/run.sh "$work"
 	printf '# made %s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)"
 	printf '# go %s\n' "$("$go" env GOVERSION)"
 	printf '# libtorch %s\n' "$pinned"
-	printf '# thaw %s\n' "$(sed -n 's/^const Version = "\(.*\)"/\1/p' finetune/folder.go)"
+	printf '# thaw %s\n' "$(sed -n 's/^const Version = "\(.*\)"/\1/p' internal/version/version.go)"
 	printf '# cxx %s\n' "$(${CXX:-g++} -dumpfullversion)"
 	printf '# glibc %s\n' "$(getconf GNU_LIBC_VERSION)"
 	(cd "$work" && find run.sh payload.tar.gz payload -type f | LC_ALL=C sort | xargs -d '\n' sha256sum)

@@ -138,7 +138,7 @@ SPEC = """
 model: {model}
 weights: none
 data: {{train: {pictures}, test: "0.2"}}
-pictures: {{size: 64, scale: [0.3, 1]}}
+images: {{size: 64, scale: [0.3, 1]}}
 batch: {{size: 16}}
 device: cpu
 phases:

@@ -17,7 +17,7 @@ type Case struct {
 	Name    string
 	Batch   int // samples of a step
 	train   finetune.Selection
-	measure func(ctx context.Context, c Case, spec finetune.Spec, effort finetune.Effort) (*finetune.Speed, error)
+	measure func(ctx context.Context, c Case, o finetune.Options, effort finetune.Effort) (*finetune.Speed, error)
 }
 
 // Mode is a way to run the steps of a case.
@@ -42,20 +42,13 @@ func (c Case) Modes(onGPU bool) []Mode {
 	return modes
 }
 
-// Measure runs the case. Of spec the device, the precision, the threads and the seed count, which must be resolved.
-func (c Case) Measure(ctx context.Context, spec finetune.Spec, mode Mode, effort finetune.Effort) (*finetune.Speed, error) {
-	off := 0.0
-	spec.ClipNorm = &off // the peer does not clip
-	spec.Batch.Size = c.Batch
-	spec.Graph, spec.Cache = "auto", "off"
-	switch mode {
-	case Eager:
-		spec.Graph = "off"
-	case Cached:
-		spec.Cache = "auto"
-	}
-	spec.Phases = []finetune.Phase{{Train: c.train, Epochs: 1, LR: 2e-5}}
-	return c.measure(ctx, c, spec, effort)
+// Measure runs the case. Of o the device, the precision, the threads and the seed count.
+func (c Case) Measure(ctx context.Context, o finetune.Options, mode Mode, effort finetune.Effort) (*finetune.Speed, error) {
+	o.ClipNorm = finetune.Off // the peer does not clip
+	o.Batch.Size = c.Batch
+	o.NoGraphs, o.NoCache = mode == Eager, mode != Cached
+	o.Phases = []finetune.Phase{{Train: c.train, Epochs: 1, LR: 2e-5}}
+	return c.measure(ctx, c, o, effort)
 }
 
 // Cases lists what there is to measure.
@@ -82,16 +75,15 @@ func Cases() []Case {
 }
 
 // resnet50 measures ResNet-50 with ten classes at 224 pixels and SGD.
-func resnet50(ctx context.Context, c Case, spec finetune.Spec, effort finetune.Effort) (*finetune.Speed, error) {
-	model, err := vision.NewClassifier("resnet50", 10, spec.Seed)
+func resnet50(ctx context.Context, c Case, o finetune.Options, effort finetune.Effort) (*finetune.Speed, error) {
+	model, err := vision.NewClassifier("resnet50", 10, o.Seed)
 	if err != nil {
 		return nil, err
 	}
 	defer model.Close()
-	decay, momentum := 1e-4, 0.9
-	spec.Optimizer = finetune.Optimizer{Name: "sgd", WeightDecay: &decay, Momentum: &momentum}
-	spec.Phases[0].LR, spec.Phases[0].HeadLR = 0.01, 0.01
-	return finetune.Measure(ctx, spec, model, vision.NewSynthetic(model, 8*c.Batch, 2*c.Batch, spec.Seed), effort)
+	o.Optimizer = finetune.Optimizer{Name: "sgd", WeightDecay: 1e-4, Momentum: 0.9}
+	o.Phases[0].LR, o.Phases[0].HeadLR = 0.01, 0.01
+	return finetune.Measure(ctx, model, vision.NewSynthetic(model, 8*c.Batch, 2*c.Batch, o.Seed), o, effort)
 }
 
 // even gives eight batches of texts of 128 tokens, so that no batch stays in a cache of the device.
@@ -101,15 +93,15 @@ func even(batch int) []int { return slices.Repeat([]int{128}, 8*batch) }
 func real(int) []int { return text.ShortTexts(2048, 1) }
 
 // bertBase measures BERT-base with two classes and AdamW.
-func bertBase(lengths func(batch int) []int) func(context.Context, Case, finetune.Spec, finetune.Effort) (*finetune.Speed, error) {
-	return func(ctx context.Context, c Case, spec finetune.Spec, effort finetune.Effort) (*finetune.Speed, error) {
+func bertBase(lengths func(batch int) []int) func(context.Context, Case, finetune.Options, finetune.Effort) (*finetune.Speed, error) {
+	return func(ctx context.Context, c Case, o finetune.Options, effort finetune.Effort) (*finetune.Speed, error) {
 		config := text.BertBase()
-		model, err := text.NewClassifier(config, text.Head{Classes: []string{"0", "1"}, Pooling: text.CLS}, spec.Seed)
+		model, err := text.NewClassifier(config, text.Head{Classes: []string{"0", "1"}, Pooling: text.CLS}, o.Seed)
 		if err != nil {
 			return nil, err
 		}
 		defer model.Close()
-		data := text.NewSynthetic(lengths(c.Batch), config.VocabSize, spec.Seed)
-		return finetune.Measure(ctx, spec, model, data, effort)
+		data := text.NewSynthetic(lengths(c.Batch), config.VocabSize, o.Seed)
+		return finetune.Measure(ctx, model, data, o, effort)
 	}
 }

@@ -34,7 +34,9 @@ func (t *Table) header(names []string, line int) (header, error) {
 		if c.name == "" {
 			*c.at = -1
 		} else if *c.at < 0 {
-			return header{}, t.missing(line, c.name, names)
+			err := t.missing(line, c.name, names)
+			err.Msg += t.separator(names)
+			return header{}, err
 		} else if slices.Contains(names[*c.at+1:], c.name) {
 			return header{}, t.fail(line, "the header names column %q twice", c.name)
 		}
@@ -42,8 +44,26 @@ func (t *Table) header(names []string, line int) (header, error) {
 	return h, nil
 }
 
-func (t *Table) missing(line int, column string, columns []string) error {
+func (t *Table) missing(line int, column string, columns []string) *Error {
 	return t.fail(line, "there is no column %q; the columns are %s%s", column, suggest.List(columns), suggest.DidYouMean(column, columns))
+}
+
+// separator names what separates the fields where a header line of one name shows that it is not the format's own.
+func (t *Table) separator(names []string) string {
+	if len(names) != 1 {
+		return ""
+	}
+	name, _ := strings.CutSuffix(strings.ToLower(t.Path), ".gz")
+	tabs := strings.HasSuffix(name, ".tsv")
+	switch {
+	case strings.Contains(names[0], ";"):
+		return ": semicolons separate them here; save the file with commas, as .csv, or tabs, as .tsv"
+	case !tabs && strings.Contains(names[0], "\t"):
+		return ": tabs separate them here; name the file .tsv"
+	case tabs && strings.Contains(names[0], ","):
+		return ": commas separate them here; name the file .csv"
+	}
+	return ""
 }
 
 // addFields takes one row of a table with a header line.
@@ -104,7 +124,8 @@ func (t *Table) readCSV(b *bufio.Reader) error {
 func (t *Table) quoting(p *csv.ParseError) error {
 	switch p.Err {
 	case csv.ErrBareQuote:
-		return t.fail(p.Line, "column %d: a quote inside a field that is not quoted; quote the field and double the quote", p.Column)
+		return t.fail(p.Line, `byte %d: a quote stands inside a field that is not in quotes: `+
+			`write 6" book as "6"" book", in quotes and the quote doubled`, p.Column)
 	case csv.ErrQuote:
 		return t.fail(p.StartLine, "a quoted field in the row that starts here is not closed, or goes on after its closing quote (seen at line %d, column %d)",
 			p.Line, p.Column)
@@ -116,12 +137,35 @@ func (t *Table) readTSV(b *bufio.Reader) error {
 	var h header
 	return lines(b, func(line int, raw []byte) (err error) {
 		fields := strings.Split(string(raw), "\t")
-		if h.width == 0 {
+		open := false
+		for i, f := range fields {
+			fields[i] = unquote(f)
+			open = open || strings.HasPrefix(f, `"`) && (len(f) == 1 || !strings.HasSuffix(f, `"`))
+		}
+		switch {
+		case h.width == 0:
 			h, err = t.header(fields, line)
 			return err
+		case len(fields) != h.width && open:
+			return t.fail(line, "expected %d columns, got %d: does a field in quotes hold a tab or a line end? "+
+				"A .tsv is split at each; save it as .csv", h.width, len(fields))
 		}
 		return t.addFields(h, fields, line)
 	})
+}
+
+// unquote undoes what pandas and Excel do to a field of a .tsv that has quotes: they stand doubled, in quotes. A field
+// in quotes without others inside is as it was meant: these programs would not have put it into quotes.
+func unquote(field string) string {
+	if len(field) < 4 || field[0] != '"' || field[len(field)-1] != '"' {
+		return field
+	}
+	inside := field[1 : len(field)-1]
+	single := strings.ReplaceAll(inside, `""`, "")
+	if len(single) == len(inside) || strings.Contains(single, `"`) {
+		return field
+	}
+	return strings.ReplaceAll(inside, `""`, `"`)
 }
 
 func (t *Table) readJSONL(b *bufio.Reader) error {
@@ -149,7 +193,7 @@ func (t *Table) readJSONL(b *bufio.Reader) error {
 			}
 		}
 		if t.Columns.Label != "" {
-			if row.Label, err = t.jsonLabel(object, t.Columns.Label, line); err != nil {
+			if row.Label, row.Labels, err = t.jsonLabel(object, t.Columns.Label, line); err != nil {
 				return err
 			}
 		}
@@ -169,20 +213,25 @@ func (t *Table) jsonText(object map[string]json.RawMessage, column string, line 
 	return s, nil
 }
 
-func (t *Table) jsonLabel(object map[string]json.RawMessage, column string, line int) (string, error) {
+func (t *Table) jsonLabel(object map[string]json.RawMessage, column string, line int) (one string, several []string, err error) {
 	raw, ok := object[column]
 	if !ok {
-		return "", t.missing(line, column, slices.Sorted(maps.Keys(object)))
+		return "", nil, t.missing(line, column, slices.Sorted(maps.Keys(object)))
 	}
-	switch raw[0] {
-	case '"':
-		return t.jsonText(object, column, line)
-	case '{', '[':
-		return "", t.fail(line, "column %q must be a string, a number or a bool, found %s", column, suggest.Shorten(string(raw)))
-	case 'n': // null
-		return "", nil
+	switch {
+	case raw[0] == '"':
+		one, err = t.jsonText(object, column, line)
+	case raw[0] == '[' && t.Columns.Several:
+		if json.Unmarshal(raw, &several) != nil {
+			err = t.fail(line, "column %q must be a list of strings, found %s", column, suggest.Shorten(string(raw)))
+		}
+	case raw[0] == '{', raw[0] == '[':
+		err = t.fail(line, "column %q must be a string, a number or a bool, found %s", column, suggest.Shorten(string(raw)))
+	case raw[0] == 'n': // null
+	default:
+		one = string(raw)
 	}
-	return string(raw), nil
+	return one, several, err
 }
 
 // lines calls each for every line that is not blank, without its line end.

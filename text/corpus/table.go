@@ -27,12 +27,15 @@ type Columns struct {
 	Text  string
 	Pair  string // the second text of a pair; empty for single texts
 	Label string // empty for texts without labels
+	// Several lets a row have any number of labels: none, or in JSON lines a list.
+	Several bool
 }
 
 // Row is one example.
 type Row struct {
 	Text, Pair, Label string
-	Line              int // where the row starts in its file, from 1
+	Labels            []string // of a list in JSON lines; nil where Label holds what there is
+	Line              int      // where the row starts in its file, from 1
 
 	replaced bool // it had bytes that are not UTF-8
 }
@@ -70,7 +73,8 @@ func (e *Error) Error() string {
 //   - .csv as in RFC 4180: fields may be quoted, and then hold commas, line ends (read as LF) and
 //     doubled quotes. The first line is the header.
 //   - .tsv split at every tab and line end, a quote being a character like others, as the files of
-//     GLUE are read. The first line is the header.
+//     GLUE are read; but a field in quotes with doubled quotes inside is read as .csv has it, as
+//     pandas and Excel write it. The first line is the header.
 //   - .jsonl with one object a line. A text must be a string; null is an empty one. A label may be
 //     a string, a number, taken as it is spelled, or a bool.
 //
@@ -97,6 +101,9 @@ func Read(name string, r io.Reader, columns Columns) (*Table, error) {
 	return t, nil
 }
 
+// gitLFS begins the file that git leaves in the place of a large one.
+const gitLFS = "version https://git-lfs"
+
 func (t *Table) read(r io.Reader) error {
 	name, zipped := strings.CutSuffix(strings.ToLower(t.Path), ".gz")
 	var parse func(*bufio.Reader) error
@@ -121,14 +128,16 @@ func (t *Table) read(r io.Reader) error {
 		r = z
 	}
 	b := bufio.NewReaderSize(r, 1<<16)
-	start, err := b.Peek(3)
+	start, err := b.Peek(len(gitLFS))
 	if err != nil && err != io.EOF {
 		return err
 	}
 	switch {
 	case len(start) == 0:
 		return t.fail(0, "the file is empty")
-	case bytes.Equal(start, []byte("\xef\xbb\xbf")):
+	case string(start) == gitLFS:
+		return t.fail(0, "this is a git-lfs pointer: fetch the file itself (git lfs pull)")
+	case bytes.HasPrefix(start, []byte("\xef\xbb\xbf")):
 		b.Discard(3)
 	case bytes.HasPrefix(start, []byte("\xff\xfe")), bytes.HasPrefix(start, []byte("\xfe\xff")):
 		return t.fail(1, "the file is UTF-16; save it as UTF-8")
@@ -154,13 +163,13 @@ func (c Columns) check() error {
 	return nil
 }
 
-func (t *Table) fail(line int, format string, args ...any) error {
+func (t *Table) fail(line int, format string, args ...any) *Error {
 	return &Error{File: t.Path, Line: line, Msg: fmt.Sprintf(format, args...)}
 }
 
 // add checks a row and takes it into the table.
 func (t *Table) add(r Row) error {
-	if t.Columns.Label != "" && strings.TrimSpace(r.Label) == "" {
+	if t.Columns.Label != "" && !t.Columns.Several && strings.TrimSpace(r.Label) == "" {
 		return t.fail(r.Line, "the label (column %q) is empty", t.Columns.Label)
 	}
 	t.count(r)
@@ -226,6 +235,23 @@ func (t *Table) Indices(classes []string) ([]int, error) {
 		indices[i] = p
 	}
 	return indices, nil
+}
+
+// Part returns the table of the rows that keep says yes to.
+func (t *Table) Part(keep func(i int) bool) *Table {
+	part := &Table{Path: t.Path, Columns: t.Columns}
+	for i, r := range t.Rows {
+		if keep(i) {
+			part.Rows = append(part.Rows, r)
+			part.count(r)
+		}
+	}
+	return part
+}
+
+// Fault is an error about a row.
+func (t *Table) Fault(r Row, format string, args ...any) error {
+	return t.fail(r.Line, format, args...)
 }
 
 // Duplicates returns how many rows of test are also in train, as the same text and pair whatever

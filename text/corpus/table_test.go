@@ -46,6 +46,9 @@ func TestRead(t *testing.T) {
 			[]Row{{Text: "x", Pair: "y", Label: "1", Line: 2}, {Text: "z", Pair: "w", Label: "0", Line: 3}}},
 		{"tsv does not quote", "a.tsv", "text\tlabel\n\"open\ta\n'' \"b\" \tb\n", single,
 			[]Row{{Text: "\"open", Label: "a", Line: 2}, {Text: "'' \"b\" ", Label: "b", Line: 3}}},
+		{"tsv of pandas", "a.tsv", "\"te\"\"xt\"\ttext\tlabel\n\t\"\"\"a\"\" , \"\"b\"\"\"\tx\n\t\"\"\"\"\ty\n\t\"a\"\tz\n\t\"\"\tz\n\t\"a\"b\"\"\"\tz\n\t\"\"\"\tz\n", single,
+			[]Row{{Text: `"a" , "b"`, Label: "x", Line: 2}, {Text: `"`, Label: "y", Line: 3}, {Text: `"a"`, Label: "z", Line: 4},
+				{Text: `""`, Label: "z", Line: 5}, {Text: `"a"b"""`, Label: "z", Line: 6}, {Text: `"""`, Label: "z", Line: 7}}},
 		{"tsv CRLF, no last line end", "a.tsv", "text\tlabel\r\nx\ta\r\ny\tb", single,
 			[]Row{{Text: "x", Label: "a", Line: 2}, {Text: "y", Label: "b", Line: 3}}},
 		{"tsv without labels", "a.tsv", "text\nx\n", Columns{Text: "text"}, []Row{{Text: "x", Line: 2}}},
@@ -101,7 +104,11 @@ func TestReadRefuses(t *testing.T) {
 		{"csv no column", "a.csv", "id,txt,label\n1,x,a\n", single, `a.csv:1: there is no column "text"; the columns are "id", "txt", "label"; did you mean "txt"?`},
 		{"csv column in capitals", "a.csv", "Text,label\nx,a\n", single, `a.csv:1: there is no column "text"; the columns are "Text", "label"; did you mean "Text"?`},
 		{"csv nothing near", "a.csv", "review,label\nx,a\n", single, `a.csv:1: there is no column "text"; the columns are "review", "label"`},
-		{"tsv read as csv", "a.csv", "text\tlabel\nx\ta\n", single, `a.csv:1: there is no column "text"; the columns are "text\tlabel"`},
+		{"tsv read as csv", "a.csv", "text\tlabel\nx\ta\n", single, `a.csv:1: there is no column "text"; the columns are "text\tlabel": tabs separate them here; name the file .tsv`},
+		{"csv read as tsv", "a.tsv", "text,label\nx,a\n", single, `a.tsv:1: there is no column "text"; the columns are "text,label": commas separate them here; name the file .csv`},
+		{"csv pointer", "a.csv", "version https://git-lfs.github.com/spec/v1\noid sha256:00\n", single, "a.csv: this is a git-lfs pointer: fetch the file itself (git lfs pull)"},
+		{"tsv quoted tab", "a.tsv", "text\tlabel\n\"x\ty\"\ta\n", single, "a.tsv:2: expected 2 columns, got 3: does a field in quotes hold a tab or a line end? A .tsv is split at each; save it as .csv"},
+		{"tsv quoted line end", "a.tsv", "text\tlabel\n\"x\ny\"\ta\n", single, "a.tsv:2: expected 2 columns, got 1: does a field in quotes hold a tab or a line end? A .tsv is split at each; save it as .csv"},
 		{"csv header twice", "a.csv", "text,label,text\nx,a,y\n", single, `a.csv:1: the header names column "text" twice`},
 		{"jsonl no column", "a.jsonl", `{"text":"x","label":"a"}` + "\n" + `{"text":"x","lable":"a"}`, single, `a.jsonl:2: there is no column "label"; the columns are "lable", "text"; did you mean "lable"?`},
 
@@ -112,7 +119,7 @@ func TestReadRefuses(t *testing.T) {
 
 		{"csv unclosed quote", "a.csv", "text,label\nw,a\n\"x,a\ny,b\nz,c\n", single, "a.csv:3: a quoted field in the row that starts here is not closed, or goes on after its closing quote (seen at line 5, column 5)"},
 		{"csv text after quote", "a.csv", "text,label\n\"x\"y,a\n", single, "a.csv:2: a quoted field in the row that starts here is not closed, or goes on after its closing quote (seen at line 2, column 3)"},
-		{"csv bare quote", "a.csv", "text,label\nan \"x\",a\n", single, "a.csv:2: column 4: a quote inside a field that is not quoted; quote the field and double the quote"},
+		{"csv bare quote", "a.csv", "text,label\nan \"x\",a\n", single, "a.csv:2: byte 4: a quote stands inside a field that is not in quotes: write 6\" book as \"6\"\" book\", in quotes and the quote doubled"},
 
 		{"csv empty label", "a.csv", "text,label\nx,a\ny,\n", single, `a.csv:3: the label (column "label") is empty`},
 		{"tsv blank label", "a.tsv", "text\tlabel\nx\t \n", single, `a.tsv:2: the label (column "label") is empty`},
@@ -131,6 +138,21 @@ func TestReadRefuses(t *testing.T) {
 			require.IsType(t, &Error{}, err)
 		})
 	}
+}
+
+// The files that people met.
+func TestOpenMet(t *testing.T) {
+	table, err := Open("testdata/pandas.tsv", single)
+	require.NoError(t, err)
+	require.Equal(t, Row{Text: `"it was dull and slow" , he said`, Label: "neg", Line: 2}, table.Rows[0])
+	for _, r := range table.Rows {
+		require.NotContains(t, r.Text, `""`)
+	}
+	_, err = Open("testdata/barequote.csv", single)
+	require.EqualError(t, err, `testdata/barequote.csv:2: byte 25: a quote stands inside a field that is not in quotes: write 6" book as "6"" book", in quotes and the quote doubled`)
+	_, err = Open("testdata/semicolon.csv", single)
+	require.EqualError(t, err, `testdata/semicolon.csv:1: there is no column "text"; the columns are "text;label": semicolons separate them here; `+
+		`save the file with commas, as .csv, or tabs, as .tsv`)
 }
 
 func TestOpenRefuses(t *testing.T) {

@@ -100,13 +100,15 @@ func FuzzLoad(f *testing.F) {
 		} else if !strings.HasPrefix(err.Error(), "tokenizer.json:") {
 			t.Fatalf("the error does not name the file: %v", err)
 		}
-		s, err = parseVocab("vocab.txt", data, "tokenizer_config.json", config)
-		if err == nil {
-			if tok, err := build(s); err == nil {
-				exercise(t, tok, text)
+		for _, name := range []string{vocabFile, tokenizerFile} {
+			s, err = files{vocab: vocabFile, data: map[string][]byte{name: data, configFile: config}}.spec()
+			if err == nil {
+				if tok, err := build(s); err == nil {
+					exercise(t, tok, text)
+				}
+			} else if !strings.HasPrefix(err.Error(), name+":") && !strings.HasPrefix(err.Error(), "tokenizer_config.json:") {
+				t.Fatalf("the error does not name the file: %v", err)
 			}
-		} else if !strings.HasPrefix(err.Error(), "vocab.txt:") && !strings.HasPrefix(err.Error(), "tokenizer_config.json:") {
-			t.Fatalf("the error does not name the file: %v", err)
 		}
 	})
 }

@@ -105,7 +105,7 @@ func configured(t testing.TB, name string) *Tokenizer {
 
 func uncased(t testing.TB) *Tokenizer {
 	t.Helper()
-	tok, err := fromVocab("vocab.txt", unzip("vocab.txt.gz"), "", nil)
+	tok, err := files{vocab: "vocab.txt", data: map[string][]byte{vocabFile: unzip("vocab.txt.gz")}}.tokenizer()
 	require.NoError(t, err)
 	return tok
 }

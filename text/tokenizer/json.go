@@ -12,16 +12,30 @@ import (
 
 // file is tokenizer.json, as far as BERT needs it.
 type file struct {
-	Added         []AddedToken `json:"added_tokens"`
-	Normalizer    *normalizer  `json:"normalizer"`
-	PreTokenizer  *named       `json:"pre_tokenizer"`
-	PostProcessor *processor   `json:"post_processor"`
+	Added         []numbered  `json:"added_tokens"`
+	Normalizer    *normalizer `json:"normalizer"`
+	PreTokenizer  *named      `json:"pre_tokenizer"`
+	PostProcessor *processor  `json:"post_processor"`
 	Decoder       *struct {
 		named
 		Prefix  *string `json:"prefix"`
 		Cleanup *bool   `json:"cleanup"`
 	} `json:"decoder"`
-	Model *model `json:"model"`
+	Model      *model     `json:"model"`
+	Truncation *direction `json:"truncation"`
+	Padding    *direction `json:"padding"`
+}
+
+// direction is what of truncation and padding would move the ids.
+type direction struct {
+	Direction string `json:"direction"`
+	Token     string `json:"pad_token"`
+}
+
+// numbered is an added token with its id, which only tells the order: see [Tokenizer.add].
+type numbered struct {
+	AddedToken
+	ID int `json:"id"`
 }
 
 type named struct {
@@ -166,7 +180,22 @@ func (f *file) spec() (spec, error) {
 	if f.PreTokenizer.Type != "BertPreTokenizer" {
 		return s, wrongKind("pre_tokenizer.type", f.PreTokenizer.Type, "BertPreTokenizer")
 	}
-	s.added = f.Added
+	s.numbered = f.Added
+	for _, token := range f.Added {
+		s.added = append(s.added, token.AddedToken)
+	}
+	s.stripAccents = f.Normalizer.StripAccents
+	for _, d := range []struct {
+		key string
+		*direction
+	}{{"truncation", f.Truncation}, {"padding", f.Padding}} {
+		if d.direction != nil && d.Direction == "Left" {
+			return s, fmt.Errorf("%s.direction: Left is not supported", d.key)
+		}
+	}
+	if f.Padding != nil {
+		s.padding = f.Padding.Token
+	}
 	s.decoder = decoder{spaces: true}
 	if d := f.Decoder; d != nil {
 		if d.Type != "WordPiece" {

@@ -1,98 +1,60 @@
 package tokenizer
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 )
 
-// Names of the files that a checkpoint's folder has.
-const (
-	tokenizerFile = "tokenizer.json"
-	vocabFile     = "vocab.txt"
-	configFile    = "tokenizer_config.json"
-)
-
-// Load reads a tokenizer from a folder, a tokenizer.json or a vocab.txt. In a folder tokenizer.json
-// comes first and says all; vocab.txt is completed by the tokenizer_config.json beside it (lower
-// case, accents, Chinese characters, names of the special tokens), if there is one, and is taken as
-// uncased otherwise. Truncation and padding that tokenizer.json may name are not applied: they
-// are the caller's, see [Options].
+// Load reads a tokenizer from a folder, a tokenizer.json or a vocab.txt.
 //
-// A tokenizer.json of another kind than BERT's is refused with the key that says so.
+// Of a folder it makes what transformers 5 makes of it. There, the tokenizer of a BERT takes the vocabulary and the
+// added tokens from tokenizer.json (or else from vocab.txt and added_tokens.json), and all else, as lower case,
+// accents, Chinese characters and the names of the special tokens, from tokenizer_config.json and
+// special_tokens_map.json, or else as BERT's uncased models have it; with "tokenizer_class": "PreTrainedTokenizerFast"
+// tokenizer.json says all. A tokenizer.json that differs from BERT's where tokenizer_config.json is silent is an error
+// that names both.
+//
+// A tokenizer.json alone is taken as it is, as the tokenizers library does; a vocab.txt with the files beside it.
+// Truncation and padding that tokenizer.json may name are not applied: they are the caller's, see [Options].
+//
+// A tokenizer of another kind than BERT's is refused with the file and the key that say so.
 func Load(path string) (*Tokenizer, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("tokenizer: %w", err)
-	}
-	if info.IsDir() {
-		t, err := loadFolder(path)
-		if err != nil {
-			return nil, fmt.Errorf("tokenizer: %w", err)
-		}
-		return t, nil
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("tokenizer: %w", err)
-	}
-	var t *Tokenizer
-	if strings.EqualFold(filepath.Ext(path), ".json") {
-		t, err = fromJSON(path, data)
-	} else {
-		t, err = loadVocab(path, data)
-	}
+	t, err := load(path)
 	if err != nil {
 		return nil, fmt.Errorf("tokenizer: %w", err)
 	}
 	return t, nil
 }
 
-func loadFolder(folder string) (*Tokenizer, error) {
-	path := filepath.Join(folder, tokenizerFile)
-	data, err := os.ReadFile(path)
-	if err == nil {
-		t, err := fromJSON(path, data)
+func load(path string) (*Tokenizer, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.IsDir() {
+		f, err := readFiles(path)
 		if err != nil {
 			return nil, err
 		}
-		// What else describes the tokenizer goes along when it is saved.
-		for _, name := range []string{vocabFile, configFile} {
-			other, err := os.ReadFile(filepath.Join(folder, name))
-			if err == nil {
-				t.files[name] = other
-			} else if !errors.Is(err, fs.ErrNotExist) {
-				return nil, err
-			}
+		if f.data[tokenizerFile] == nil && f.data[vocabFile] == nil {
+			return nil, fmt.Errorf("%s: there is neither %s nor %s", path, tokenizerFile, vocabFile)
 		}
-		return t, nil
+		return f.tokenizer()
 	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	path = filepath.Join(folder, vocabFile)
-	data, err = os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: there is neither %s nor %s", folder, tokenizerFile, vocabFile)
-	}
+	data, err := readFile(path)
 	if err != nil {
 		return nil, err
 	}
-	return loadVocab(path, data)
-}
-
-// loadVocab makes a tokenizer of a vocab.txt and the tokenizer_config.json beside it, if any.
-func loadVocab(path string, vocab []byte) (*Tokenizer, error) {
-	configPath := filepath.Join(filepath.Dir(path), configFile)
-	config, err := os.ReadFile(configPath)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fromVocab(path, vocab, configPath, nil)
+	if strings.EqualFold(filepath.Ext(path), ".json") {
+		return fromJSON(path, data)
 	}
+	f, err := readFiles(filepath.Dir(path))
 	if err != nil {
 		return nil, err
 	}
-	return fromVocab(path, vocab, configPath, config)
+	delete(f.data, tokenizerFile)
+	f.data[vocabFile], f.vocab = data, path
+	return f.tokenizer()
 }

@@ -143,7 +143,8 @@ func TestLoadVocabSaysWhatIsWrong(t *testing.T) {
 
 func TestSaveKeepsTheFiles(t *testing.T) {
 	from, to := t.TempDir(), filepath.Join(t.TempDir(), "run", "tokenizer")
-	want := map[string]string{"tokenizer.json": smallJSON, "vocab.txt": smallVocab, "tokenizer_config.json": "{}"}
+	want := map[string]string{"tokenizer.json": smallJSON, "vocab.txt": smallVocab, "tokenizer_config.json": `{"tokenizer_class": "PreTrainedTokenizerFast"}`,
+		"special_tokens_map.json": `{"cls_token": "[CLS]"}`, "added_tokens.json": `{"<new>": 7}`}
 	for name, data := range want {
 		write(t, from, name, data)
 	}

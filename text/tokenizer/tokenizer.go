@@ -14,15 +14,17 @@ type Tokenizer struct {
 	raw        *matcher // added tokens found in the text as it is
 	normalized *matcher // added tokens found in the normalized text
 
-	added    map[string]int32 // ids of added tokens
-	shown    map[int32]string // what ids of added tokens read as: the normalized form, where matched so
-	special  map[string]bool
-	size     int
-	single   template
-	pair     template
-	decoder  decoder
-	files    map[string][]byte // as loaded, for Save
-	scanners *sync.Pool
+	added     map[string]int32 // ids of added tokens
+	shown     map[int32]string // what ids of added tokens read as: the normalized form, where matched so
+	special   map[string]bool
+	implied   []string
+	size      int
+	maxLength int
+	single    template
+	pair      template
+	decoder   decoder
+	files     map[string][]byte // as loaded, for Save
+	scanners  *sync.Pool
 }
 
 // spec is a tokenizer's description, as read from its files.
@@ -36,6 +38,13 @@ type spec struct {
 	single     template
 	pair       template
 	decoder    decoder
+
+	// What only the comparison of several files asks for.
+	numbered     []numbered // tokenizer.json's added tokens
+	stripAccents *bool      // tokenizer.json's, null for as lowercase
+	padding      string     // tokenizer.json's token of padding, "" where it does not pad
+	implied      []string   // tokens that no file names
+	maxLength    int
 }
 
 // newTokenizer puts a tokenizer together; rules are those of s.normalizer.
@@ -50,6 +59,8 @@ func newTokenizer(s spec, rules *ruleTable, files map[string][]byte) (*Tokenizer
 		single:     s.single,
 		pair:       s.pair,
 		decoder:    s.decoder,
+		implied:    s.implied,
+		maxLength:  s.maxLength,
 		files:      files,
 	}
 	t.scanners = &sync.Pool{New: func() any { return &scanner{t: t} }}
@@ -113,6 +124,14 @@ func (t *Tokenizer) normalize(text string) string {
 
 // VocabSize returns the number of tokens, those added to the vocabulary included.
 func (t *Tokenizer) VocabSize() int { return t.size }
+
+// Implied returns the special tokens that no file of the folder names and the vocabulary lacks, as [MASK] in a
+// vocabulary without it. As in transformers they have the last ids, for which a model may have no embedding.
+func (t *Tokenizer) Implied() []string { return t.implied }
+
+// MaxLength returns tokenizer_config.json's model_max_length, where transformers cuts a text that it is asked to cut; 0
+// where the file names none. Encode does not apply it.
+func (t *Tokenizer) MaxLength() int { return t.maxLength }
 
 // Normalizer returns the options that texts are normalized with.
 func (t *Tokenizer) Normalizer() Normalizer { return t.normalizer }

@@ -1,0 +1,41 @@
+package finetune
+
+import (
+	"fmt"
+
+	"github.com/thaw-ml/thaw/finetune/train"
+)
+
+// Event is something that happened in a run: one of the types here and of package train, such as train.StepDone and
+// train.TaskDone. String is a line for a log.
+type Event = train.Event
+
+// Planned comes before a phase.
+type Planned struct {
+	Phase  int // counted from 1
+	Phases int
+	Plan   *Plan
+}
+
+// EpochDone comes after each epoch, its evaluation and the saving of weights. Stop as OnEvent's answer is early stopping.
+type EpochDone struct {
+	Epoch
+	Best bool // the epoch is the best so far
+}
+
+// FreezeChecked comes after a phase: no frozen tensor moved, and every trained stage did.
+type FreezeChecked struct{ Phase int }
+
+// Saved comes after weights were written.
+type Saved struct{ Path string }
+
+func (e Planned) String() string { return fmt.Sprintf("phase %d of %d\n%v", e.Phase, e.Phases, e.Plan) }
+func (e EpochDone) String() string {
+	s := fmt.Sprintf("epoch %d: train loss %.4f, %v", e.Number, e.TrainLoss, e.Test)
+	if e.Best {
+		s += " (best)"
+	}
+	return s
+}
+func (FreezeChecked) String() string { return "frozen tensors unchanged, every trained stage moved" }
+func (e Saved) String() string       { return "saved " + e.Path }

@@ -1,0 +1,176 @@
+package finetune
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/thaw-ml/thaw/finetune/train"
+)
+
+// Off switches an option off whose zero value stands for a default: WarmUp, ClipNorm, WeightDecay, Momentum.
+const Off = -1
+
+// Options say how Fit trains. The zero value of a field stands for its default.
+type Options struct {
+	// Phases run one after the other. The default is the head alone for one epoch.
+	Phases []Phase
+
+	Batch     Batching
+	Optimizer Optimizer
+
+	// Objective is what is minimised and measured; nil is the model's own.
+	Objective train.Objective
+	// Best names the metric that chooses the best epoch: "loss" (lower is better), or one of the objective's metrics. The
+	// default is the objective's first.
+	Best string
+
+	// ClipNorm is the largest Euclidean norm of all gradients together; larger ones are scaled down to it. The default, 1,
+	// is that of BERT's optimization.py and of transformers' TrainingArguments.max_grad_norm. Off: not clipped.
+	ClipNorm float64
+
+	// Device is "cpu", "cuda", "cuda:1", or "auto", the default: the first GPU, if the program has CUDA and finds one.
+	Device string
+	// Precision of matrix products: "float32", "bfloat16" (autocast), or "auto", the default: bfloat16 on a GPU that
+	// multiplies it, float32 elsewhere.
+	Precision string
+	// Threads of the CPU; 0 leaves libtorch's number.
+	Threads int
+	// NoCache runs the frozen stages anew for every step, where the default is to run them once for each sample and to keep
+	// their output, if the samples are not augmented and memory suffices.
+	NoCache bool
+	// NoGraphs runs every step operator by operator, where the default on a GPU is to capture steps whose shapes come often
+	// as CUDA graphs.
+	NoGraphs bool
+	// Deterministic makes runs on a GPU the same from run to run, at some cost of speed. Runs on the CPU are, on one machine
+	// with one number of threads.
+	Deterministic bool
+	// Seed decides the order of the samples and dropout.
+	Seed uint64
+
+	// Folder keeps what the run leaves (weights, metrics, summary); nil writes nothing.
+	Folder *Folder
+	// OnEvent is told how the run goes, on Fit's goroutine. An error ends the run with that error; Stop ends it as if its
+	// epochs were over. It must not use a GPU itself.
+	OnEvent func(Event) error
+}
+
+// Stop is what OnEvent returns to end a run early without an error, as early stopping does: the metrics so far and the last
+// weights are kept.
+var Stop = errors.New("the run was stopped")
+
+// Batching says how many samples go through the model together.
+type Batching struct {
+	Size int // samples of a training batch at most; the default is 32 (Devlin et al. 2018, A.3)
+	// Tokens is the budget of a training batch, padding counted: samples times the longest sample's length is at most this.
+	// 0 is no budget.
+	Tokens int
+	// EvalSize is the samples of a batch in evaluation at most. The default is twice Size: without a gradient less memory is
+	// kept.
+	EvalSize int
+}
+
+// Optimizer says how gradients move the weights.
+type Optimizer struct {
+	Name string // "adamw", the default, or "sgd"
+	// WeightDecay is decoupled from the gradient in adamw (Loshchilov and Hutter 2017), where the default is 0.01 (BERT's
+	// run_classifier.py, torch.optim.AdamW), and added to it in sgd, where the default is 1e-4 (He et al. 2015). Off: none.
+	// Parameters with one dimension, biases and norms, are never decayed.
+	WeightDecay float64
+	// Betas, in [0, 1) and (0, 1), are the decay rates of adamw's two averages. The default is 0.9 and 0.999 (Kingma and Ba
+	// 2014, torch).
+	Betas [2]float64
+	// Eps keeps adamw from dividing by 0. The default is 1e-8 (Kingma and Ba 2014, torch).
+	Eps float64
+	// Momentum of sgd, in [0, 1). The default is 0.9 (He et al. 2015). Off: none.
+	Momentum float64
+	Nesterov bool // sgd's momentum in Nesterov's form
+}
+
+// resolved fills in the defaults and checks all values.
+func (o Options) resolved() (Options, error) {
+	o.Phases = slices.Clone(o.Phases)
+	if len(o.Phases) == 0 {
+		o.Phases = []Phase{HeadFor(1)}
+	}
+	var wrong []error
+	for i := range o.Phases {
+		if err := o.Phases[i].resolve(); err != nil {
+			wrong = append(wrong, fmt.Errorf("Phases[%d].%w", i, err))
+		}
+	}
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			wrong = append(wrong, fmt.Errorf(format, args...))
+		}
+	}
+	orDefault(&o.Batch.Size, 32)
+	check(o.Batch.Size >= 1, "Batch.Size must be 1 or more, found %d", o.Batch.Size)
+	check(o.Batch.Tokens >= 0, "Batch.Tokens must be 0 (no budget) or above, found %d", o.Batch.Tokens)
+	orDefault(&o.Batch.EvalSize, 2*o.Batch.Size)
+	check(o.Batch.EvalSize >= 1, "Batch.EvalSize must be 1 or more, found %d", o.Batch.EvalSize)
+	orOff(&o.ClipNorm, 1)
+	check(o.ClipNorm == 0 || positive(o.ClipNorm), "ClipNorm must be above 0 or Off, found %v", o.ClipNorm)
+	check(o.Threads >= 0, "Threads must be 0 (libtorch's choice) or above, found %d", o.Threads)
+	if err := o.Optimizer.resolve(); err != nil {
+		wrong = append(wrong, fmt.Errorf("Optimizer.%w", err))
+	}
+	if err := errors.Join(wrong...); err != nil {
+		return o, fmt.Errorf("finetune: Options.%w", err)
+	}
+	return o, nil
+}
+
+func (p *Optimizer) resolve() error {
+	switch p.Name {
+	case "", "adamw":
+		p.Name = "adamw"
+		orOff(&p.WeightDecay, 0.01)
+		if p.Betas == [2]float64{} {
+			p.Betas = [2]float64{0.9, 0.999}
+		}
+		orDefault(&p.Eps, 1e-8)
+		if !(0 <= p.Betas[0] && p.Betas[0] < 1 && 0 < p.Betas[1] && p.Betas[1] < 1) {
+			return fmt.Errorf("Betas must be from 0 to below 1, found %v", p.Betas)
+		}
+		if !positive(p.Eps) {
+			return fmt.Errorf("Eps must be above 0, found %v", p.Eps)
+		}
+	case "sgd":
+		orOff(&p.WeightDecay, 1e-4)
+		orOff(&p.Momentum, 0.9)
+		if !(0 <= p.Momentum && p.Momentum < 1) {
+			return fmt.Errorf("Momentum must be from 0 to below 1, found %v", p.Momentum)
+		}
+		if p.Nesterov && p.Momentum == 0 {
+			return errors.New("Nesterov needs a momentum above 0")
+		}
+	default:
+		return fmt.Errorf("Name must be adamw or sgd, found %q", p.Name)
+	}
+	if !(p.WeightDecay == 0 || positive(p.WeightDecay)) {
+		return fmt.Errorf("WeightDecay must be above 0 or Off, found %v", p.WeightDecay)
+	}
+	return nil
+}
+
+func positive(x float64) bool { return x > 0 && !math.IsInf(x, 1) }
+
+// orDefault sets a field that was left out.
+func orDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// orOff sets a field that was left out, and turns Off into 0.
+func orOff(field *float64, value float64) {
+	switch *field {
+	case 0:
+		*field = value
+	case Off:
+		*field = 0
+	}
+}

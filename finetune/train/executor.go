@@ -1,0 +1,82 @@
+package train
+
+import (
+	"math"
+
+	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/data"
+	"github.com/thaw-ml/thaw/torch/nn"
+)
+
+// executor runs steps. There are two: eager runs each step at once, operator by operator; graphs queues steps on a device,
+// and replays those whose shapes come often as CUDA graphs. Both run the same step.
+type executor[B data.Batch[B]] interface {
+	// begin starts an epoch.
+	begin()
+	// pack makes what a step reads of a batch, on the loader's goroutine; nil where the step reads the batch itself.
+	pack() func(B) []torch.Tensor
+	// run makes a step. It gives the newest mean loss of the epoch's samples that is known.
+	run(l data.Loaded[B], rates []float64) (loss float64, err error)
+	// loss waits for all steps and gives the mean loss of the epoch's samples.
+	loss() (float64, error)
+	// beside runs f, which computes something else between steps, such as an evaluation.
+	beside(f func() error) error
+	close()
+}
+
+// PrefixCache gives the kept output of the frozen stages.
+type PrefixCache[B any] interface {
+	NumInputs() int
+	// Inputs are the NumInputs CPU tensors that must go to the device for a batch's output.
+	Inputs(b B) []torch.Tensor
+	// Output gives the frozen stages' output for a batch whose inputs are on their device.
+	Output(b B, inputs []torch.Tensor) nn.Values
+}
+
+// eager runs steps one after the other.
+type eager[B data.Batch[B]] struct {
+	step    *step[B]
+	cache   PrefixCache[B] // nil: the frozen stages run at every step
+	sum     float64        // of loss times samples in the epoch
+	samples int
+}
+
+func newEager[B data.Batch[B]](s *step[B], cache PrefixCache[B]) *eager[B] {
+	e := &eager[B]{step: s, cache: cache}
+	s.checkLoss = func(loss torch.Tensor) error {
+		if l := loss.Item(); math.IsNaN(l) || math.IsInf(l, 0) {
+			return ErrNotFinite
+		}
+		return nil
+	}
+	return e
+}
+
+func (e *eager[B]) begin()                       { e.sum, e.samples = 0, 0 }
+func (e *eager[B]) pack() func(B) []torch.Tensor { return nil }
+
+func (e *eager[B]) run(l data.Loaded[B], rates []float64) (loss float64, err error) {
+	for i, g := range e.step.optimizer.Groups() {
+		g.LR = rates[i]
+	}
+	err = torch.TryErr(func() (err error) {
+		torch.Scoped(func() {
+			var x nn.Values
+			if e.cache != nil {
+				x = e.cache.Output(l.Batch, e.cache.Inputs(l.Batch))
+			}
+			var mean torch.Tensor
+			if mean, err = e.step.run(l.Batch, x); err == nil {
+				loss = mean.Item()
+			}
+		})
+		return err
+	})
+	e.sum += loss * float64(l.Batch.Size())
+	e.samples += l.Batch.Size()
+	return e.sum / float64(e.samples), err
+}
+
+func (e *eager[B]) loss() (float64, error)      { return e.sum / float64(e.samples), nil }
+func (e *eager[B]) beside(f func() error) error { return f() }
+func (e *eager[B]) close()                      {}

@@ -1,0 +1,193 @@
+// Package metric measures a model's output against targets: accuracy and F1 of classes, of several labels at once, and the
+// errors and correlations of numbers. Numbers are those of scikit-learn and SciPy.
+package metric
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/nn"
+)
+
+// Metric sums up a data set, batch by batch.
+type Metric interface {
+	// Add takes a batch's output and targets, on their device. It does not wait for the device: what it needs later it keeps.
+	Add(output, target nn.Values) error
+	// Score waits for the device and sums up.
+	Score() (Score, error)
+	// Close frees what Add kept.
+	Close()
+}
+
+// Score is how well a model does on a data set.
+type Score struct {
+	Loss   float64 // the mean of the samples' losses, without label smoothing
+	Rows   int     // samples
+	Values []Value // the objective's metrics; the best epoch is chosen by the first, unless another is named
+	// Classes sums up each class, where there are classes; an epoch's score in a summary leaves it out.
+	Classes *Classes
+}
+
+// Value is one metric.
+type Value struct {
+	Name  string  // as in "macro_f1"
+	Value float64 // NaN where it is not defined
+	Lower bool    // lower is better
+}
+
+// Find gives a metric by its name: "loss" or one of Values.
+func (s Score) Find(name string) (Value, bool) {
+	if name == "loss" {
+		return Value{"loss", s.Loss, true}, true
+	}
+	for _, v := range s.Values {
+		if v.Name == name {
+			return v, true
+		}
+	}
+	return Value{}, false
+}
+
+// Value gives a metric by its name; NaN where there is none.
+func (s Score) Value(name string) float64 {
+	if v, ok := s.Find(name); ok {
+		return v.Value
+	}
+	return math.NaN()
+}
+
+// Names lists the metrics, "loss" first.
+func (s Score) Names() []string {
+	names := []string{"loss"}
+	for _, v := range s.Values {
+		names = append(names, v.Name)
+	}
+	return names
+}
+
+// Better reports whether a value is better than another one of the same metric. Nothing is better than itself, and NaN is
+// worse than any number.
+func (v Value) Better(than Value) bool {
+	switch {
+	case math.IsNaN(v.Value):
+		return false
+	case math.IsNaN(than.Value):
+		return true
+	case v.Lower:
+		return v.Value < than.Value
+	}
+	return v.Value > than.Value
+}
+
+// String is a score on a line: accuracy 0.8303  macro_f1 0.8302.
+func (s Score) String() string {
+	var parts []string
+	for _, v := range s.Values {
+		parts = append(parts, fmt.Sprintf("%s %.4f", v.Name, v.Value))
+	}
+	return strings.Join(parts, "  ")
+}
+
+// WithoutClasses leaves out what is as long as there are classes.
+func (s Score) WithoutClasses() Score {
+	s.Classes = nil
+	return s
+}
+
+// MarshalJSON writes an object with the metrics by name, "loss", "rows", and what Classes holds.
+func (s Score) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	put := func(name string, value any) error {
+		if b.Len() > 0 {
+			b.WriteByte(',')
+		}
+		key, err := json.Marshal(name)
+		if err != nil {
+			return err
+		}
+		text, err := json.Marshal(value)
+		if err == nil {
+			fmt.Fprintf(&b, "%s:%s", key, text)
+		}
+		return err
+	}
+	number := func(x float64) any {
+		if math.IsNaN(x) || math.IsInf(x, 0) {
+			return nil
+		}
+		return x
+	}
+	if err := put("loss", number(s.Loss)); err != nil {
+		return nil, err
+	}
+	for _, v := range s.Values {
+		if err := put(v.Name, number(v.Value)); err != nil {
+			return nil, err
+		}
+	}
+	if err := put("rows", s.Rows); err != nil {
+		return nil, err
+	}
+	if s.Classes != nil {
+		if err := s.Classes.put(put); err != nil {
+			return nil, err
+		}
+	}
+	return fmt.Appendf(nil, "{%s}", b.Bytes()), nil
+}
+
+// losses sums the loss of a data set on the device.
+type losses struct {
+	of   []torch.Tensor // float64, of each batch, times its samples
+	rows int
+}
+
+func (l *losses) add(loss torch.Tensor, rows int) {
+	l.of = append(l.of, torch.Keep(loss.To(torch.Float64).MulScalar(float64(rows))))
+	l.rows += rows
+}
+
+// mean waits for the device.
+func (l *losses) mean() float64 {
+	if l.rows == 0 {
+		return 0
+	}
+	sum := 0.0
+	torch.Scoped(func() {
+		for _, x := range torch.ToSlice[float64](torch.Stack(l.of, 0)) {
+			sum += x
+		}
+	})
+	return sum / float64(l.rows)
+}
+
+func (l *losses) close() { closeAll(l.of) }
+
+func closeAll(tensors []torch.Tensor) {
+	for _, t := range tensors {
+		t.Close()
+	}
+}
+
+// targetOf is the first target, which all metrics here compare with.
+func targetOf(target nn.Values) (torch.Tensor, error) {
+	if len(target) == 0 || !target[0].Defined() {
+		return torch.Tensor{}, fmt.Errorf("the samples have no targets to measure against")
+	}
+	return target[0], nil
+}
+
+// outputOf is the model's output, of which there is one tensor.
+func outputOf(output nn.Values) (torch.Tensor, error) {
+	if len(output) != 1 {
+		return torch.Tensor{}, fmt.Errorf("the head gives %d tensors, and one is measured", len(output))
+	}
+	return output[0], nil
+}
+
+// IsZero reports whether nothing was measured.
+func (s Score) IsZero() bool { return s.Rows == 0 }

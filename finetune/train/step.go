@@ -1,0 +1,103 @@
+package train
+
+import (
+	"errors"
+
+	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/data"
+	"github.com/thaw-ml/thaw/torch/fused"
+	"github.com/thaw-ml/thaw/torch/nn"
+	"github.com/thaw-ml/thaw/torch/optim"
+)
+
+// ErrNotFinite is the error of a step whose loss is NaN or infinite.
+var ErrNotFinite = errors.New("the loss is not a finite number: a lower learning rate, or gradient clipping, may help")
+
+// step is what one optimizer step consists of: forward, loss, backward, clipping, optimizer. It is the same function however
+// it is executed, see executor.
+type step[B data.Batch[B]] struct {
+	stages    []nn.Stage[B]
+	frozen    int // leading stages that run without autograd, or whose output is given
+	objective Objective
+	precision torch.DType
+	params    []torch.Tensor // that are trained
+	buffers   []torch.Tensor // of stages with trained parameters
+	norms     []*nn.BatchNorm
+	optimizer optim.Optimizer
+	clipNorm  float64 // 0: no clipping
+	cast      *fused.Cast
+	// checkLoss, where not nil, ends a step before backward. Steps that are queued on a device have none.
+	checkLoss func(loss torch.Tensor) error
+	// checkGradients is called once, in the first step.
+	checkGradients func() error
+	checked        bool
+}
+
+// run makes one step on a batch. x is the output of the frozen stages; nil runs them. loss, a tensor without dimensions, is
+// the mean over the samples before the step. All that changes from step to step is read from the tensors of b and x and from
+// the tensor of learning rates, so that a run can be captured as a CUDA graph.
+func (s *step[B]) run(b B, x nn.Values) (loss torch.Tensor, err error) {
+	forward := func() torch.Tensor {
+		if x == nil && s.frozen > 0 {
+			x = s.runFrozen(b)
+		}
+		autocast(s.precision, func() {
+			loss = s.objective.Loss(nn.RunStages(s.stages[s.frozen:], b, x), b.Targets())
+		})
+		return loss
+	}
+	if err := s.cast.Run(forward, s.checkLoss); err != nil {
+		return loss, err
+	}
+	s.countBatch()
+	if !s.checked {
+		if err := s.checkGradients(); err != nil {
+			return loss, err
+		}
+		s.checked = true
+	}
+	if s.clipNorm > 0 {
+		optim.ClipGradNorm(s.params, s.clipNorm)
+	}
+	s.optimizer.Step()
+	s.optimizer.ZeroGrad()
+	return loss, nil
+}
+
+// runFrozen runs the frozen stages on a batch without autograd.
+func (s *step[B]) runFrozen(b B) (x nn.Values) {
+	torch.NoGrad(func() {
+		autocast(s.precision, func() { x = nn.RunStages(s.stages[:s.frozen], b, nil) })
+	})
+	return x
+}
+
+// countBatch counts the batch in all batch norms by one kernel.
+func (s *step[B]) countBatch() {
+	counters := make([]torch.Tensor, len(s.norms))
+	for i, norm := range s.norms {
+		counters[i] = norm.NumBatchesTracked
+	}
+	if len(counters) > 0 {
+		torch.ForeachAddScalar_(counters, 1)
+	}
+}
+
+// mutable lists all tensors that a step writes, by kind. What is added to a step must be added here: a captured step is
+// compared with the step run operator by operator on these, and the trial steps are undone on these.
+func (s *step[B]) mutable() [][]torch.Tensor {
+	var state []torch.Tensor
+	for _, n := range s.optimizer.State() {
+		state = append(state, n.Tensor)
+	}
+	return [][]torch.Tensor{s.params, state, s.buffers}
+}
+
+// autocast runs f with matrix products in a precision.
+func autocast(precision torch.DType, f func()) {
+	if precision == torch.BFloat16 {
+		torch.Autocast(torch.BFloat16, f)
+		return
+	}
+	f()
+}

@@ -1,0 +1,195 @@
+package train
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/thaw-ml/thaw/finetune/train/metric"
+	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/data"
+	"github.com/thaw-ml/thaw/torch/fused"
+	"github.com/thaw-ml/thaw/torch/nn"
+	"github.com/thaw-ml/thaw/torch/optim"
+)
+
+// Config is what the steps of a Trainer consist of.
+type Config[B data.Batch[B]] struct {
+	Model   Forward[B]
+	Trained []bool // of each stage: whether something in it is trained
+	// Cache gives the output of the stages before the first trained one; nil runs them, without autograd, at every step.
+	Cache     PrefixCache[B]
+	Objective Objective
+	Groups    []*optim.Group // what is trained, with the highest learning rates
+	// Optimizer makes the optimizer. rates is where it reads the learning rates, where that is defined.
+	Optimizer func(groups []*optim.Group, rates torch.Tensor) optim.Optimizer
+	Schedule  optim.Schedule
+	ClipNorm  float64 // 0: no clipping
+	// NoGraphs runs every step operator by operator on a GPU too. Expected is how often batches of a batch's shape come in the
+	// phase: graphs are captured of shapes that come often.
+	NoGraphs bool
+	Expected func(b B) int
+	// Deterministic says that a step computes the same each time, so that a captured step must be equal to it bit for bit.
+	Deterministic bool
+	// CheckGradients is called once, in the first step, when there are gradients.
+	CheckGradients func() error
+	// OnEvent is told of steps; an error ends the epoch.
+	OnEvent func(Event) error
+}
+
+// Trainer makes the optimizer steps of a phase.
+type Trainer[B data.Batch[B]] struct {
+	config   Config[B]
+	step     *step[B]
+	executor executor[B]
+	top      []float64 // the groups' highest learning rates
+	steps    int       // that were made
+}
+
+// NewTrainer makes a trainer. The trained parameters require gradients already. It is to be closed.
+func NewTrainer[B data.Batch[B]](c Config[B]) (_ *Trainer[B], err error) {
+	t := &Trainer[B]{config: c, step: newStep(c)}
+	ready := false
+	defer func() {
+		if !ready { // an error, or a panic where memory ran short
+			t.Close()
+		}
+	}()
+	for _, g := range c.Groups {
+		t.top = append(t.top, g.LR)
+	}
+	if c.Model.Backend.Asynchronous() {
+		t.executor = newGraphs(c, t.step, t.top)
+	} else {
+		t.executor = newEager(t.step, c.Cache)
+		t.step.optimizer = c.Optimizer(c.Groups, torch.Tensor{})
+	}
+	ready = true
+	return t, nil
+}
+
+func newStep[B data.Batch[B]](c Config[B]) *step[B] {
+	frozen := 0
+	for frozen < len(c.Trained) && !c.Trained[frozen] {
+		frozen++
+	}
+	s := &step[B]{
+		stages: c.Model.Stages, frozen: frozen, objective: c.Objective, precision: c.Model.Precision, clipNorm: c.ClipNorm,
+		checkGradients: c.CheckGradients, checked: c.CheckGradients == nil,
+	}
+	for i, stage := range c.Model.Stages {
+		if !c.Trained[i] {
+			continue
+		}
+		for _, p := range nn.Params(stage.Module) {
+			if p.RequiresGrad() {
+				s.params = append(s.params, p)
+			}
+		}
+		for _, b := range nn.Buffers(stage.Module) {
+			s.buffers = append(s.buffers, b)
+		}
+		for _, norm := range nn.Modules[*nn.BatchNorm](stage.Module) {
+			norm.ExternalCounter = true
+			s.norms = append(s.norms, norm)
+		}
+	}
+	return s
+}
+
+// Epoch makes a step of every batch that is asked for and gives the mean loss of the samples. number counts epochs from 1.
+func (t *Trainer[B]) Epoch(ctx context.Context, set data.Dataset[B], asked []data.Request, number int) (float64, error) {
+	t.setTraining()
+	defer t.config.Model.SetEvaluation()
+	t.executor.begin()
+	samples := 0
+	rates := make([]float64, len(t.top))
+	for l, err := range data.Load(ctx, set, asked, t.executor.pack()) {
+		if err != nil {
+			return 0, err
+		}
+		factor := t.config.Schedule(t.steps)
+		for i := range rates {
+			rates[i] = t.top[i] * factor
+		}
+		loss, err := t.executor.run(l, rates)
+		if err == nil && (math.IsNaN(loss) || math.IsInf(loss, 0)) {
+			err = ErrNotFinite
+		}
+		if err != nil {
+			return 0, fmt.Errorf("step %d: %w", t.steps+1, err)
+		}
+		t.steps++
+		samples += l.Batch.Size()
+		done := StepDone{Epoch: number, Step: t.steps, Samples: samples, Loss: loss, LR: rates[len(rates)-1]}
+		if err := t.config.OnEvent(done); err != nil {
+			return 0, err
+		}
+	}
+	loss, err := t.executor.loss()
+	if err == nil && (math.IsNaN(loss) || math.IsInf(loss, 0)) {
+		err = ErrNotFinite
+	}
+	return loss, err
+}
+
+// Evaluate measures the model between epochs, see [Forward.Evaluate].
+func (t *Trainer[B]) Evaluate(ctx context.Context, set data.Dataset[B], e Evaluate[B]) (score metric.Score, err error) {
+	err = t.executor.beside(func() (err error) {
+		score, err = t.config.Model.Evaluate(ctx, set, e)
+		return err
+	})
+	return score, err
+}
+
+// Captured lists the shapes of batches whose steps are CUDA graphs.
+func (t *Trainer[B]) Captured() []string {
+	if g, ok := t.executor.(*graphs[B]); ok {
+		return g.captured
+	}
+	return nil
+}
+
+// setTraining switches on dropout and batch norms of the stages in which something is trained. A frozen stage stays as it is
+// in evaluation wherever it stands: its running statistics are frozen too.
+func (t *Trainer[B]) setTraining() {
+	for i, s := range t.config.Model.Stages {
+		nn.SetTraining(s.Module, t.config.Trained[i])
+	}
+}
+
+// Close frees the optimizer's state and what lies on the device for steps.
+func (t *Trainer[B]) Close() {
+	if t.executor != nil {
+		t.executor.close()
+	}
+	t.step.close()
+}
+
+func (s *step[B]) close() {
+	if s.optimizer != nil {
+		s.optimizer.Close()
+	}
+	s.cast.Close()
+	for _, norm := range s.norms {
+		norm.ExternalCounter = false
+	}
+}
+
+// newCast makes copies in the precision of autocast of the parameters that a step reads.
+func (s *step[B]) newCast(cached bool) *fused.Cast {
+	var trained, frozen []torch.Tensor
+	for i, stage := range s.stages {
+		if cached && i < s.frozen {
+			continue // these stages do not run
+		}
+		for _, p := range nn.AutocastParams(stage.Module) {
+			if p.RequiresGrad() {
+				trained = append(trained, p)
+			} else {
+				frozen = append(frozen, p)
+			}
+		}
+	}
+	return fused.NewCast(trained, frozen, s.precision)
+}

@@ -1,0 +1,129 @@
+package data
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"runtime/debug"
+
+	"github.com/thaw-ml/thaw/torch"
+)
+
+// Ahead is the number of batches that Load makes before they are asked for.
+const Ahead = 4
+
+// Loaded is a batch that is ready for a step.
+type Loaded[B Batch[B]] struct {
+	Batch B
+	// Inputs is what pack made of the batch; nil without a pack.
+	Inputs []torch.Tensor
+}
+
+func (l Loaded[B]) close() {
+	closeTensors(l.Inputs)
+	closeBatch(l.Batch)
+}
+
+// Load makes the batches that are asked for on goroutines of their own, which run ahead of the consumer, and yields them in
+// order. pack, where it is not nil, makes tensors of each batch there, such as copies in pinned memory. A batch and its
+// tensors are freed when the consumer goes on; a batch without samples is passed over. A panic of the data set's is raised on
+// the consumer's goroutine, and the end of ctx is an error.
+func Load[B Batch[B]](
+	ctx context.Context, set Dataset[B], asked []Request, pack func(B) []torch.Tensor,
+) iter.Seq2[Loaded[B], error] {
+	type made struct {
+		Loaded[B]
+		err   error
+		panic any
+	}
+	one := func(r Request) (m made) {
+		defer func() {
+			if p := recover(); p != nil {
+				m.panic = fmt.Errorf("making a batch: panic: %v\n\n%s", p, debug.Stack())
+			}
+		}()
+		if failure := torch.Try(func() {
+			if m.Batch, m.err = set.Batch(r); m.err == nil && pack != nil && m.Batch.Size() > 0 {
+				m.Inputs = pack(m.Batch)
+			}
+		}); failure != nil {
+			m.err = failure
+		}
+		return m
+	}
+	return func(yield func(Loaded[B], error) bool) {
+		ctx, stop := context.WithCancel(ctx)
+		queue := make(chan chan made, Ahead) // a place for each batch, in order, before it is made
+		defer func() {
+			stop()
+			for place := range queue { // the data set is at rest when this returns
+				m := <-place
+				m.close()
+			}
+		}()
+		go func() {
+			defer close(queue)
+			busy := make(chan struct{}, concurrency(set))
+			for _, r := range asked {
+				select {
+				case busy <- struct{}{}:
+				case <-ctx.Done():
+					return
+				}
+				place := make(chan made, 1)
+				select {
+				case queue <- place:
+				case <-ctx.Done():
+					return
+				}
+				go func() {
+					place <- one(r)
+					<-busy
+				}()
+			}
+		}()
+		for place := range queue {
+			m := <-place
+			if m.panic != nil { // the caller can recover it here
+				panic(m.panic)
+			}
+			if ctx.Err() != nil {
+				m.close()
+				break
+			}
+			if m.err == nil && m.Batch.Size() == 0 { // none of its samples can be read
+				m.close()
+				continue
+			}
+			more := func() bool {
+				defer m.close()
+				return yield(m.Loaded, m.err)
+			}()
+			if !more || m.err != nil {
+				return
+			}
+		}
+		if err := context.Cause(ctx); err != nil {
+			yield(Loaded[B]{}, err)
+		}
+	}
+}
+
+// concurrency is the number of batches of a data set that may be made at a time.
+func concurrency(set any) int {
+	if c, ok := set.(Concurrent); ok {
+		return max(1, c.Concurrency())
+	}
+	return 1
+}
+
+// Batches is Load without packing.
+func Batches[B Batch[B]](ctx context.Context, set Dataset[B], asked []Request) iter.Seq2[B, error] {
+	return func(yield func(B, error) bool) {
+		for l, err := range Load(ctx, set, asked, nil) {
+			if !yield(l.Batch, err) {
+				return
+			}
+		}
+	}
+}
