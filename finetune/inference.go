@@ -72,7 +72,7 @@ func (n *Inference[B]) enter() error {
 	n.forward.Backend.KeepStreams(true)
 	n.forward.SetEvaluation()
 	if err := n.within(context.Background(), func() error { return nil }); err != nil {
-		return fmt.Errorf("moving the model to %v: %w", n.Device(), err)
+		return fmt.Errorf("moving the model to %v: %w", n.device(), err)
 	}
 	return nil
 }
@@ -95,7 +95,7 @@ func (n *Inference[B]) within(ctx context.Context, f func() error) error {
 		return errors.New("the inference was closed")
 	}
 	return n.inside(ctx, func() error {
-		n.move(n.Device())
+		n.move(n.device())
 		return f()
 	})
 }
@@ -146,11 +146,20 @@ func (n *Inference[B]) Evaluate(ctx context.Context, set data.Dataset[B], batchS
 		})
 		return err
 	})
+	if errors.Is(err, train.ErrNotFinite) { // nothing trains here
+		err = fmt.Errorf("evaluating: %w", train.ErrDamaged)
+	}
 	return score, err
 }
 
 // Device tells where the model is.
-func (n *Inference[B]) Device() torch.Device { return n.forward.Backend.Device() }
+func (n *Inference[B]) Device() torch.Device {
+	n.mutex.Lock()
+	defer n.mutex.Unlock()
+	return n.device()
+}
+
+func (n *Inference[B]) device() torch.Device { return n.forward.Backend.Device() }
 
 // Close takes the model back to the CPU, and gives back what the device kept for it.
 func (n *Inference[B]) Close() error {

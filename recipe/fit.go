@@ -41,6 +41,9 @@ func (s *Spec) located(err error) error {
 	if folder, ok := errors.AsType[*finetune.FolderError](err); ok {
 		return s.Errorf("out", "%w", folder.Err)
 	}
+	if best, ok := errors.AsType[*finetune.BestError](err); ok {
+		return s.Errorf("best", "%w", best)
+	}
 	if errors.Is(err, torch.ErrOutOfMemory) {
 		return fmt.Errorf("%w (keys of the spec: batch.size, batch.eval_size, %s)", err, s.kind().sizeKey())
 	}

@@ -8,7 +8,6 @@ import (
 	"github.com/thaw-ml/thaw/finetune/train/metric"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/data"
-	"github.com/thaw-ml/thaw/torch/fused"
 	"github.com/thaw-ml/thaw/torch/nn"
 	"github.com/thaw-ml/thaw/torch/optim"
 )
@@ -66,35 +65,6 @@ func NewTrainer[B data.Batch[B]](c Config[B]) (_ *Trainer[B], err error) {
 	}
 	ready = true
 	return t, nil
-}
-
-func newStep[B data.Batch[B]](c Config[B]) *step[B] {
-	frozen := 0
-	for frozen < len(c.Trained) && !c.Trained[frozen] {
-		frozen++
-	}
-	s := &step[B]{
-		stages: c.Model.Stages, frozen: frozen, objective: c.Objective, precision: c.Model.Precision, clipNorm: c.ClipNorm,
-		checkGradients: c.CheckGradients, checked: c.CheckGradients == nil,
-	}
-	for i, stage := range c.Model.Stages {
-		if !c.Trained[i] {
-			continue
-		}
-		for _, p := range nn.Params(stage.Module) {
-			if p.RequiresGrad() {
-				s.params = append(s.params, p)
-			}
-		}
-		for _, b := range nn.Buffers(stage.Module) {
-			s.buffers = append(s.buffers, b)
-		}
-		for _, norm := range nn.Modules[*nn.BatchNorm](stage.Module) {
-			norm.ExternalCounter = true
-			s.norms = append(s.norms, norm)
-		}
-	}
-	return s
 }
 
 // Epoch makes a step of every batch that is asked for and gives the mean loss of the samples. number counts epochs from 1.
@@ -164,32 +134,4 @@ func (t *Trainer[B]) Close() {
 		t.executor.close()
 	}
 	t.step.close()
-}
-
-func (s *step[B]) close() {
-	if s.optimizer != nil {
-		s.optimizer.Close()
-	}
-	s.cast.Close()
-	for _, norm := range s.norms {
-		norm.ExternalCounter = false
-	}
-}
-
-// newCast makes copies in the precision of autocast of the parameters that a step reads.
-func (s *step[B]) newCast(cached bool) *fused.Cast {
-	var trained, frozen []torch.Tensor
-	for i, stage := range s.stages {
-		if cached && i < s.frozen {
-			continue // these stages do not run
-		}
-		for _, p := range nn.AutocastParams(stage.Module) {
-			if p.RequiresGrad() {
-				trained = append(trained, p)
-			} else {
-				frozen = append(frozen, p)
-			}
-		}
-	}
-	return fused.NewCast(trained, frozen, s.precision)
 }

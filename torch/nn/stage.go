@@ -1,10 +1,6 @@
 package nn
 
-import (
-	"slices"
-
-	"github.com/thaw-ml/thaw/torch"
-)
+import "github.com/thaw-ml/thaw/torch"
 
 // Values are the tensors that one stage hands to the next: one hidden state mostly, several for a feature pyramid.
 type Values []torch.Tensor
@@ -39,40 +35,20 @@ type Stage[B any] struct {
 func RunStages[B any](stages []Stage[B], b B, in Values) Values {
 	x := in
 	for i := 0; i < len(stages); i++ {
-		forward := stages[i].Forward
+		forward, first := stages[i].Forward, i == 0
 		if fused := stages[i].ForwardWithNext; fused != nil && i+1 < len(stages) {
 			forward = fused
 			i++
 		}
 		before := x
-		x = tidy(before, func() Values { return forward(b, before) })
-		for _, t := range before {
-			if !slices.Contains(in, t) && !slices.Contains(x, t) {
+		x = torch.TidyAll(func() []torch.Tensor { return forward(b, before) })
+		if !first {
+			for _, t := range before {
 				t.Close()
 			}
 		}
 	}
 	return x
-}
-
-// tidy gives the output of f to the caller's scope and frees everything else that f made.
-func tidy(in Values, f func() Values) Values {
-	var out Values
-	torch.Scoped(func() {
-		out = f()
-		for _, t := range out {
-			if !slices.Contains(in, t) {
-				torch.Keep(t)
-			}
-		}
-	})
-	for i, t := range out {
-		if t.Defined() && !slices.Contains(in, t) {
-			out[i] = t.Alias()
-			t.Close()
-		}
-	}
-	return out
 }
 
 // StageState lists the parameters and buffers of all stages by their keys in the whole model: what a checkpoint of the model

@@ -98,7 +98,8 @@ func (s Score) WithoutClasses() Score {
 	return s
 }
 
-// MarshalJSON writes an object with the metrics by name, "loss", "rows", and what Classes holds.
+// MarshalJSON writes an object with the metrics by name, "loss", "rows", and what Classes holds; null for NaN. It is for other
+// programs: nothing here reads it back.
 func (s Score) MarshalJSON() ([]byte, error) {
 	var b bytes.Buffer
 	put := func(name string, value any) error {
