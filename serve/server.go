@@ -74,7 +74,8 @@ type answer struct {
 // Predict answers one request. Any number of goroutines may call it at once. It returns when the answer is there, or, with
 // ctx's error, as soon as ctx ends: a request that waits is taken out of the queue then.
 //
-// Errors are those of the model, [ErrFull], [ErrClosed], a [*PanicError], and ctx's.
+// Its errors are [ErrFull], [ErrClosed], an [*InputError] where Encode had one, a [*PanicError], those of PredictEncoded, and
+// ctx's.
 func (s *Server[I, E]) Predict(ctx context.Context, input I) (objective.Prediction, error) {
 	r, err := s.ask(ctx, input)
 	if err != nil {
@@ -178,10 +179,11 @@ func (s *Server[I, E]) encode(r *request[E], input I) (err error) {
 			err = &PanicError{Value: p, Stack: debug.Stack()}
 		}
 	}()
-	if r.input, err = s.model.Encode(input); err == nil {
-		r.cost = max(1, s.model.Cost(r.input))
+	if r.input, err = s.model.Encode(input); err != nil {
+		return &InputError{err}
 	}
-	return err
+	r.cost = max(1, s.model.Cost(r.input))
+	return nil
 }
 
 // signal wakes the thread.

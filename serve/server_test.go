@@ -282,7 +282,9 @@ func TestAnErrorIsThatOfItsRequest(t *testing.T) {
 func TestErrorsOfAModel(t *testing.T) {
 	s := start(t, &fake{encode: func(string) (string, error) { return "", errDamaged }}, serve.Options{})
 	_, err := s.Predict(t.Context(), "x")
-	assert.Equal(t, errDamaged, err)
+	assert.Equal(t, &serve.InputError{Err: errDamaged}, err)
+	assert.EqualError(t, err, errDamaged.Error())
+	assert.ErrorIs(t, err, errDamaged)
 	assert.Zero(t, s.Stats().Queued)
 }
 
