@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw"
 	"github.com/thaw-ml/thaw/torch"
 )
 
@@ -101,7 +101,7 @@ func findVersions() (map[string]string, error) {
 func revision() string {
 	commit, err := exec.Command("git", "-C", root, "rev-parse", "--short=12", "HEAD").Output()
 	if err != nil {
-		return finetune.Version // not a git checkout
+		return thaw.Version // not a git checkout
 	}
 	out := strings.TrimSpace(string(commit))
 	if changes, err := exec.Command("git", "-C", root, "status", "--porcelain", "--untracked-files=no").Output(); err == nil && len(changes) > 0 {

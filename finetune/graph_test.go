@@ -266,18 +266,17 @@ func checkedAtFullRates(t *testing.T, optimizer string, rate float64) {
 	o.Optimizer.Name = optimizer
 	model := newNet(t)
 	still := map[string]torch.Tensor{} // all parameters before the step
-	drop := func() {
-		for _, s := range still {
-			s.Close()
-		}
+	for key, p := range nn.Params(model) {
+		still[key] = torch.NewParam(p.Clone)
+		defer still[key].Close()
 	}
-	defer drop()
 	m := &replayer{t: t}
 	m.onCapture = func() {
-		drop()
-		for key, p := range nn.Params(model) {
-			torch.Scoped(func() { still[key] = torch.Keep(p.Detach().Clone()) })
-		}
+		torch.NoGrad(func() {
+			for key, p := range nn.Params(model) {
+				still[key].Copy_(p)
+			}
+		})
 	}
 	m.after = func() {
 		torch.NoGrad(func() {

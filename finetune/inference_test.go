@@ -73,7 +73,7 @@ func moves(t *testing.T, device string) {
 		assert.Equal(t, to, n.Device().String())
 		check(want, 1e-5)
 	}
-	assert.ErrorContains(t, n.Move("gpu", "float32"), `found "gpu"`)
+	assert.ErrorContains(t, n.Move("gpu", "float32"), `no device is named "gpu"`)
 	assert.Equal(t, device, n.Device().String(), "it stays where it was")
 	check(want, 1e-5)
 
@@ -117,8 +117,8 @@ func TestInferenceEndsAtAnError(t *testing.T) {
 
 func TestInferenceRefuses(t *testing.T) {
 	for _, c := range []struct{ device, precision, option, want string }{
-		{"gpu", "auto", "device", `found "gpu"`},
-		{"cuda:x", "auto", "device", `found "cuda:x"`},
+		{"gpu", "auto", "device", `no device is named "gpu"`},
+		{"cuda:x", "auto", "device", `no device is named "cuda:x"`},
 		{"cpu", "float16", "precision", `precision: expected auto, float32 or bfloat16, found "float16"`},
 	} {
 		_, err := NewInference[*rows](newNet(t), c.device, c.precision)

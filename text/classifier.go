@@ -3,6 +3,7 @@ package text
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/thaw-ml/thaw/finetune"
@@ -125,4 +126,9 @@ func (c *Classifier) Close() {
 		_ = n.Close() // a device that fails here has failed before, and was reported
 	}
 	nn.Close(c)
+}
+
+// Name says what the model is, for people: "BERT, 6 layers of 384".
+func (c *Classifier) Name() string {
+	return fmt.Sprintf("%s, %d layers of %d", strings.ToUpper(c.Config.ModelType), c.Config.NumHiddenLayers, c.Config.HiddenSize)
 }

@@ -1,14 +1,41 @@
 package torch
 
 import (
+	"fmt"
 	"os"
+	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/thaw-ml/thaw/torch/internal/capi"
 )
 
-// Version is libtorch's version, as in "2.11.0".
-func Version() string { return capi.Version() }
+// Version is the version of the libtorch that is loaded, as in "2.11.0", by its own account.
+func Version() string { return loadedVersion() }
+
+var loadedVersion = sync.OnceValue(func() string {
+	if m := torchVersion.FindStringSubmatch(BuildConfig()); m != nil {
+		return m[1]
+	}
+	return "unknown"
+})
+
+var torchVersion = regexp.MustCompile(`\bTORCH_VERSION=([^, ]+)`)
+
+// CheckVersion is nil where the libtorch that is loaded is the version that this program was built with. Another one, as
+// LD_PRELOAD may bring it, computes something else, or fails at some operator.
+func CheckVersion() error { return compareVersions(Version(), capi.Version(), LibraryPath()) }
+
+func compareVersions(loaded, built, path string) error {
+	release := func(v string) string {
+		v, _, _ = strings.Cut(v, "+") // as in 2.11.0+cu130
+		return v
+	}
+	if release(loaded) == release(built) {
+		return nil
+	}
+	return fmt.Errorf("libtorch %s is loaded, from %s, and this program was built with %s: take that file out of LD_PRELOAD and LD_LIBRARY_PATH", loaded, path, built)
+}
 
 // BuildConfig is libtorch's own account of how it was built, several lines.
 func BuildConfig() string {

@@ -1,11 +1,9 @@
 package vision
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -32,7 +30,8 @@ type ResNetOptions struct {
 
 // LoadResNet reads a network from a checkpoint in either layout. Loading is strict: keys that are missing, unexpected or
 // of another shape are an error that names them. A checkpoint may lack num_batches_tracked altogether, as those from
-// before PyTorch 0.4.1 do, and its keys may start with "module.", as DataParallel saves them.
+// before PyTorch 0.4.1 do, and its keys may have the prefixes of wrappers, see [torch.Checkpoint.Unwrapped]. What
+// config.json beside the file says is heeded: a network that has the same keys and is another one is an error.
 func LoadResNet(path string, o ResNetOptions) (*ResNet, nn.LoadReport, error) {
 	c, err := torch.OpenCheckpoint(path)
 	if err != nil {
@@ -45,7 +44,8 @@ func LoadResNet(path string, o ResNetOptions) (*ResNet, nn.LoadReport, error) {
 // ReadResNet is LoadResNet for an open checkpoint.
 func ReadResNet(c *torch.Checkpoint, o ResNetOptions) (*ResNet, nn.LoadReport, error) {
 	fail := func(err error) (*ResNet, nn.LoadReport, error) { return nil, nn.LoadReport{}, err }
-	if err := checkTransformersConfig(c); err != nil {
+	c = c.Unwrapped(isResNets)
+	if err := checkConfig(c); err != nil {
 		return fail(err)
 	}
 	name, classes, err := DetectArchitecture(c)
@@ -92,16 +92,23 @@ func (r *ResNet) load(c *torch.Checkpoint, newHead bool) (nn.LoadReport, error) 
 
 // canonical gives torchvision's name for a key of either layout, and other keys as they are.
 func canonical(key string) string {
-	key = strings.TrimPrefix(key, "module.")
 	if name, ok := TorchvisionName(key); ok {
 		return name
 	}
 	return key
 }
 
+// isResNets tells the keys of a ResNet in either layout, but for the head.
+func isResNets(key string) bool {
+	key = canonical(key)
+	layer, _, ok := strings.Cut(strings.TrimPrefix(key, "layer"), ".")
+	return ok && (layer == "conv1" || layer == "bn1" || strings.HasPrefix(key, "layer") && len(layer) == 1 && layer >= "1" && layer <= "4")
+}
+
 // DetectArchitecture tells from the keys and shapes of a checkpoint, in either layout, which network it holds, and how
 // many classes its head has: 0 where it has no head. The classes are told with an error too, where they are known.
 func DetectArchitecture(c *torch.Checkpoint) (name string, classes int, err error) {
+	c = c.Unwrapped(isResNets)
 	shapes := map[string][]int{}
 	for _, key := range c.Names() {
 		shapes[canonical(key)], _ = c.Shape(key)
@@ -110,9 +117,9 @@ func DetectArchitecture(c *torch.Checkpoint) (name string, classes int, err erro
 		switch s, ok := shapes[key]; {
 		case err != nil:
 		case !ok:
-			err = fmt.Errorf("%s is no ResNet of torchvision's or transformers': it has no %s", c.Path(), key)
+			err = fmt.Errorf("%s is no ResNet of torchvision's, timm's or transformers': it has no %s; %s", c.Path(), key, c.DescribeKeys())
 		case len(s) != dims:
-			err = fmt.Errorf("%s is no ResNet of torchvision's or transformers': %s has the shape %v, not %d dimensions", c.Path(), key, s, dims)
+			err = fmt.Errorf("%s is no ResNet of torchvision's, timm's or transformers': %s has the shape %v, not %d dimensions", c.Path(), key, s, dims)
 		default:
 			return s
 		}
@@ -150,40 +157,25 @@ func DetectArchitecture(c *torch.Checkpoint) (name string, classes int, err erro
 		c.Path(), found.blocks, kind, found.groups, found.width, strings.Join(Architectures(), ", "))
 }
 
-// checkTransformersConfig refuses what config.json beside a checkpoint of transformers' layout tells and its shapes do not:
-// strides and activations that are not torchvision's.
-func checkTransformersConfig(c *torch.Checkpoint) error {
-	foreign := func(key string) bool { _, ok := TorchvisionName(key); return ok }
-	if !slices.ContainsFunc(c.Names(), foreign) {
-		return nil
-	}
+// checkConfig refuses what config.json beside a checkpoint tells and its shapes do not: of transformers' layout, strides and
+// activations that are not torchvision's; of torchvision's layout, which timm shares, timm's networks of the same keys.
+func checkConfig(c *torch.Checkpoint) error {
 	path := filepath.Join(filepath.Dir(c.Path()), "config.json")
-	data, err := os.ReadFile(path)
+	config, err := parseForeign(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
-	} else if err != nil {
+	}
+	if slices.ContainsFunc(c.Names(), func(key string) bool { _, ok := TorchvisionName(key); return ok }) {
+		if err == nil && config.ModelType == "resnet" {
+			err = config.sameNetwork(path)
+		}
 		return err
 	}
-	var config struct {
-		ModelType    string `json:"model_type"`
-		HiddenAct    string `json:"hidden_act"`
-		InBottleneck bool   `json:"downsample_in_bottleneck"`
-		InFirstStage bool   `json:"downsample_in_first_stage"`
+	if err == nil && config.Architecture != "" && config.ModelType != "resnet" {
+		_, err = config.timmNetwork(path)
+		return err
 	}
-	if err := json.Unmarshal(data, &config); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	switch {
-	case config.ModelType != "resnet":
-		return nil // another model's
-	case config.InBottleneck:
-		return fmt.Errorf("%s: downsample_in_bottleneck is true: the stride on the first 1x1 convolution (ResNet v1) is not supported", path)
-	case config.InFirstStage:
-		return fmt.Errorf("%s: downsample_in_first_stage is true: a stride in the first layer is not supported", path)
-	case config.HiddenAct != "" && config.HiddenAct != "relu":
-		return fmt.Errorf("%s: hidden_act is %q: only relu is supported", path, config.HiddenAct)
-	}
-	return nil
+	return nil // another's
 }
 
 // Save writes the network as safetensors, atomically, with keys of the layout.

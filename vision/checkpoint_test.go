@@ -219,6 +219,41 @@ func TestLoadOldAndParallel(t *testing.T) {
 	assert.Equal(t, digests(r), digests(got))
 }
 
+// Prefixes of DataParallel, torch.compile and Lightning go, in both layouts, and a loss's tensors beside the network do not matter.
+func TestLoadWrapped(t *testing.T) {
+	r := drawn(t, "resnet18", 2)
+	for _, prefix := range []string{"module.", "_orig_mod.", "model.", "module._orig_mod.", "model._orig_mod.module."} {
+		for name, rename := range map[string]func(string) string{
+			"torchvision": same, "transformers": func(key string) string { name, _ := vision.TransformersName(key); return name },
+		} {
+			path := saved(t, r, func(key string) string { return prefix + rename(key) })
+			got, report := load(t, path, vision.ResNetOptions{})
+			assert.Equal(t, digests(r), digests(got), "%s %s", prefix, name)
+			assert.Empty(t, report.Strays)
+		}
+	}
+	path := saved(t, r, func(key string) string { return "model." + key })
+	c, err := torch.OpenCheckpoint(path)
+	require.NoError(t, err)
+	defer c.Close()
+	var state []torch.Named
+	torchtest.Scoped(t, func() {
+		for _, key := range c.Names() {
+			x, err := c.Tensor(key)
+			require.NoError(t, err)
+			state = append(state, torch.Named{Name: key, Tensor: x})
+		}
+		state = append(state, torch.Named{Name: "criterion.weight", Tensor: torch.Zeros(torch.Float32, torch.CPU, 2)})
+		require.NoError(t, torch.SaveCheckpoint(path+".lightning", state, nil))
+	})
+	got, report := load(t, path+".lightning", vision.ResNetOptions{NewHead: 5})
+	assert.Equal(t, body(r), body(got))
+	assert.Equal(t, []string{"criterion.weight"}, report.Strays)
+	_, _, err = vision.LoadResNet(saved(t, r, func(key string) string { return "backbone." + key }), vision.ResNetOptions{})
+	assert.ErrorContains(t, err, `it has no conv1.weight; its 122 keys are such as "backbone.bn1.`)
+	assert.ErrorContains(t, err, `, all under "backbone."`)
+}
+
 func TestLoadIsStrict(t *testing.T) {
 	r := drawn(t, "resnet18", 2)
 	without := func(missing string, to string) func(string) string {
@@ -240,7 +275,7 @@ func TestLoadIsStrict(t *testing.T) {
 		{saved(t, r, same), "keys missing (layer1.2.conv1.weight, ", vision.ResNetOptions{Architecture: "resnet34"}},
 		{saved(t, r, same), `no architecture is named "resnet19"; did you mean "resnet18"?`, vision.ResNetOptions{Architecture: "resnet19"}},
 		{saved(t, r, same), "a resnet18 of -1 classes: give one or more", vision.ResNetOptions{NewHead: -1}},
-		{saved(t, r, without("conv1.weight", "stem.weight")), "is no ResNet of torchvision's or transformers': it has no conv1.weight", vision.ResNetOptions{}},
+		{saved(t, r, without("conv1.weight", "stem.weight")), "is no ResNet of torchvision's, timm's or transformers': it has no conv1.weight; its 122 keys are such as ", vision.ResNetOptions{}},
 		{saved(t, r, without("conv1.weight", "stem.weight")), "1 keys missing (conv1.weight); 1 keys unexpected (stem.weight)", vision.ResNetOptions{Architecture: "resnet18"}},
 		{saved(t, r, without("layer4.1.conv1.weight", "x")), "no architecture has layers of [2 2 2 1] basic blocks with 1 groups of 64 channels; there are resnet18, ", vision.ResNetOptions{}},
 	} {

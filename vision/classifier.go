@@ -2,12 +2,12 @@ package vision
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 
 	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/finetune/train"
@@ -28,6 +28,9 @@ type Classifier struct {
 	Report      nn.LoadReport // how the weights met the network
 	Source      string        // the weights' file, or what else they are
 
+	Warnings []string // what files beside the weights say and cannot be followed
+
+	running   sync.Mutex                  // guards inference
 	inference *finetune.Inference[*Batch] // where Predict runs, see Use
 }
 
@@ -108,14 +111,14 @@ func (c *config) classes(path string) (classes []string, err error) {
 }
 
 // OpenClassifier loads a classifier with its head from a folder with config.json and weights, as a run leaves it. weights
-// names a file in place of the folder's; "" reads best.safetensors or model.safetensors.
+// names a file in place of the folder's; "" reads the one that [torch.FindWeights] finds.
 func OpenClassifier(folder, weights string) (*Classifier, error) {
 	saved, classes, err := readConfig(filepath.Join(folder, "config.json"))
 	if err != nil {
 		return nil, err
 	}
 	if weights == "" {
-		if weights, err = findWeights(folder); err != nil {
+		if weights, err = torch.FindWeights(folder); err != nil {
 			return nil, err
 		}
 	}
@@ -129,19 +132,6 @@ func OpenClassifier(folder, weights string) (*Classifier, error) {
 	}
 	net.ChannelsLast()
 	return &Classifier{Net: net, Input: saved.Input, Classes: classes, Report: report, Source: weights}, nil
-}
-
-// findWeights looks for the weights in a folder.
-func findWeights(folder string) (string, error) {
-	for _, name := range []string{"best.safetensors", "model.safetensors", "pytorch_model.bin"} {
-		path := filepath.Join(folder, name)
-		if _, err := os.Stat(path); err == nil {
-			return path, nil
-		} else if !errors.Is(err, os.ErrNotExist) {
-			return "", err
-		}
-	}
-	return "", fmt.Errorf("%s has no weights: looked for best.safetensors, model.safetensors, pytorch_model.bin", folder)
 }
 
 // Close frees the network.

@@ -219,7 +219,7 @@ func TestOpenClassifierOfWrongFolders(t *testing.T) {
 	bare := t.TempDir()
 	require.NoError(t, c.SaveConfig(bare))
 	_, err = vision.OpenClassifier(bare, "")
-	assert.EqualError(t, err, bare+" has no weights: looked for best.safetensors, model.safetensors, pytorch_model.bin")
+	assert.EqualError(t, err, bare+" has no weights: looked for best.safetensors, model.safetensors, model.safetensors.index.json, pytorch_model.bin")
 	_, err = vision.OpenClassifier(bare, filepath.Join(bare, "x.safetensors"))
 	assert.ErrorIs(t, err, os.ErrNotExist)
 	other, err := vision.OpenClassifier(bare, filepath.Join(good, "best.safetensors"))

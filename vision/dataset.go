@@ -1,26 +1,30 @@
 package vision
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"sync"
 	"sync/atomic"
 
-	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/finetune/train/objective"
 	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/data"
 	"github.com/thaw-ml/thaw/vision/album"
 	"github.com/thaw-ml/thaw/vision/picture"
 	"github.com/thaw-ml/thaw/vision/transform"
 )
 
-// Dataset makes batches of an album's pictures. Pictures are read, decoded and transformed on goroutines, so many at a
-// time as there are workers whatever the number of batches under way; what is random depends on the seed, the epoch and
-// the picture alone.
+// Dataset makes batches of pictures. They are read, decoded and transformed on goroutines, so many at a time as there are
+// workers whatever the number of batches under way; what is random depends on the seed, the epoch and the picture alone.
 type Dataset struct {
-	album                *album.Album
+	pictures             pictures
+	targets              objective.Targets
+	outputs              int // classes or labels
 	input                Input
-	options              Options
+	options              DatasetOptions
 	evaluation, training transform.Pipeline
 	workers              chan struct{} // a place for each picture that is worked on
 
@@ -28,44 +32,68 @@ type Dataset struct {
 	skipped map[int]error // pictures that could not be read
 }
 
-// Options say how a data set makes training batches.
-type Options struct {
-	Pictures finetune.Pictures // resolved
-	Seed     uint64
+// DatasetOptions say how pictures become samples. The zero value of a field stands for its default.
+type DatasetOptions struct {
+	// Augment is what happens to training pictures: "crop", the default, is a random part of the picture, flipped in one of
+	// two cases (Szegedy et al. 2014); "randaugment" (Cubuk et al. 2019) and "trivialaugment" (Müller and Hutter 2021) change
+	// colours and geometry after that; "flip" only flips; "none" shows them as in evaluation, so that the output of frozen
+	// stages can be kept.
+	Augment string
+	Scale   [2]float64 // the share of the picture's area that a random part has, from and to; the default is 0.08 and 1
+	Erase   float64    // the probability of covering a random box (Zhong et al. 2017)
+	// MixUp and CutMix are the alpha of Zhang et al. 2017 and of Yun et al. 2019: each batch of a classification is mixed by one
+	// of those that are above 0.
+	MixUp, CutMix float64
+	// SkipUnreadable goes on without pictures that cannot be read, see Skipped; otherwise one is an error.
+	SkipUnreadable bool
+	Workers        int // pictures that are read at a time; the default is one for each core
+	Seed           uint64
 }
 
-// NewDataset makes a data set of pictures for a network with the given input.
-func NewDataset(a *album.Album, input Input, o Options) (*Dataset, error) {
+// NewDataset makes a data set of an album for a network with the given input.
+func NewDataset(a *album.Album, input Input, o DatasetOptions) (*Dataset, error) {
+	targets := objective.Targets{Classes: make([]int, a.Len())}
+	for i := range targets.Classes {
+		targets.Classes[i] = a.Class(i)
+	}
+	return newDataset(a, targets, len(a.Classes), input, o)
+}
+
+func newDataset(p pictures, targets objective.Targets, outputs int, input Input, o DatasetOptions) (*Dataset, error) {
 	if err := input.check(); err != nil {
 		return nil, err
 	}
-	training, err := input.training(&o.Pictures)
+	if (o.MixUp > 0 || o.CutMix > 0) && targets.Classes == nil {
+		return nil, errors.New("MixUp and CutMix mix the classes of a classification, and these pictures have none")
+	}
+	o.Augment = cmp.Or(o.Augment, "crop")
+	if o.Scale == [2]float64{} {
+		o.Scale = [2]float64{0.08, 1}
+	}
+	training, err := input.training(o)
 	if err != nil {
 		return nil, err
 	}
-	workers := o.Pictures.Workers
+	workers := o.Workers
 	if workers == 0 {
 		workers = min(runtime.GOMAXPROCS(0), runtime.NumCPU())
 	}
 	return &Dataset{
-		album: a, input: input, options: o, evaluation: input.evaluation(), training: training,
-		workers: make(chan struct{}, workers), skipped: map[int]error{},
+		pictures: p, targets: targets, outputs: outputs, input: input, options: o, evaluation: input.evaluation(),
+		training: training, workers: make(chan struct{}, workers), skipped: map[int]error{},
 	}, nil
 }
 
 // Len is the number of pictures.
-func (d *Dataset) Len() int { return d.album.Len() }
+func (d *Dataset) Len() int { return d.pictures.Len() }
 
 // Length is 1: pictures are not padded.
 func (d *Dataset) Length(int) int { return 1 }
 
-// Classes are the labels by class number.
-func (d *Dataset) Classes() []string { return d.album.Classes }
-
-// Varies reports whether training pictures are changed at random.
-func (d *Dataset) Varies() bool {
-	p := d.options.Pictures
-	return p.Augment != "none" || p.Erase > 0 || p.MixUp > 0 || p.CutMix > 0
+// Augmented reports whether training pictures are changed at random.
+func (d *Dataset) Augmented() bool {
+	o := d.options
+	return o.Augment != "none" || o.Erase > 0 || o.MixUp > 0 || o.CutMix > 0
 }
 
 // Concurrency lets the next batch be begun while the last pictures of one are still worked on.
@@ -84,9 +112,9 @@ func (d *Dataset) Skipped() map[int]error {
 
 // Batch reads pictures. One that cannot be read is an error that names it, or left out, as the options say; a batch may
 // come out empty then, but it is an error when none of all pictures can be read.
-func (d *Dataset) Batch(r finetune.Request) (*Batch, error) {
+func (d *Dataset) Batch(r data.Request) (*Batch, error) {
 	b := &Batch{Side: d.input.Crop, Mean: single(d.input.Mean), Std: single(d.input.Std)}
-	if r.From == 0 {
+	if r.FirstStage == 0 {
 		torch.Unscoped(func() { b.memory = torch.Empty(torch.Uint8, torch.CPU, len(r.Indices), b.Side, b.Side, 3) })
 		b.Pixels = b.memory.SharedBytes()
 		if err := d.fill(b.Pixels, r); err != nil {
@@ -101,7 +129,7 @@ func (d *Dataset) Batch(r finetune.Request) (*Batch, error) {
 		if skipped := d.Skipped(); len(skipped) == d.Len() {
 			err = fmt.Errorf("none of the %d pictures can be read; one of them: %w", d.Len(), skipped[r.Indices[0]])
 		}
-	case r.Epoch > 0 && r.From == 0:
+	case r.Epoch > 0 && r.FirstStage == 0:
 		err = d.mix(b, r)
 	}
 	if err != nil {
@@ -117,7 +145,7 @@ func single(x [3]float64) []float32 { return []float32{float32(x[0]), float32(x[
 func (d *Dataset) pixels() int { return 3 * d.input.Crop * d.input.Crop }
 
 // fill writes the pictures into all, those that cannot be read left as they are and noted.
-func (d *Dataset) fill(all []byte, r finetune.Request) error {
+func (d *Dataset) fill(all []byte, r data.Request) error {
 	size := d.pixels()
 	failures := make([]error, len(r.Indices))
 	var busy sync.WaitGroup
@@ -142,8 +170,8 @@ func (d *Dataset) fill(all []byte, r finetune.Request) error {
 		if err == nil {
 			continue
 		}
-		if d.options.Pictures.Unreadable != "skip" {
-			return fmt.Errorf("%w (pictures.unreadable=skip leaves such pictures out)", err)
+		if !d.options.SkipUnreadable {
+			return &UnreadableError{err}
 		}
 		d.mutex.Lock()
 		d.skipped[r.Indices[k]] = err
@@ -164,15 +192,15 @@ func (d *Dataset) picture(into *picture.Image, i, epoch int) (err error) {
 		pipeline = d.training
 		rng = rand.New(rand.NewPCG(d.options.Seed, uint64(epoch)<<40|uint64(i)))
 	}
-	picture, err := d.album.Picture(i, picture.Options{Into: stored})
+	picture, err := d.pictures.Picture(i, picture.Options{Into: stored})
 	if err != nil {
 		return err
 	}
 	if err := torch.TryErr(func() error { return pipeline.Apply(into, picture, rng) }); err != nil {
-		return fmt.Errorf("%s: %w", d.album.Name(i), err)
+		return fmt.Errorf("%s: %w", d.pictures.Name(i), err)
 	}
 	if into.Width != d.input.Crop || into.Height != d.input.Crop {
-		return fmt.Errorf("%s: the transforms give %d x %d pixels, not %d x %d", d.album.Name(i), into.Width, into.Height, d.input.Crop, d.input.Crop)
+		return fmt.Errorf("%s: the transforms give %d x %d pixels, not %d x %d", d.pictures.Name(i), into.Width, into.Height, d.input.Crop, d.input.Crop)
 	}
 	return nil
 }
@@ -190,16 +218,16 @@ func (d *Dataset) list(b *Batch, asked []int) {
 			copy(b.Pixels[at*size:(at+1)*size], b.Pixels[k*size:])
 		}
 		b.Index = append(b.Index, i)
-		b.Class = append(b.Class, d.album.Class(i))
 	}
+	b.Target = d.targets.Select(b.Index)
 	if b.Pixels != nil {
 		b.Pixels = b.Pixels[:len(b.Index)*size]
 	}
 }
 
 // mix mixes the samples of a training batch, where the options ask for it.
-func (d *Dataset) mix(b *Batch, r finetune.Request) (err error) {
-	p := d.options.Pictures
+func (d *Dataset) mix(b *Batch, r data.Request) (err error) {
+	p := d.options
 	if p.MixUp == 0 && p.CutMix == 0 {
 		return nil
 	}
@@ -216,6 +244,14 @@ func (d *Dataset) mix(b *Batch, r finetune.Request) (err error) {
 	if err != nil {
 		return err
 	}
-	b.Targets, err = m.Targets(b.Class, len(d.album.Classes))
+	b.Mixed, err = m.Targets(b.Target.Classes, d.outputs)
 	return err
 }
+
+// UnreadableError is a picture that cannot be read, where SkipUnreadable was not asked for.
+type UnreadableError struct{ Err error }
+
+func (e *UnreadableError) Error() string { return e.Err.Error() }
+
+// Unwrap gives Err.
+func (e *UnreadableError) Unwrap() error { return e.Err }

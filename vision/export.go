@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+
+	"github.com/thaw-ml/thaw/vision/transform"
 )
 
 // SaveTransformers writes a folder that transformers' ResNetForImageClassification.from_pretrained loads, in the layout of
@@ -40,7 +42,7 @@ func (c *Classifier) SaveTransformers(folder string) error {
 	}
 	if err := writeJSON(filepath.Join(folder, "preprocessor_config.json"), map[string]any{
 		"image_processor_type": "BitImageProcessor",
-		"do_resize":            true, "size": map[string]int{"shortest_edge": c.Input.Resize}, "resample": 2,
+		"do_resize":            true, "size": map[string]int{"shortest_edge": c.Input.Resize}, "resample": c.Input.pillowFilter(),
 		"do_center_crop": true, "crop_size": map[string]int{"height": c.Input.Crop, "width": c.Input.Crop},
 		"do_rescale": true, "rescale_factor": 1. / 255,
 		"do_normalize": true, "image_mean": c.Input.Mean, "image_std": c.Input.Std, "do_convert_rgb": true,
@@ -56,4 +58,9 @@ func (c *Classifier) SaveTransformers(folder string) error {
 		// Thaw's own, so that it reads the folder as it reads a run's.
 		"thaw_architecture": c.Net.Architecture, "thaw_input": c.Input,
 	})
+}
+
+// pillowFilter is the number of the filter as Pillow counts.
+func (in Input) pillowFilter() int {
+	return map[transform.Filter]int{transform.Nearest: 0, transform.Bilinear: 2, transform.Bicubic: 3}[in.filter()]
 }

@@ -2,20 +2,33 @@ package vision
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
-	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/hub"
 	"github.com/thaw-ml/thaw/vision/transform"
 )
 
-// Input is what a network sees of a picture in evaluation: its shorter side made Resize pixels (bilinear, antialiased, as
-// Pillow does it), Crop x Crop pixels of the middle, scaled to 0..1 and normalised with Mean and Std.
+// Input is what a network sees of a picture in evaluation: its shorter side made Resize pixels (antialiased, as Pillow does
+// it), Crop x Crop pixels of the middle, scaled to 0..1 and normalised with Mean and Std.
 type Input struct {
-	Resize int        `json:"resize"`
-	Crop   int        `json:"crop"`
-	Mean   [3]float64 `json:"mean"`
-	Std    [3]float64 `json:"std"`
+	Resize        int        `json:"resize"`
+	Crop          int        `json:"crop"`
+	Interpolation string     `json:"interpolation,omitempty"` // "bilinear", also "", "bicubic" or "nearest"
+	Mean          [3]float64 `json:"mean"`
+	Std           [3]float64 `json:"std"`
 }
+
+// interpolations are the filters' names, by transform.Filter.
+var interpolations = []string{transform.Bilinear: "bilinear", transform.Bicubic: "bicubic", transform.Nearest: "nearest"}
+
+// filter is how pictures are resized.
+func (in Input) filter() transform.Filter {
+	return transform.Filter(max(slices.Index(interpolations, in.Interpolation), 0))
+}
+
+// filterName is its name.
+func (in Input) filterName() string { return interpolations[in.filter()] }
 
 // imageNet is the input of torchvision's first checkpoints, and of most networks trained on ImageNet.
 func imageNet() Input {
@@ -24,18 +37,21 @@ func imageNet() Input {
 
 // inputOf is what a checkpoint of the registry was trained for.
 func inputOf(m hub.Model) Input {
-	return Input{Resize: m.Input.Resize, Crop: m.Input.Crop, Mean: m.Input.Mean, Std: m.Input.Std}
+	in := Input{Resize: m.Input.Resize, Crop: m.Input.Crop, Mean: m.Input.Mean, Std: m.Input.Std}
+	in.interpolate(m.Input.Interpolation, func(string) {}) // the registry has no other
+	return in
 }
 
-// as gives the input that a spec asks for.
-func (in Input) as(p *finetune.Pictures) Input {
+// Sized is the input with another crop of so many pixels a side, and another length of the shorter side before; 0 leaves one as
+// it is, but the shorter side becomes 8/7 of a crop that is given alone (256 for 224, as Krizhevsky et al. 2012).
+func (in Input) Sized(crop, resize int) Input {
 	switch {
-	case p.Size != 0 && p.Resize != 0:
-		in.Crop, in.Resize = p.Size, p.Resize
-	case p.Size != 0:
-		in.Crop, in.Resize = p.Size, (p.Size*8+3)/7
-	case p.Resize != 0:
-		in.Resize = p.Resize
+	case crop != 0 && resize != 0:
+		in.Crop, in.Resize = crop, resize
+	case crop != 0:
+		in.Crop, in.Resize = crop, (crop*8+3)/7
+	case resize != 0:
+		in.Resize = resize
 	}
 	return in
 }
@@ -49,16 +65,24 @@ func (in Input) check() error {
 			return fmt.Errorf("an input with the standard deviation %v", in.Std)
 		}
 	}
+	if in.Interpolation != "" && !slices.Contains(interpolations, in.Interpolation) {
+		return fmt.Errorf("an input with the interpolation %q: there are %s", in.Interpolation, strings.Join(interpolations, ", "))
+	}
 	return nil
 }
 
 // evaluation is what is done to every picture that is measured or predicted.
-func (in Input) evaluation() transform.Pipeline { return transform.Evaluation(in.Resize, in.Crop) }
+func (in Input) evaluation() transform.Pipeline {
+	return transform.Pipeline{
+		transform.Resize{Short: in.Resize, Filter: in.filter(), Exact: true},
+		transform.CenterCrop{Width: in.Crop, Height: in.Crop},
+	}
+}
 
 // training is what is done to pictures that are trained on.
-func (in Input) training(p *finetune.Pictures) (transform.Pipeline, error) {
+func (in Input) training(p DatasetOptions) (transform.Pipeline, error) {
 	t := transform.DefaultTraining(in.Crop)
-	t.Scale, t.Erase = p.Scale, p.Erase
+	t.Scale, t.Erase, t.Filter = p.Scale, p.Erase, in.filter()
 	switch p.Augment {
 	case "none", "flip":
 		pipeline := in.evaluation()

@@ -6,9 +6,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
-	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/finetune/train/objective"
 	"github.com/thaw-ml/thaw/hub"
 	"github.com/thaw-ml/thaw/internal/suggest"
 	"github.com/thaw-ml/thaw/torch"
@@ -20,6 +21,9 @@ type source struct {
 	weights      string // "" for random ones
 	input        Input
 	classes      []string // of the weights' own head; nil where that is not known
+	named        string   // the file beside the weights that names the classes; "" where none does
+	label        string   // what a class without a name is called: its number goes in place of %d
+	warnings     []string // what is said of the weights and cannot be followed
 }
 
 // find says what model and weights of a spec mean. model is a path, or the name of an architecture where weights is given.
@@ -46,7 +50,7 @@ func find(model, weights string) (source, error) {
 	if err != nil {
 		return s, err
 	}
-	s.architecture, s.input = own.architecture, own.input
+	s.architecture, s.input, s.warnings = own.architecture, own.input, own.warnings
 	if s.classes == nil {
 		s.classes = own.classes
 	}
@@ -55,7 +59,7 @@ func find(model, weights string) (source, error) {
 
 // findFile says what a folder or a file of weights is.
 func findFile(path string) (s source, err error) {
-	s = source{weights: path, input: imageNet()}
+	s = source{weights: path, input: imageNet(), label: "%d"}
 	info, err := os.Stat(path)
 	if errors.Is(err, os.ErrNotExist) && slices.Contains(Architectures(), path) {
 		return s, fmt.Errorf("%s is an architecture: name a file of weights too, or none for random ones", path)
@@ -69,22 +73,20 @@ func findFile(path string) (s source, err error) {
 	folder := filepath.Dir(path)
 	if info.IsDir() {
 		folder = path
-		if s.weights, err = findWeights(path); err != nil {
+		if s.weights, err = torch.FindWeights(path); err != nil {
 			return s, err
 		}
 	}
-	path = filepath.Join(folder, "config.json")
-	switch saved, err := parseConfig(path); {
-	case errors.Is(err, os.ErrNotExist):
-	case err != nil:
+	b, err := readBeside(folder)
+	if err != nil {
 		return s, err
-	case saved.ModelType == "resnet" && saved.Architecture != "":
-		s.architecture, s.input = saved.Architecture, saved.Input
-		_, s.classes, err = readConfig(path)
-		return s, err
-	case saved.ModelType == "resnet": // transformers'
-		s.classes, err = saved.classes(path)
-		return s, err
+	}
+	s.architecture, s.input, s.classes, s.label, s.warnings = b.architecture, b.input, b.classes, b.label, b.warnings
+	if b.path != "" {
+		if s.classes != nil {
+			s.named = b.path
+		}
+		return s, nil
 	}
 	for _, m := range hub.Models() {
 		if m.Kind == hub.Classifier && m.URL != "" && m.File() == filepath.Base(s.weights) {
@@ -94,19 +96,54 @@ func findFile(path string) (s source, err error) {
 	return s, nil
 }
 
-// LoadClassifier loads a pre-trained network and gives it a new head for the classes, drawn with the seed. model is the
+// Head is the new last layer of a classifier.
+type Head struct {
+	Classes []string // names of the classes or labels, in the order of the logits; a regression needs none
+	Problem objective.ProblemType
+	Seed    uint64 // draws the weights
+}
+
+// NewHead is the head of a classification.
+func NewHead(classes ...string) Head { return Head{Classes: classes} }
+
+// labels are the names of the logits.
+func (h Head) labels() []string {
+	if h.Problem == objective.Regression && len(h.Classes) == 0 {
+		return []string{"LABEL_0"} // as transformers names a single output
+	}
+	return h.Classes
+}
+
+// Load loads a pre-trained network and gives it a new head. model is as for [LoadClassifier], or the name of a model that thaw
+// download, or torchvision, has brought to this machine, such as resnet50; nothing is downloaded.
+func Load(model string, head Head) (*Classifier, error) {
+	if _, err := os.Stat(model); err != nil {
+		path, failure := hub.Local(model)
+		if failure != nil {
+			return nil, fmt.Errorf("there is no file or folder %s, and %w", model, failure)
+		}
+		model = path
+	}
+	return LoadClassifier(model, "", head)
+}
+
+// LoadClassifier loads a pre-trained network and gives it a new head. model is the
 // path of a checkpoint (torchvision's .pth, or safetensors with its or transformers' keys), of a folder that has one, or
 // an architecture's name where weights names a file, or is "none" for random weights.
-func LoadClassifier(model, weights string, classes []string, seed uint64) (*Classifier, error) {
-	if len(classes) < 2 {
-		return nil, fmt.Errorf("a head with %d classes: give two or more", len(classes))
+//
+// What lies beside the weights is followed: config.json of Thaw, timm or transformers and transformers'
+// preprocessor_config.json. A network that is not supported is an error, what else cannot be followed is in Warnings.
+func LoadClassifier(model, weights string, head Head) (*Classifier, error) {
+	classes := head.labels()
+	if err := objective.CheckNames(head.Problem, classes); err != nil {
+		return nil, err
 	}
 	s, err := find(model, weights)
 	if err != nil {
 		return nil, err
 	}
-	c := &Classifier{Input: s.input, Classes: classes, Source: s.weights}
-	g := torch.NewGenerator(seed)
+	c := &Classifier{Input: s.input, Classes: classes, ProblemType: head.Problem, Source: s.weights, Warnings: s.warnings}
+	g := torch.NewGenerator(head.Seed)
 	if s.weights != "" {
 		c.Net, c.Report, err = LoadResNet(s.weights, ResNetOptions{Architecture: s.architecture, NewHead: len(classes), Generator: g})
 	} else if c.Net, err = NewResNet(s.architecture, len(classes)); err == nil {
@@ -121,10 +158,11 @@ func LoadClassifier(model, weights string, classes []string, seed uint64) (*Clas
 }
 
 // OpenPretrained loads a network with its own head. model and weights are as for LoadClassifier, or model is the name of
-// one that was downloaded. Classes whose names are not known are called by their numbers.
+// one that was downloaded. Classes whose names are not known are called by their numbers. What lies beside the weights and
+// cannot be followed is an error: scores would be others.
 func OpenPretrained(model, weights string) (*Classifier, error) {
 	if _, err := os.Stat(model); err != nil && weights == "" {
-		path, failure := hub.LocalFineTunable(model)
+		path, failure := hub.Local(model)
 		if failure != nil {
 			return nil, fmt.Errorf("there is no file or folder %s, and %w", model, failure)
 		}
@@ -137,12 +175,19 @@ func OpenPretrained(model, weights string) (*Classifier, error) {
 	if s.weights == "" {
 		return nil, errors.New("random weights predict nothing: name a file of weights")
 	}
+	if len(s.warnings) > 0 { // its own head would give other scores
+		return nil, errors.New(s.warnings[0])
+	}
 	net, report, err := LoadResNet(s.weights, ResNetOptions{Architecture: s.architecture})
 	if err != nil {
 		return nil, err
 	}
 	net.ChannelsLast()
 	c := &Classifier{Net: net, Input: s.input, Classes: s.classes, Report: report, Source: s.weights}
+	if n := net.Classes(); s.named != "" && n != len(s.classes) {
+		c.Close()
+		return nil, fmt.Errorf("%s has a head of %d classes, and %s names %d", s.weights, n, s.named, len(s.classes))
+	}
 	if len(c.Classes) != net.Classes() {
 		c.Classes = nil
 		if net.Classes() == 1000 { // ImageNet-1K, in the order that all use
@@ -150,7 +195,7 @@ func OpenPretrained(model, weights string) (*Classifier, error) {
 		}
 	}
 	for i := len(c.Classes); i < net.Classes(); i++ {
-		c.Classes = append(c.Classes, fmt.Sprint(i))
+		c.Classes = append(c.Classes, strings.Replace(s.label, "%d", strconv.Itoa(i), 1))
 	}
 	return c, nil
 }
@@ -162,10 +207,4 @@ func (c *Classifier) Name() string {
 		return "ResNet-" + depth
 	}
 	return name
-}
-
-// choose puts into a spec what only the data and the model tell: the classes and the input's size.
-func choose(spec *finetune.Spec, classes []string, input Input) {
-	spec.Head.Classes = classes
-	spec.Pictures.Size, spec.Pictures.Resize = input.Crop, input.Resize
 }

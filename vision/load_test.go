@@ -154,9 +154,9 @@ func TestLoadClassifierOfWrongSources(t *testing.T) {
 		{"half a file", "FOLDER/half.pth", "", "FOLDER/half.pth: "},
 		{"a text", "FOLDER/text.pth", "", "FOLDER/text.pth: "},
 		{"nothing", "FOLDER/empty.pth", "", "FOLDER/empty.pth: "},
-		{"a folder without weights", "FOLDER/none", "", "FOLDER/none has no weights: looked for best.safetensors, model.safetensors, pytorch_model.bin"},
+		{"a folder without weights", "FOLDER/none", "", "FOLDER/none has no weights: looked for best.safetensors, model.safetensors, model.safetensors.index.json, pytorch_model.bin"},
 		{"half a config", "FOLDER/cut", "", "FOLDER/cut/config.json: unexpected end of JSON input"},
-		{"another network", "FOLDER/bert.safetensors", "", "FOLDER/bert.safetensors is no ResNet of torchvision's or transformers': it has no conv1.weight"},
+		{"another network", "FOLDER/bert.safetensors", "", "FOLDER/bert.safetensors is no ResNet of torchvision's, timm's or transformers': it has no conv1.weight; its 1 key is \"embeddings.word_embeddings.weight\""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			model, weights := strings.ReplaceAll(c.model, "FOLDER", folder), strings.ReplaceAll(c.weights, "FOLDER", folder)

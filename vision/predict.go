@@ -1,6 +1,7 @@
 package vision
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -8,144 +9,179 @@ import (
 	"sync"
 
 	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/finetune/train/objective"
 	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/data"
 	"github.com/thaw-ml/thaw/vision/picture"
-	"github.com/thaw-ml/thaw/vision/transform"
 )
 
 // Prediction is what a classifier says of a picture.
-type Prediction struct {
-	Input  string    `json:"input"` // the file
-	Label  string    `json:"label"`
-	Class  int       `json:"class"` // its number
-	Score  float64   `json:"score"` // softmax of the logits
-	Top    []Guess   `json:"top"`   // the five likeliest
-	Logits []float32 `json:"logits"`
-}
-
-// Guess is a class and how likely it is.
-type Guess struct {
-	Label string  `json:"label"`
-	Class int     `json:"class"`
-	Score float64 `json:"score"`
-}
+type Prediction = objective.Prediction
 
 // Use moves the network to a device ("cpu", "cuda", "cuda:1", "auto"), where Predict runs from then on, its convolutions in
 // a precision ("float32", "bfloat16", "auto"), see [finetune.NewInference]. Without it, Predict runs on the CPU in float32.
-func (c *Classifier) Use(device, precision string) (err error) {
+func (c *Classifier) Use(device, precision string) error {
+	c.running.Lock()
+	defer c.running.Unlock()
 	if c.inference != nil {
 		return c.inference.Move(device, precision)
 	}
+	var err error
 	c.inference, err = finetune.NewInference(c, device, precision)
 	return err
 }
 
-// Predict classifies picture files, size at a time. A picture that cannot be read is an error; the predictions of those
-// before it are given too, as they are when ctx ends.
-func (c *Classifier) Predict(ctx context.Context, paths []string, size int) ([]Prediction, error) {
+// Inference is where the network predicts, see Use.
+func (c *Classifier) Inference() (_ *finetune.Inference[*Batch], err error) {
+	c.running.Lock()
+	defer c.running.Unlock()
 	if c.inference == nil {
-		if err := c.Use("cpu", "float32"); err != nil {
-			return nil, err
-		}
+		c.inference, err = finetune.NewInference(c, "cpu", "float32")
 	}
-	files := &files{model: c, paths: paths, failed: map[int]error{}}
-	var asked []finetune.Request
-	for first := range files.Len() {
-		if n := len(asked); n > 0 && len(asked[n-1].Indices) < size {
-			asked[n-1].Indices = append(asked[n-1].Indices, first)
-		} else {
-			asked = append(asked, finetune.Request{Indices: []int{first}})
+	return c.inference, err
+}
+
+// Predict classifies images. One that cannot be read is an error; the predictions of those before it are given too, as they
+// are when ctx ends.
+//
+// Any number of goroutines may call Predict at once; the network runs for one of them at a time. Package serve puts the
+// requests of many goroutines together.
+func (c *Classifier) Predict(ctx context.Context, images []Image, o finetune.PredictOptions) ([]Prediction, error) {
+	n, err := c.Inference()
+	if err != nil {
+		return nil, err
+	}
+	set := &unlabelled{model: c, images: images, failed: map[int]error{}}
+	size := cmp.Or(o.BatchSize, finetune.DefaultPredictBatch)
+	var asked []data.Request
+	for first := 0; first < len(images); first += size {
+		r := data.Request{}
+		for i := first; i < min(first+size, len(images)); i++ {
+			r.Indices = append(r.Indices, i)
 		}
+		asked = append(asked, r)
 	}
 	var out []Prediction
-	err := c.inference.Outputs(ctx, files, asked, func(b *Batch, output torch.Tensor) error {
-		logits := torch.ToSlice[float32](output)
-		if i := slices.IndexFunc(logits, func(x float32) bool { return math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) }); i >= 0 {
-			good := i / len(c.Classes)
-			out = append(out, c.judge(paths[len(out):len(out)+good], logits)...)
-			return fmt.Errorf("%s: the network gives scores that are no finite numbers: the weights, %s, are damaged", paths[len(out)], c.Source)
+	err = n.Outputs(ctx, set, asked, func(b *Batch, output torch.Tensor) error {
+		found, err := c.judge(output)
+		for i := range found {
+			found[i].Input = images[len(out)+i].name
 		}
-		out = append(out, c.judge(paths[len(out):len(out)+b.Size()], logits)...)
-		return files.failure(len(out))
+		out = append(out, found...)
+		if err != nil {
+			return fmt.Errorf("%s: %w", cmp.Or(images[len(out)].name, fmt.Sprint("image ", len(out))), err)
+		}
+		return set.failure(len(out))
 	})
 	return out, err
 }
 
-// files are pictures without labels, as a data set. A batch ends before a picture that cannot be read.
-type files struct {
-	model *Classifier
-	paths []string
+// PredictFiles is Predict of files.
+func (c *Classifier) PredictFiles(ctx context.Context, paths ...string) ([]Prediction, error) {
+	images := make([]Image, len(paths))
+	for i, path := range paths {
+		images[i] = File(path)
+	}
+	return c.Predict(ctx, images, finetune.PredictOptions{})
+}
+
+// unlabelled are pictures without labels, as a data set. A batch ends before a picture that cannot be read.
+type unlabelled struct {
+	model  *Classifier
+	images []Image
 
 	mu     sync.Mutex
 	failed map[int]error // of the pictures that batches ended before
 }
 
 // failure says why a batch ended before picture i, nil where none did.
-func (f *files) failure(i int) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.failed[i]
+func (u *unlabelled) failure(i int) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.failed[i]
 }
 
-func (f *files) Len() int          { return len(f.paths) }
-func (f *files) Length(int) int    { return 1 }
-func (f *files) Classes() []string { return f.model.Classes }
-func (f *files) Varies() bool      { return false }
-func (f *files) Concurrency() int  { return 3 }
+func (u *unlabelled) Len() int         { return len(u.images) }
+func (u *unlabelled) Length(int) int   { return 1 }
+func (u *unlabelled) Augmented() bool  { return false }
+func (u *unlabelled) Concurrency() int { return 3 }
 
 // Batch reads pictures.
-func (f *files) Batch(r finetune.Request) (*Batch, error) {
-	in := f.model.Input
-	b := &Batch{Side: in.Crop, Mean: single(in.Mean), Std: single(in.Std)}
-	var stored, small picture.Image
-	pipeline := transform.Pipeline(in.evaluation())
+func (u *unlabelled) Batch(r data.Request) (*Batch, error) {
+	var samples []Sample
 	for _, i := range r.Indices {
-		m, err := picture.Read(f.paths[i], picture.Options{Into: &stored})
-		if err == nil {
-			if err = pipeline.Apply(&small, m, nil); err != nil {
-				err = fmt.Errorf("%s: %w", f.paths[i], err)
-			}
-		}
-		if err != nil && b.Size() == 0 {
+		sample, err := u.model.Encode(u.images[i])
+		if err != nil && len(samples) == 0 {
 			return nil, err
 		} else if err != nil {
-			f.mu.Lock()
-			f.failed[i] = err
-			f.mu.Unlock()
-			return b, nil
+			u.mu.Lock()
+			u.failed[i] = err
+			u.mu.Unlock()
+			break
 		}
-		b.Index, b.Pixels = append(b.Index, i), append(b.Pixels, small.Pix...)
+		samples = append(samples, sample)
 	}
+	b := u.model.batch(samples)
+	b.Index = r.Indices[:len(samples)]
 	return b, nil
 }
 
-// judge makes predictions of logits.
-func (c *Classifier) judge(paths []string, logits []float32) []Prediction {
-	n := len(c.Classes)
-	out := make([]Prediction, len(paths))
-	for k, path := range paths {
-		row := logits[k*n : (k+1)*n]
-		guesses := make([]Guess, n)
-		highest := float64(slices.Max(row))
-		sum := 0.0
-		for i, x := range row {
-			guesses[i] = Guess{c.Classes[i], i, math.Exp(float64(x) - highest)}
-			sum += guesses[i].Score
-		}
-		for i := range guesses {
-			guesses[i].Score /= sum
-		}
-		slices.SortStableFunc(guesses, func(a, b Guess) int {
-			switch {
-			case row[a.Class] > row[b.Class]:
-				return -1
-			case row[a.Class] < row[b.Class]:
-				return 1
-			}
-			return 0
-		})
-		best := guesses[0]
-		out[k] = Prediction{path, best.Label, best.Class, best.Score, guesses[:min(5, n)], row}
+// Sample is a picture as the network sees it in evaluation.
+type Sample struct{ pixels []byte } // [Crop, Crop, 3]
+
+// Encode decodes a picture and makes it the network's input. Many goroutines may call it at once.
+func (c *Classifier) Encode(m Image) (Sample, error) {
+	stored := decoded.Get().(*picture.Image)
+	defer decoded.Put(stored)
+	full, err := m.decode(picture.Options{Into: stored})
+	if err != nil {
+		return Sample{}, err
 	}
-	return out
+	var small picture.Image
+	if err := c.Input.evaluation().Apply(&small, full, nil); err != nil {
+		return Sample{}, fmt.Errorf("%s: %w", m.name, err)
+	}
+	return Sample{small.Pix}, nil
+}
+
+// Cost of every picture in a batch is the same.
+func (c *Classifier) Cost(Sample) int { return 1 }
+
+// PredictEncoded classifies pictures as one batch.
+func (c *Classifier) PredictEncoded(ctx context.Context, samples []Sample) (out []Prediction, err error) {
+	n, err := c.Inference()
+	if err != nil {
+		return nil, err
+	}
+	err = n.Batch(ctx, c.batch(samples), func(_ *Batch, output torch.Tensor) (err error) {
+		out, err = c.judge(output)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// batch puts samples together.
+func (c *Classifier) batch(samples []Sample) *Batch {
+	b := &Batch{Side: c.Input.Crop, Mean: single(c.Input.Mean), Std: single(c.Input.Std)}
+	for i, s := range samples {
+		b.Index, b.Pixels = append(b.Index, i), append(b.Pixels, s.pixels...)
+	}
+	return b
+}
+
+// judge makes predictions of logits [N, classes]. Scores that are no finite numbers are an error, beside the predictions before.
+func (c *Classifier) judge(logits torch.Tensor) ([]Prediction, error) {
+	values := torch.ToSlice[float32](logits)
+	n, o := logits.Size(1), c.objective()
+	out := make([]Prediction, 0, len(values)/n)
+	for row := range slices.Chunk(values, n) {
+		if slices.ContainsFunc(row, func(x float32) bool { return math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) }) {
+			return out, fmt.Errorf("the network gives scores that are no finite numbers: the weights, %s, are damaged", c.Source)
+		}
+		out = append(out, o.Predict(row))
+	}
+	return out, nil
 }

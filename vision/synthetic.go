@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 
-	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/data"
 )
 
 // NewClassifier makes a network that is not pre-trained, its weights drawn as torchvision does. It serves to measure; for
@@ -50,22 +50,19 @@ func (s *Synthetic) Len() int { return s.length }
 // Length is 1: pictures are not padded.
 func (s *Synthetic) Length(int) int { return 1 }
 
-// Classes are the labels by class number.
-func (s *Synthetic) Classes() []string { return s.classes }
-
-// Varies is false.
-func (s *Synthetic) Varies() bool { return false }
+// Augmented is false.
+func (s *Synthetic) Augmented() bool { return false }
 
 // Concurrency lets batches be copied by several goroutines.
 func (s *Synthetic) Concurrency() int { return 4 }
 
 // Batch gives pictures in the order they are kept, whatever the positions that are asked for.
-func (s *Synthetic) Batch(r finetune.Request) (*Batch, error) {
+func (s *Synthetic) Batch(r data.Request) (*Batch, error) {
 	b := &Batch{Index: r.Indices, Side: s.side, Mean: single(s.input.Mean), Std: single(s.input.Std)}
 	for _, i := range r.Indices {
-		b.Class = append(b.Class, i%len(s.classes))
+		b.Target.Classes = append(b.Target.Classes, i%len(s.classes))
 	}
-	if r.From > 0 {
+	if r.FirstStage > 0 {
 		return b, nil
 	}
 	size := 3 * s.side * s.side

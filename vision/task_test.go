@@ -105,7 +105,7 @@ func TestPrepareWarns(t *testing.T) {
 	write("class1/notes.txt", "seen on Monday")
 	write("class2/a.jpg", "no picture")
 	_, _, err := prepare(t, spec, "data.test="+test)
-	assert.Equal(t, "cannot read 1 picture (pictures.unreadable=skip leaves such out); the first: reading picture FOLDER/pictures/class2/a.jpg: it is no picture that can be read (text/plain; charset=utf-8): want JPEG, PNG, GIF, BMP, WebP or TIFF", without(err, folder))
+	assert.Equal(t, "cannot read 1 picture (pictures.unreadable=skip leaves such out); the first: reading picture FOLDER/pictures/class2/a.jpg: it is no picture that can be read (text/plain; charset=utf-8): want JPEG, PNG, GIF, BMP, WebP, TIFF or PPM", without(err, folder))
 
 	task, s, err := prepare(t, spec, "data.test="+test, "pictures.unreadable=skip")
 	require.NoError(t, err)
@@ -116,14 +116,14 @@ func TestPrepareWarns(t *testing.T) {
 	}
 	assert.Equal(t, [][2]string{
 		{"warning", "5 pictures in training and test alike, which makes the measures too good; the first: FOLDER/pictures/class0/a.jpg and TEST/class0/a.jpg"},
-		{"warning", "1 picture left out; the first: reading picture FOLDER/pictures/class2/a.jpg: it is no picture that can be read (text/plain; charset=utf-8): want JPEG, PNG, GIF, BMP, WebP or TIFF"},
+		{"warning", "1 picture left out; the first: reading picture FOLDER/pictures/class2/a.jpg: it is no picture that can be read (text/plain; charset=utf-8): want JPEG, PNG, GIF, BMP, WebP, TIFF or PPM"},
 		{"warning", "1 file that is no picture passed over; the first: FOLDER/pictures/class1/notes.txt"},
 	}, lines)
 	s.Out = filepath.Join(folder, "run")
 	result, err := finetune.Run(t.Context(), s, task.Model, task.Train, task.Test, nil)
 	require.NoError(t, err)
 	assert.Equal(t, 6, result.Last.Rows)
-	assert.Equal(t, "1 picture left out, unreadable; the first: reading picture FOLDER/pictures/class2/a.jpg: it is no picture that can be read (text/plain; charset=utf-8): want JPEG, PNG, GIF, BMP, WebP or TIFF", strings.ReplaceAll(task.Skipped(), folder, "FOLDER"))
+	assert.Equal(t, "1 picture left out, unreadable; the first: reading picture FOLDER/pictures/class2/a.jpg: it is no picture that can be read (text/plain; charset=utf-8): want JPEG, PNG, GIF, BMP, WebP, TIFF or PPM", strings.ReplaceAll(task.Skipped(), folder, "FOLDER"))
 
 	task, s, err = prepare(t, spec, "pictures.unreadable=skip", "head.classes=[class1, class0]", "data.other_classes=skip")
 	require.NoError(t, err)

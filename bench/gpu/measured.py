@@ -159,11 +159,11 @@ def tests_line(t, kind):
 # ---- thaw bench
 
 SPEED = re.compile(r"^(\S+) +(eager|graph|cached) +([0-9.]+) samples/s +([0-9.]+) GB$")
-FAILED = re.compile(r"^(\S+) +(eager|graph|cached) +(?:failed: (.*)|(was not recorded: .*))$")
+FAILED = re.compile(r"^(\S+) +(eager|graph|cached) +(?:failed: (.*)|(was not captured: .*))$")
 WARNED = re.compile(r"^(\S+) +(eager|graph|cached) +warning: (.*)$")
 PART = re.compile(r"^== pass (\d+) (\S+)$")
 EXIT = re.compile(r"== (?:exit (\d+)|(not begun))$")
-UNRECORDED = "was not recorded: "  # what thaw bench says of a graph that ran operator by operator
+UNRECORDED = "was not captured: "  # what thaw bench says of a graph that ran operator by operator
 
 
 def printed_parts(log):
@@ -200,7 +200,7 @@ def join_bench(folder, log):
 
 
 def read_bench(passes):
-    """By case and mode: the median over the rounds of a call's passes. What was not recorded in one has no speed."""
+    """By case and mode: the median over the rounds of a call's passes. What was not captured in one has no speed."""
     out = {}
     for p in passes:
         for r in p.get("results") or []:
@@ -282,13 +282,13 @@ def compare(thaw, peers):
 
 
 def sides(row):
-    """Those that measured something, be it that a graph was not recorded."""
+    """Those that measured something, be it that a graph was not captured."""
     return {side for side in ("pytorch", "thaw") if any(row[side].values()) or side == "thaw" and row["unrecorded"]}
 
 
 def compare_calls(calls):
     """A row a case, of one call: of the calls that measured both sides the last that has most of the ratios, else the last
-    that has any figure. Where a graph was not recorded, that call counts as one with most: one before must not hide it."""
+    that has any figure. Where a graph was not captured, that call counts as one with most: one before must not hide it."""
     rows = []
     for case in dict.fromkeys(case for thaw, peers in calls for case in [*peers, *thaw]):
         of = [dict(compare(thaw.get(case, {}), peers.get(case, {})), call=at) for at, (thaw, peers) in enumerate(calls, 1)]

@@ -51,7 +51,7 @@ def judge(rows, tests, demo):
         row = by_case.get(case, {})
         found = row.get(f"to_{of}")
         if row.get("unrecorded"):
-            reached, met = "Thaw's graph was not recorded", False
+            reached, met = "Thaw's graph was not captured", False
         else:
             reached, met = spread(found, 3), found["value"] >= least if found else None
         out.append(dict(target=f"{case}: at least {least} times PyTorch's {of}", met=met, reached=reached))

@@ -160,17 +160,17 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// Where a graph was not recorded, what it took is a figure of nothing, in whatever pass that was.
+// Where a graph was not captured, what it took is a figure of nothing, in whatever pass that was.
 func TestReportOfAGraphThatWasNotRecorded(t *testing.T) {
 	files := maps.Clone(found)
 	files["bench.json"] = strings.Replace(files["bench.json"], `"samples_per_second": 1600,`,
-		`"error": "was not recorded: 16x128: its steps differ", "samples_per_second": 1600,`, 1)
+		`"error": "was not captured: 16x128: its steps differ", "samples_per_second": 1600,`, 1)
 	table, result := reported(t, files)
 	for _, want := range []string{
 		"| bert-base-full-len128-bs16 | 336 | 350 | 2,326 | 1,852 | 400 | - | - | - | - | - |",
-		"| bert-base-full-len128-bs16: at least 5.0 times PyTorch's eager | Thaw's graph was not recorded | FAIL |",
-		"| bert-base-full-len128-bs16: at least 0.75 times PyTorch's best | Thaw's graph was not recorded | FAIL |",
-		"- bert-base-full-len128-bs16, Thaw graph: was not recorded: 16x128: its steps differ\n",
+		"| bert-base-full-len128-bs16: at least 5.0 times PyTorch's eager | Thaw's graph was not captured | FAIL |",
+		"| bert-base-full-len128-bs16: at least 0.75 times PyTorch's best | Thaw's graph was not captured | FAIL |",
+		"- bert-base-full-len128-bs16, Thaw graph: was not captured: 16x128: its steps differ\n",
 	} {
 		if !strings.Contains(table, want) {
 			t.Errorf("the table lacks %q:\n%s", want, table)
@@ -198,7 +198,7 @@ thaw: stopped
 thaw 0.1.0
 c                            eager        900.5 samples/s     3.10 GB
 c                            eager   warning: slow
-c                            graph   was not recorded: 16x128: no
+c                            graph   was not captured: 16x128: no
 c                            cached  failed: out of memory
 half a line== exit 137
 == pass 2 d
@@ -224,7 +224,7 @@ e                            eager          5.0 samples/s     3.10 GB
 		{"pass": 1, "part": "b", "ended_early": true, "results": [{"case": "b", "mode": "eager", "samples_per_second": 2, "rounds": [2]}]},
 		{"pass": 1, "part": "c", "ended_early": true, "results": [
 			{"case": "c", "mode": "eager", "samples_per_second": 900.5, "rounds": [900.5], "peak_memory_bytes": 3100000000, "warnings": ["slow"]},
-			{"case": "c", "mode": "graph", "error": "was not recorded: 16x128: no"},
+			{"case": "c", "mode": "graph", "error": "was not captured: 16x128: no"},
 			{"case": "c", "mode": "cached", "error": "out of memory"}]},
 		{"pass": 2, "part": "d", "not_begun": true, "results": []},
 		{"pass": 2, "part": "e", "ended_early": true, "results": [
@@ -330,7 +330,7 @@ func made(commit, torch string, ours, eager, compiled string) map[string]string 
 // A ratio is of one call, and a table of several says so.
 func TestReportOfCalls(t *testing.T) {
 	speed := func(s string) string { return `"samples_per_second": ` + s + `, "rounds": [` + s + `]` }
-	const unrecorded = `"error": "was not recorded: no", "samples_per_second": 1`
+	const unrecorded = `"error": "was not captured: no", "samples_per_second": 1`
 	for name, c := range map[string]struct {
 		calls []map[string]string
 		want  []string
@@ -344,8 +344,8 @@ func TestReportOfCalls(t *testing.T) {
 			"| bert-base-full-len128-bs16 (2) | 300 | - | - | - | - | 1,500 | - | 5.00 | - | - |", "- the calls are of different versions of torch: 2.11.0, 2.12.0\n"}},
 		"that which compiled": {[]map[string]string{made("1a", "2.11.0", speed("2000"), "400", "2500"), made("1a", "2.11.0", speed("1500"), "300", "")}, []string{
 			"| bert-base-full-len128-bs16 (1) | 400 | - | 2,500 | - | - | 2,000 | - | 5.00 | - | 0.80 |"}},
-		"a graph that was not recorded": {[]map[string]string{made("1a", "2.11.0", speed("2000"), "400", "2500"), made("1a", "2.11.0", unrecorded, "300", "")}, []string{
-			"| bert-base-full-len128-bs16 (2) | 300 | ", "at least 5.0 times PyTorch's eager | Thaw's graph was not recorded | FAIL |"}},
+		"a graph that was not captured": {[]map[string]string{made("1a", "2.11.0", speed("2000"), "400", "2500"), made("1a", "2.11.0", unrecorded, "300", "")}, []string{
+			"| bert-base-full-len128-bs16 (2) | 300 | ", "at least 5.0 times PyTorch's eager | Thaw's graph was not captured | FAIL |"}},
 		"a graph that was recorded later": {[]map[string]string{made("1a", "2.11.0", unrecorded, "400", ""), made("1a", "2.11.0", speed("1500"), "300", "")}, []string{
 			"| bert-base-full-len128-bs16 (2) | 300 | - | - | - | - | 1,500 | - | 5.00 | - | - |"}},
 		"one side": {[]map[string]string{made("1a", "2.11.0", "", "400", ""), made("1a", "2.11.0", "", "", "")}, []string{

@@ -11,9 +11,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/thaw-ml/thaw"
 	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/internal/atomicfile"
 	"github.com/thaw-ml/thaw/internal/benchmark"
+	"github.com/thaw-ml/thaw/recipe"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/cuda"
 )
@@ -74,17 +76,18 @@ func (c *benchCmd) Run(ctx context.Context, s streams) error {
 		}
 		return nil
 	}
-	spec := finetune.Spec{Device: c.Device, Precision: c.Precision, Seed: 1}
-	if err := spec.ChooseDevice(); err != nil {
+	chosen := recipe.Spec{Device: c.Device, Precision: c.Precision}
+	if err := chosen.ChooseDevice(); err != nil {
 		return where{}.wrong("bench", err)
 	}
+	o := finetune.Options{Device: chosen.Device, Precision: chosen.Precision, Seed: 1}
 	if c.JSON != "" { // minutes of measures are not to be lost
 		if err := checkWritable(c.JSON); err != nil {
 			return usageError{fmt.Sprintf("bench: --json: %v", err)}
 		}
 	}
 	s.warnOfCPU(c.Device)
-	report := newBenchReport(spec)
+	report := newBenchReport(o)
 	fmt.Fprintln(s.out, report.header())
 	var failures []error
 	for _, b := range cases {
@@ -92,11 +95,11 @@ func (c *benchCmd) Run(ctx context.Context, s streams) error {
 			if c.Mode != "all" && string(mode) != c.Mode {
 				continue
 			}
-			speed, err := b.Measure(ctx, spec, mode, finetune.Effort{Round: time.Duration(c.Seconds * float64(time.Second)), Rounds: c.Rounds})
+			speed, err := b.Measure(ctx, o, mode, finetune.Effort{Round: time.Duration(c.Seconds * float64(time.Second)), Rounds: c.Rounds})
 			result := benchResult{Case: b.Name, Batch: b.Batch, Mode: mode, Speed: speed}
 			outcome := "failed: %v"
-			if err == nil && report.GPU != "" && mode != benchmark.Eager && len(speed.Replayed) == 0 { // it ran, as eager does
-				err, outcome = fmt.Errorf("was not recorded: %s", strings.Join(speed.Warnings, "; ")), "%v"
+			if err == nil && report.GPU != "" && mode != benchmark.Eager && len(speed.Captured) == 0 { // it ran, as eager does
+				err, outcome = fmt.Errorf("was not captured: %s", strings.Join(speed.Warnings, "; ")), "%v"
 			}
 			switch {
 			case ctx.Err() != nil: // what was measured is kept
@@ -115,7 +118,7 @@ func (c *benchCmd) Run(ctx context.Context, s streams) error {
 		}
 	}
 	if len(report.Results) == 0 {
-		return usageError{fmt.Sprintf("bench: --mode %s: none of these cases runs so on %s", c.Mode, spec.Device)}
+		return usageError{fmt.Sprintf("bench: --mode %s: none of these cases runs so on %s", c.Mode, o.Device)}
 	}
 	return errors.Join(append(failures, report.write(c.JSON))...)
 }
@@ -144,12 +147,12 @@ func (r benchReport) write(path string) error {
 	})
 }
 
-func newBenchReport(spec finetune.Spec) benchReport {
+func newBenchReport(o finetune.Options) benchReport {
 	r := benchReport{
-		Date: time.Now().UTC().Truncate(time.Second), Thaw: finetune.Version, Libtorch: torch.Version(), Device: spec.Device,
-		Precision: spec.Precision, Threads: torch.NumThreads(),
+		Date: time.Now().UTC().Truncate(time.Second), Thaw: thaw.Version, Libtorch: torch.Version(), Device: o.Device,
+		Precision: o.Precision, Threads: torch.NumThreads(),
 	}
-	device, err := torch.ParseDevice(spec.Device)
+	device, err := torch.ParseDevice(o.Device)
 	devices, failure := cuda.Devices()
 	if err == nil && failure == nil && device.Type == torch.CUDAType && device.Index < len(devices) {
 		r.GPU = devices[device.Index].Name

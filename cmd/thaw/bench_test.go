@@ -35,10 +35,10 @@ func TestWrongBench(t *testing.T) {
 		{[]string{"bench", "--device=cpu", "--json", "/proc/x.json"}, "thaw: bench: --json: nothing can be written to the folder /proc: no such file or directory\n"},
 	} {
 		c.want = strings.ReplaceAll(c.want, "FOLDER", folder)
-		assert.Equal(t, outcome{exitUsage, "", c.want}, thaw(t, "", c.args...), "thaw %q", c.args)
+		assert.Equal(t, outcome{exitUsage, "", c.want}, invoke(t, "", c.args...), "thaw %q", c.args)
 	}
 	before := listing(t)
-	got := thaw(t, "", "bench", "--device=cpu", "--mode=graph", "--json=x.json", "resnet50-head-bs32")
+	got := invoke(t, "", "bench", "--device=cpu", "--mode=graph", "--json=x.json", "resnet50-head-bs32")
 	assert.Equal(t, before[1:], listing(t)[1:], "nothing is left of what was tried")
 	assert.Equal(t, exitUsage, got.code)
 	assert.Regexp(t, `^thaw \S+ · libtorch \S+ · cpu · float32\n$`, got.out)

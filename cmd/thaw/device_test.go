@@ -22,7 +22,7 @@ func TestOnTheCPUForWantOfAGPU(t *testing.T) {
 	tooOld := &torch.Error{Op: "cuda:0", Msg: "the NVIDIA driver is too old: install driver 580 or later"}
 	const warning = "thaw: warning: on the CPU: the NVIDIA driver is too old: install driver 580 or later\n"
 	for _, args := range [][]string{{"eval", "run"}, {"eval", "run", "--json"}, {"predict", "run", "good"}, {"predict", "run", "--json", "good"}} {
-		want := thaw(t, "", args...)
+		want := invoke(t, "", args...)
 		assert.Equal(t, outcome{exitOK, want.out, warning}, without(tooOld, args...), args)
 		assert.Equal(t, want, without(tooOld, append(args, "--device=cpu")...), "asked for: %q", args)
 		assert.Equal(t, want, without(nil, args...), "the GPU answers: %q", args)

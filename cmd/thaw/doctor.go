@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/cpu"
 
-	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw"
 	"github.com/thaw-ml/thaw/internal/quantity"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/cuda"
@@ -63,10 +63,11 @@ func found(p cuda.Properties) gpuFound {
 
 func (c *doctorCmd) Run(s streams) error {
 	d := diagnosis{
-		Thaw: finetune.Version, Libtorch: torch.Version(), LibtorchPath: torch.LibraryPath(), Go: runtime.Version(),
+		Thaw: thaw.Version, Libtorch: torch.Version(), LibtorchPath: torch.LibraryPath(), Go: runtime.Version(),
 		CPUCapability: torch.CPUCapability(), Cores: runtime.NumCPU(), Threads: torch.NumThreads(),
 		CPUBFloat16: cpu.X86.HasAVX512BF16 || cpu.X86.HasAMXBF16, Problems: []string{},
 	}
+	d.try("libtorch", torch.CheckVersion())
 	d.try("cpu", torch.SelfTest(torch.CPU))
 	decoder, err := picture.JPEGDecoder()
 	if d.JPEG = decoder; err == nil {

@@ -57,7 +57,7 @@ func hubServer(t *testing.T) (address string, asked *atomic.Int32) {
 func TestDownload(t *testing.T) {
 	_, asked := hubServer(t)
 	folder := filepath.Join(os.Getenv("HF_HOME"), "hub", "models--org--words", "snapshots", downloadCommit)
-	got := thaw(t, "", "download", "org/words")
+	got := invoke(t, "", "download", "org/words")
 	assert.Equal(t, exitOK, got.code, got.err)
 	assert.Equal(t, folder+"\n", got.out)
 	lines := strings.Split(strings.TrimSpace(got.err), "\n")
@@ -73,7 +73,7 @@ func TestDownload(t *testing.T) {
 	assert.Equal(t, folder+"\n", ok(t, "", "download", "--offline", "org/words"))
 	t.Setenv("THAW_OFFLINE", "1")
 	assert.Equal(t, folder+"\n", ok(t, "", "download", "org/words"))
-	got = thaw(t, "", "download", "resnet18")
+	got = invoke(t, "", "download", "resnet18")
 	assert.Equal(t, exitFailed, got.code)
 	assert.Contains(t, got.err, "thaw: download: offline: resnet18-f37072fd.pth is not here: "+os.Getenv("TORCH_HOME")+"/hub/checkpoints/resnet18-f37072fd.pth; download it where there is a network")
 	assert.Equal(t, before, asked.Load(), "offline, nothing is asked")
@@ -94,10 +94,10 @@ func TestWrongDownloads(t *testing.T) {
 		{"download org/gated", exitFailed, "thaw: download: org/gated: the server answered 403 Forbidden (" + address + "/api/models/org/gated/revision/main); there is no such repository, or it is private or gated: then give a token in HF_TOKEN\n"},
 		{"download resnet18", exitFailed, "thaw: download: resnet18-f37072fd.pth: the server answered 404 Not Found (" + address + "/torchvision/resnet18-f37072fd.pth); check the name and the revision\n"},
 	} {
-		assert.Equal(t, outcome{c.code, "", c.want}, thaw(t, "", strings.Fields(c.args)...), c.args)
+		assert.Equal(t, outcome{c.code, "", c.want}, invoke(t, "", strings.Fields(c.args)...), c.args)
 	}
 	t.Setenv("HF_TOKEN", "hf_x")
-	assert.Contains(t, thaw(t, "", "download", "org/gated").err, "the token may not read it (HF_TOKEN, or the file HF_HOME/token)")
+	assert.Contains(t, invoke(t, "", "download", "org/gated").err, "the token may not read it (HF_TOKEN, or the file HF_HOME/token)")
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
 	assert.Equal(t, outcome{exitFailed, "", "thaw: stopped\n"}, thawIn(ctx, nil, "download", "org/words"))

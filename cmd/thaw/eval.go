@@ -6,18 +6,21 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
-	"github.com/thaw-ml/thaw/finetune"
-	"github.com/thaw-ml/thaw/text"
-	"github.com/thaw-ml/thaw/vision"
+	"github.com/thaw-ml/thaw/recipe"
 )
 
 type evalCmd struct {
-	Run_  string `arg:"" name:"run" help:"A run folder."`
-	Data  string `help:"Labelled texts with the run's columns, or pictures, in place of the run's own test data." type:"path" placeholder:"PATH"`
-	JSON  bool   `name:"json" help:"Print one JSON object: loss, accuracy, macro_f1, rows, confusion."`
-	where `embed:""`
+	Run_    string            `arg:"" name:"run" help:"A run folder."`
+	Data    string            `help:"Labelled texts with the run's columns, or images, in place of the run's own test data." type:"path" placeholder:"PATH"`
+	Columns map[string]string `help:"Columns of --data in place of the run's, as in text=review,label=stars; the names are text, pair, image and label." mapsep:"," placeholder:"NAME=COLUMN,..."`
+	Batch   int               `help:"Samples that go through the model together (${default})." default:"64"`
+	JSON    bool              `name:"json" help:"Print one JSON object: the loss, the metrics by name, rows, and for classes their counts."`
+	where   `embed:""`
+}
+
+func (*evalCmd) Help() string {
+	return `A run that a Go program left has no spec.yaml: it needs --data and, where that is a table, --columns.`
 }
 
 // where are the flags for where a trained model runs.
@@ -26,77 +29,70 @@ type where struct {
 	Precision string `help:"float32 or bfloat16; by default bfloat16 on a GPU that has it." default:"auto"`
 }
 
-// wrong is an error of usage where a flag says what it cannot.
+// wrong is an error of usage where a flag says what it cannot, or names what is not there.
 func (where) wrong(verb string, err error) error {
-	if errors.As(err, new(*finetune.SpecError)) {
-		return usageError{verb + ": --" + err.Error()}
+	if _, ok := errors.AsType[*recipe.OpenError](err); ok {
+		return usageError{fmt.Sprintf("%s: %v", verb, err)}
+	}
+	fault, ok := errors.AsType[*recipe.SpecError](err)
+	if ok && fault.File == "" && (fault.Key == "device" || fault.Key == "precision") {
+		return usageError{fmt.Sprintf("%s: --%v", verb, err)}
 	}
 	return err
 }
 
 func (c *evalCmd) Run(ctx context.Context, s streams) error {
-	if err := checkRun("eval", c.Run_); err != nil {
-		return err
-	}
 	if c.Data != "" {
 		if _, err := os.Stat(c.Data); err != nil {
 			return usageError{"eval: --data: " + unreadable("file or folder", c.Data, err)}
 		}
 	}
-	m, classes, err := c.measure(ctx, s)
+	if c.Batch < 1 {
+		return usageError{fmt.Sprintf("eval: --batch %d: give 1 or more", c.Batch)}
+	}
+	columns, err := c.columns()
 	if err != nil {
 		return err
+	}
+	run, err := recipe.OpenRun(c.Run_)
+	if err != nil {
+		return c.wrong("eval", err)
+	}
+	defer run.Close()
+	s.warnOfCPU(c.Device)
+	m, err := run.Evaluate(ctx, recipe.EvalOptions{Data: c.Data, Columns: columns, Device: c.Device, Precision: c.Precision, Batch: c.Batch})
+	if err != nil {
+		return c.wrong("eval", err)
 	}
 	if c.JSON {
 		return json.NewEncoder(s.out).Encode(m)
 	}
-	_, err = fmt.Fprintf(s.out, "rows      %d\naccuracy  %.4f\nmacro F1  %.4f\nloss      %.4f\n\n%s",
-		m.Rows, m.Accuracy, m.MacroF1, m.Loss, m.Table(classes))
+	fmt.Fprintf(s.out, "%-15s  %d\n", "rows", m.Rows)
+	for _, v := range m.Values {
+		fmt.Fprintf(s.out, "%-15s  %.4f\n", v.Name, v.Value)
+	}
+	_, err = fmt.Fprintf(s.out, "%-15s  %.4f\n", "loss", m.Loss)
+	if m.Classes != nil {
+		_, err = fmt.Fprintf(s.out, "\n%s", m.Classes)
+	}
 	return err
 }
 
-// measure gives the metrics, and the names of the classes.
-func (c *evalCmd) measure(ctx context.Context, s streams) (finetune.Metrics, []string, error) {
-	spec, err := finetune.ReadSpec(filepath.Join(c.Run_, "spec.yaml"))
-	if err != nil {
-		return finetune.Metrics{}, nil, fmt.Errorf("%s is no run folder: %w", c.Run_, err)
+// columns are those that --columns names.
+func (c *evalCmd) columns() (columns recipe.Columns, err error) {
+	if len(c.Columns) > 0 && c.Data == "" {
+		return columns, usageError{"eval: --columns goes with --data"}
 	}
-	if spec.OfPictures() {
-		model, data, err := vision.OpenRun(c.Run_, &spec, c.Data)
-		if err != nil {
-			return finetune.Metrics{}, nil, err
+	fields := map[string]*string{"text": &columns.Text, "pair": &columns.Pair, "image": &columns.Image, "label": &columns.Label}
+	for name, column := range c.Columns {
+		field, ok := fields[name]
+		if !ok {
+			return columns, usageError{fmt.Sprintf("eval: --columns: %q is none of text, pair, image and label", name)}
 		}
-		defer model.Close()
-		return evaluate(ctx, s, c.where, model, data)
-	}
-	model, data, err := text.OpenRun(c.Run_, c.Data)
-	if err != nil {
-		return finetune.Metrics{}, nil, err
-	}
-	defer model.Close()
-	return evaluate(ctx, s, c.where, model, data)
-}
-
-func evaluate[B finetune.Samples[B]](ctx context.Context, s streams, w where, model finetune.Model[B], data finetune.Dataset[B]) (m finetune.Metrics, classes []string, err error) {
-	n, err := finetune.NewInference(model, w.Device, w.Precision)
-	if err != nil {
-		return m, nil, w.wrong("eval", err)
-	}
-	defer n.Close()
-	s.warnOfCPU(w.Device)
-	m, err = n.Evaluate(ctx, data, 64, nil)
-	return m, data.Classes(), err
-}
-
-// checkRun refuses what is no run folder.
-func checkRun(verb, folder string) error {
-	if _, err := os.Stat(folder); err != nil {
-		return usageError{fmt.Sprintf("%s: there is no run folder %q", verb, folder)}
-	}
-	for _, name := range []string{"spec.yaml", filepath.Base(text.RunWeights(folder))} {
-		if _, err := os.Stat(filepath.Join(folder, name)); err != nil {
-			return usageError{fmt.Sprintf("%s: %q is no run folder: it has no %s", verb, folder, name)}
+		if column == "" {
+			return columns, usageError{fmt.Sprintf("eval: --columns: %s is given no column", name)}
 		}
+		*field = column
 	}
-	return nil
+	return columns, nil
 }

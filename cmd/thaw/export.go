@@ -3,43 +3,30 @@ package main
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 
-	"github.com/thaw-ml/thaw/finetune"
-	"github.com/thaw-ml/thaw/text"
-	"github.com/thaw-ml/thaw/vision"
+	"github.com/thaw-ml/thaw/recipe"
 )
 
 type exportCmd struct {
-	Run_   string `arg:"" name:"run" help:"A run folder of pictures."`
+	Run_   string `arg:"" name:"run" help:"A run folder."`
 	Folder string `arg:"" help:"The folder to make."`
 }
 
 func (*exportCmd) Help() string {
-	return `Writes a run's best network as transformers publishes ResNets (config.json, preprocessor_config.json, model.safetensors). Runs need no export for torchvision, which loads RUN/weights/best.safetensors as it is, and text runs none at all.`
+	return `Writes a run's best model as transformers publishes its kind (config.json, model.safetensors, and preprocessor_config.json or the tokenizer), for from_pretrained. Runs of images need no export for torchvision, which loads RUN/weights/best.safetensors as it is.`
 }
 
 func (c *exportCmd) Run(s streams) error {
-	if err := checkRun("export", c.Run_); err != nil {
-		return err
-	}
-	spec, err := finetune.ReadSpec(filepath.Join(c.Run_, "spec.yaml"))
+	run, err := recipe.OpenRun(c.Run_)
 	if err != nil {
-		return fmt.Errorf("%s is no run folder: %w", c.Run_, err)
+		return where{}.wrong("export", err)
 	}
-	if !spec.OfPictures() {
-		return usageError{fmt.Sprintf("export: %s is in transformers' layout already", text.RunWeights(c.Run_))}
-	}
+	defer run.Close()
 	if _, err := os.Lstat(c.Folder); err == nil {
 		return usageError{fmt.Sprintf("export: %s exists; nothing is overwritten", c.Folder)}
 	}
-	model, err := vision.OpenClassifier(text.RunWeights(c.Run_), "")
-	if err != nil {
-		return err
-	}
-	defer model.Close()
-	if err := model.SaveTransformers(c.Folder); err != nil {
-		return err
+	if err := run.Export(c.Folder); err != nil {
+		return where{}.wrong("export", err)
 	}
 	_, err = fmt.Fprintln(s.out, c.Folder)
 	return err

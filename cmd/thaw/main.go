@@ -14,7 +14,9 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw"
+	"github.com/thaw-ml/thaw/finetune/train"
+	"github.com/thaw-ml/thaw/recipe"
 	"github.com/thaw-ml/thaw/torch"
 )
 
@@ -28,9 +30,9 @@ const (
 
 type cli struct {
 	Train    trainCmd    `cmd:"" help:"Fine-tune a model as a spec says."`
-	Eval     evalCmd     `cmd:"" help:"Measure a run's best model on labelled texts or pictures."`
-	Predict  predictCmd  `cmd:"" help:"Classify texts or pictures with a run's best model, or a downloaded one."`
-	Export   exportCmd   `cmd:"" help:"Write a run's best network of pictures as transformers publishes it."`
+	Eval     evalCmd     `cmd:"" help:"Measure a run's best model on labelled texts or images."`
+	Predict  predictCmd  `cmd:"" help:"Classify texts or images with a run's best model, or a downloaded one."`
+	Export   exportCmd   `cmd:"" help:"Write a run's best model as transformers publishes its kind."`
 	Tokenize tokenizeCmd `cmd:"" help:"Turn lines of text into token ids, one JSON array a line."`
 	Download downloadCmd `cmd:"" help:"Bring a pre-trained model here and print its path."`
 	Models   modelsCmd   `cmd:"" help:"List the pre-trained models that are known by name."`
@@ -45,24 +47,18 @@ type cli struct {
 type streams struct {
 	in       io.Reader
 	out, err io.Writer
-	noGPU    func() error // finetune.NoGPU; nil knows nothing
+	noGPU    func() error // train.NoGPU; nil knows nothing
 }
 
-// The main goroutine keeps to the main thread, whose heap keeps what is freed (see torch.KeepFreedMemory), and for which
-// cuDNN keeps its choices of kernels.
+// The main goroutine keeps to the main thread, see thaw.Tune.
 func init() { runtime.LockOSThread() }
 
 func main() {
-	if os.Getenv("GOMAXPROCS") == "" {
-		// A thread that is in C for long, as one that decodes a picture, hands its place to another, at a cost, unless a
-		// place is free.
-		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
-	}
-	torch.KeepFreedMemory()
+	thaw.Tune()
 	signal.Ignore(syscall.SIGPIPE) // a training whose reader is gone goes on
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
-	code := run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr, finetune.NoGPU})
+	code := run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr, train.NoGPU})
 	stop()
 	os.Exit(code)
 }
@@ -131,12 +127,17 @@ func run(ctx context.Context, args []string, s streams) (code int) {
 		fmt.Fprintf(s.err, "thaw: %v\n", err)
 		return exitFailed
 	}
-	err = parsed.Run()
+	if verb := parsed.Command(); verb != "doctor" && verb != "version" { // which tell more of it
+		err = torch.CheckVersion()
+	}
+	if err == nil {
+		err = parsed.Run()
+	}
 	if err == nil {
 		return exitOK
 	}
-	var spec *finetune.SpecError
-	var specs finetune.SpecErrors
+	var spec *recipe.SpecError
+	var specs recipe.SpecErrors
 	var usage usageError
 	switch {
 	case errors.As(err, &spec), errors.As(err, &specs), errors.As(err, &usage):

@@ -100,8 +100,8 @@ func thawIn(ctx context.Context, in io.Reader, args ...string) outcome {
 	return outcome{code, out.String(), err.String()}
 }
 
-// thaw runs the program and fails when it leaves tensors behind.
-func thaw(t testing.TB, in string, args ...string) outcome {
+// invoke runs the program and fails when it leaves tensors behind.
+func invoke(t testing.TB, in string, args ...string) outcome {
 	t.Helper()
 	before := torch.Stats()
 	got := thawIn(t.Context(), strings.NewReader(in), args...)
@@ -110,10 +110,10 @@ func thaw(t testing.TB, in string, args ...string) outcome {
 	return got
 }
 
-// ok is thaw for what must work and say nothing on the standard error.
+// ok is invoke for what must work and say nothing on the standard error.
 func ok(t testing.TB, in string, args ...string) string {
 	t.Helper()
-	got := thaw(t, in, args...)
+	got := invoke(t, in, args...)
 	require.Equal(t, outcome{0, got.out, ""}, got, "thaw %s", strings.Join(args, " "))
 	return got.out
 }
@@ -125,9 +125,9 @@ func TestHelp(t *testing.T) {
 	}{
 		{"", []string{"train", "eval", "predict", "tokenize", "doctor", "version"}},
 		{"--help", []string{"Usage: thaw <command>", "Fine-tune a model as a spec says."}},
-		{"train --help", []string{"thaw train <spec> [<key=value> ...]", "runs/NAME-1", "phases[0].lr=1e-4", "go doc github.com/thaw-ml/thaw/finetune.Spec", "those in key=value to the working folder"}},
-		{"eval --help", []string{"thaw eval <run>", "--data=PATH", "--json"}},
-		{"predict --help", []string{"thaw predict [<run> [<inputs> ...]]", "--model=MODEL", "--weights=FILE", "--json", "input, label, scores (of", "--batch=32", "(32)"}},
+		{"train --help", []string{"thaw train <spec> [<key=value> ...]", "runs/NAME-1", "phases[0].lr=1e-4", "go doc github.com/thaw-ml/thaw/recipe.Spec", "those in key=value to the working folder"}},
+		{"eval --help", []string{"thaw eval <run>", "--data=PATH", "--columns=NAME=COLUMN,...", "--json"}},
+		{"predict --help", []string{"thaw predict [<run> [<inputs> ...]]", "--model=MODEL", "--weights=FILE", "--json", "input, label, scores (of", "--batch=64", "(64)", "--jsonl"}},
 		{"tokenize --help", []string{"thaw tokenize --model=PATH", "--max-length=N", "standard input"}},
 		{"doctor --help", []string{"thaw doctor", "--json"}},
 		{"version --help", []string{"thaw version"}},
@@ -150,7 +150,7 @@ func TestVersion(t *testing.T) {
 func TestWrongCommandLines(t *testing.T) {
 	folder := workplace(t)
 	require.NoError(t, os.MkdirAll("run/weights", 0o755))
-	write(t, "run/spec.yaml", "")
+	write(t, "run/weights/config.json", "{}")
 	for _, c := range []struct {
 		args []string
 		want string // on the standard error
@@ -165,13 +165,13 @@ func TestWrongCommandLines(t *testing.T) {
 		{[]string{"train", "spec.yaml", "phases[1].lr=1"}, "command line: phases[1].lr=1: there is no phases[1]; the last of phases is phases[0]\n"},
 		{[]string{"eval"}, "thaw: expected \"<run>\" (thaw eval --help tells what there is)\n"},
 		{[]string{"eval", "none"}, "thaw: eval: there is no run folder \"none\"\n"},
-		{[]string{"eval", "model"}, "thaw: eval: \"model\" is no run folder: it has no spec.yaml\n"},
+		{[]string{"eval", "model"}, "thaw: eval: \"model\" is no run folder: it has no weights/config.json\n"},
 		{[]string{"train", "rows.tsv/spec.yaml"}, "thaw: train: rows.tsv/spec.yaml: not a directory\n"},
 		{[]string{"eval", "run", "--data", "none.tsv"}, "thaw: eval: --data: there is no file or folder FOLDER/none.tsv\n"},
 		{[]string{"predict"}, "thaw: predict: give a run folder, or --model MODEL\n"},
 		{[]string{"predict", "a good film"}, "thaw: predict: there is no run folder \"a good film\"\n"},
 		{[]string{"predict", ""}, "thaw: predict: there is no run folder \"\"\n"},
-		{[]string{"predict", "model", "a good film"}, "thaw: predict: \"model\" is no run folder: it has no spec.yaml\n"},
+		{[]string{"predict", "model", "a good film"}, "thaw: predict: \"model\" is no run folder: it has no weights/config.json\n"},
 		{[]string{"predict", "--model", "none"}, "thaw: predict: --model: there is no file or folder none, and no model is named \"none\" (thaw models lists them; a Hugging Face repository is named like org/name or org/name@revision)\n"},
 		{[]string{"predict", "--model", "run"}, "thaw: predict: --model run is a run folder: thaw predict run\n"},
 		{[]string{"predict", "--model", "model", "--weights", "none"}, "thaw: predict: --weights: there is no file FOLDER/none\n"},
@@ -186,7 +186,7 @@ func TestWrongCommandLines(t *testing.T) {
 		{[]string{"doctor", "now"}, "thaw: unexpected argument now (thaw doctor --help tells what there is)\n"},
 	} {
 		before := listing(t)
-		got := thaw(t, "", c.args...)
+		got := invoke(t, "", c.args...)
 		got.err = strings.ReplaceAll(got.err, folder, "FOLDER")
 		assert.Equal(t, outcome{exitUsage, "", c.want}, got, "thaw %q", c.args)
 		assert.Equal(t, before, listing(t), "thaw %q", c.args)
@@ -204,7 +204,7 @@ func TestOddCommandLines(t *testing.T) {
 				if first == "train" && (second == "spec.yaml" || third == "") {
 					continue // trains
 				}
-				got := thaw(t, "", first, second, third)
+				got := invoke(t, "", first, second, third)
 				assert.Contains(t, []int{0, 1, 2}, got.code, "thaw %q %q %q", first, second, third)
 				if got.code != 0 {
 					assert.NotEmpty(t, got.err, "thaw %q %q %q", first, second, third)

@@ -7,6 +7,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/thaw-ml/thaw/hub"
+	"github.com/thaw-ml/thaw/recipe"
 )
 
 type modelsCmd struct {
@@ -34,7 +35,7 @@ func (c *modelsCmd) Run(s streams) error {
 	for _, m := range hub.Models() {
 		text := strings.Join([]string{m.Name, m.Alias, string(m.Kind), m.Description}, "\n")
 		if strings.Contains(strings.ToLower(text), strings.ToLower(c.Filter)) {
-			models = append(models, knownModel{m, m.FineTunable() == nil, h.Cached(m)})
+			models = append(models, knownModel{m, recipe.CanTrain(m) == nil, h.Cached(m)})
 		}
 	}
 	if c.JSON {

@@ -58,5 +58,5 @@ func TestModels(t *testing.T) {
 	assert.Equal(t, []float64{0.485, 0.456, 0.406}, m.Input.Mean)
 
 	assert.Equal(t, "[]\n", ok(t, "", "models", "--json", "zebra"))
-	assert.Equal(t, outcome{exitUsage, "", "thaw: models: none holds \"zebra\"; thaw models alone lists all\n"}, thaw(t, "", "models", "zebra"))
+	assert.Equal(t, outcome{exitUsage, "", "thaw: models: none holds \"zebra\"; thaw models alone lists all\n"}, invoke(t, "", "models", "zebra"))
 }

@@ -24,7 +24,7 @@ import (
 const pictureSpec = `model: resnet18
 weights: none
 data: {train: pictures, test: "0.25"}
-pictures: {size: 32, augment: none}
+images: {size: 32, augment: none}
 batch: {size: 8}
 device: cpu
 phases:
@@ -74,7 +74,7 @@ func TestTrainPictures(t *testing.T) {
 	got := ok(t, "", "train", "spec.yaml")
 	for _, want := range []string{
 		"^thaw 0", "\nmodel     ResNet-18  11\\.2M parameters  random\n", "\nhead      new: 512 -> 3 \\[blue green red\\]\n",
-		"\ndata      18 train · 6 test · 32 x 32 pixels · 0 test pictures also in train · ", "\nbefore ", "\nepoch 1 ", "\nepoch 2 ", "\nbest      accuracy ",
+		"\ndata      18 train · 6 test · 32 x 32 pixels · 0 test images also in train · ", "\nbefore ", "\nepoch 1 ", "\nepoch 2 ", "\nbest      accuracy ",
 		"\nrun       " + folder + "/runs/spec-1\n$",
 	} {
 		assert.Regexp(t, want, got)
@@ -185,7 +185,7 @@ func TestEvalAndPredictPictures(t *testing.T) {
 	for _, batch := range []string{"1", "2", "3", "32"} {
 		for _, before := range []int{0, 1, 3, 8} {
 			many := append(slices.Repeat(paths[:1], before), "none.png", paths[0], "nor.png")
-			broken := thaw(t, "", append([]string{"predict", "run", "--batch=" + batch}, many...)...)
+			broken := invoke(t, "", append([]string{"predict", "run", "--batch=" + batch}, many...)...)
 			assert.Equal(t, outcome{exitFailed, strings.Repeat(plain[:strings.Index(plain, "\n")+1], before),
 				"thaw: reading picture none.png: no such file or directory\n"}, broken, "batch %s, %d before", batch, before)
 		}
@@ -213,13 +213,13 @@ func TestWrongPictures(t *testing.T) {
 		{"one class", nil, func(t *testing.T) {
 			require.NoError(t, os.RemoveAll("pictures/red"))
 			require.NoError(t, os.RemoveAll("pictures/blue"))
-		}, exitFailed, "thaw: FOLDER/pictures has pictures of one class alone, [green]: a classifier needs two or more\n"},
+		}, exitFailed, "thaw: FOLDER/pictures has images of one class alone, [green]: a classifier needs two or more\n"},
 		{"missing class", []string{"device", "head: {classes: [red, green, blue, black]}\ndevice"}, nil, exitFailed,
 			"thaw: opening pictures: FOLDER/pictures: there is no picture of the class \"black\"; the folders are \"blue\", \"green\", \"red\"\n"},
 		{"class list mismatch", []string{"device", "head: {classes: [red, green]}\ndevice"}, nil, exitFailed,
-			"thaw: opening pictures: FOLDER/pictures: the folder \"blue\" is not a class; the classes are \"red\", \"green\" (data.other_classes=skip leaves pictures of other classes out)\n"},
+			"thaw: opening pictures: FOLDER/pictures: the folder \"blue\" is not a class; the classes are \"red\", \"green\" (data.other_classes=skip leaves images of other classes out)\n"},
 		{"corrupt header", nil, func(t *testing.T) { write(t, "pictures/green/3.jpg", "no picture") }, exitFailed,
-			"thaw: cannot read 1 picture (pictures.unreadable=skip leaves such out); the first: reading picture FOLDER/pictures/green/3.jpg: it is no picture that can be read (text/plain; charset=utf-8): want JPEG, PNG, GIF, BMP, WebP or TIFF\n"},
+			"thaw: cannot read 1 image (images.unreadable=skip leaves such out); the first: reading picture FOLDER/pictures/green/3.jpg: it is no picture that can be read (text/plain; charset=utf-8): want JPEG, PNG, GIF, BMP, WebP or TIFF\n"},
 		{"corrupt pixels", nil, func(t *testing.T) {
 			info, err := os.Stat("pictures/green/3.jpg")
 			require.NoError(t, err)
@@ -235,14 +235,14 @@ func TestWrongPictures(t *testing.T) {
 		{"detector", []string{"weights: none\n", "", "resnet18", "fcos_resnet50_fpn"}, nil, exitUsage, "spec.yaml:1: model: there is no folder fcos_resnet50_fpn, and fcos_resnet50_fpn.coco_v1 is a detector, which Thaw does not fine-tune yet\n"},
 		{"text keys", []string{"device", "head: {pooling: mean}\ndevice", `test: "0.25"`, "max_length: 64"}, nil, exitUsage,
 			"spec.yaml:3: data.max_length: is for texts\nspec.yaml:6: head.pooling: is for texts\n"},
-		{"a column of texts", []string{`test: "0.25"`, "columns: {text: t, label: l}"}, nil, exitUsage, "spec.yaml:3: data.columns.text: is for texts, and data.columns.image or pictures is for pictures\n"},
+		{"a column of texts", []string{`test: "0.25"`, "columns: {text: t, label: l}"}, nil, exitUsage, "spec.yaml:3: data.columns.text: is for texts, and data.columns.image or images is for images\n"},
 		{"picture keys with texts", []string{"train: pictures", "train: rows.csv", `test: "0.25"`, "columns: {text: t, label: l}"}, nil, exitUsage,
-			"spec.yaml:3: data.columns.image: missing: the name of the column with the pictures' paths\nspec.yaml:3: data.columns.text: is for texts, and data.columns.image or pictures is for pictures\n"},
-		{"unknown augment", []string{"augment: none", "augment: autoaugment"}, nil, exitUsage, "spec.yaml:4: pictures.augment: expected crop, flip, randaugment, trivialaugment, none, found \"autoaugment\"; did you mean \"randaugment\"?\n"},
-		{"unknown key", []string{"augment: none", "augmentation: none"}, nil, exitUsage, "spec.yaml:4: pictures.augmentation: unknown key; the keys here are size, resize, augment, scale, erase, mixup, cutmix, unreadable, workers\n"},
-		{"small size", []string{"size: 32", "size: 4"}, nil, exitUsage, "spec.yaml:4: pictures.size: must be 0 (the model's own) or from 8 to 4096 pixels, found 4\n"},
-		{"resize below size", []string{"size: 32", "size: 32, resize: 30"}, nil, exitUsage, "spec.yaml:4: pictures.resize: must be 0 (the model's own) or from pictures.size, 32, to 8192 pixels, found 30\n"},
-		{"resize below the model's size", []string{"size: 32", "resize: 30"}, nil, exitUsage, "spec.yaml:4: pictures.resize: 30 is less than the 224 pixels of the model's input: give a larger one, or pictures.size too\n"},
+			"spec.yaml:3: data.columns.image: missing: the name of the column with the images' paths\nspec.yaml:3: data.columns.text: is for texts, and data.columns.image or images is for images\n"},
+		{"unknown augment", []string{"augment: none", "augment: autoaugment"}, nil, exitUsage, "spec.yaml:4: images.augment: expected crop, flip, randaugment, trivialaugment, none, found \"autoaugment\"; did you mean \"randaugment\"?\n"},
+		{"unknown key", []string{"augment: none", "augmentation: none"}, nil, exitUsage, "spec.yaml:4: images.augmentation: unknown key; the keys here are size, resize, augment, scale, erase, mixup, cutmix, unreadable, workers\n"},
+		{"small size", []string{"size: 32", "size: 4"}, nil, exitUsage, "spec.yaml:4: images.size: must be 0 (the model's own) or from 8 to 4096 pixels, found 4\n"},
+		{"resize below size", []string{"size: 32", "size: 32, resize: 30"}, nil, exitUsage, "spec.yaml:4: images.resize: must be 0 (the model's own) or from images.size, 32, to 8192 pixels, found 30\n"},
+		{"resize below the model's size", []string{"size: 32", "resize: 30"}, nil, exitUsage, "spec.yaml:4: images.resize: 30 is less than the 224 pixels of the model's input: give a larger one, or images.size too\n"},
 		{"stage", []string{"train: head", "train: layer.4"}, nil, exitUsage, "spec.yaml:8: phases[0].train: no stage matches \"layer.4\"; this model has stem, layer1 ... layer4, head; did you mean \"layer4\"?\n"},
 		{"run folder that exists", []string{"device", "out: pictures\ndevice"}, nil, exitUsage, "spec.yaml:6: out: FOLDER/pictures exists; nothing is overwritten\n"},
 	} {
@@ -257,7 +257,7 @@ func TestWrongPictures(t *testing.T) {
 			if c.name != "run folder that exists" {
 				args = append(args, "out=run")
 			}
-			got := thaw(t, "", args...)
+			got := invoke(t, "", args...)
 			got.err = strings.ReplaceAll(got.err, folder, "FOLDER")
 			assert.Equal(t, c.code, got.code)
 			if strings.HasSuffix(c.want, "\n") {
@@ -299,7 +299,7 @@ func TestWrongPredictionsOfPictures(t *testing.T) {
 		{"predict --model fasterrcnn_resnet50_fpn dot.png", exitUsage, "thaw: predict: --model: fasterrcnn_resnet50_fpn.coco_v1 is a detector, which Thaw does not fine-tune yet\n"},
 		{"predict --model distilbert-base-uncased dot.png", exitUsage, "thaw: predict: --model: distilbert-base-uncased is a text encoder other than BERT, which Thaw does not fine-tune yet\n"},
 		{"predict --model resnet5 dot.png", exitUsage, "thaw: predict: --model: there is no file or folder resnet5, and no model is named \"resnet5\"; did you mean \"resnet50\"? "},
-		{"predict --model bert-base-uncased dot.png", exitUsage, "thaw: predict: bert-base-uncased is an encoder without a head: fine-tune it first (thaw train)\n"},
+		{"predict --model bert-base-uncased dot.png", exitUsage, "thaw: predict: --model: bert-base-uncased is an encoder without a head: fine-tune it first (thaw train)\n"},
 		{"predict --model resnet34 --weights run/weights/best.safetensors dot.png", exitFailed, "thaw: FOLDER/run/weights/best.safetensors does not fit the model: 96 keys missing (layer1.2.conv1.weight, layer1.2.bn1.weight, layer1.2.bn1.bias, layer1.2.conv2.weight, layer1.2.bn2.weight and 91 more)\n"},
 		{"predict --model resnet18 --weights text.pth dot.png", exitFailed, "thaw: FOLDER/text.pth: "},
 		{"predict --weights run/weights/best.safetensors run dot.png", exitUsage, "thaw: predict: --weights goes with --model\n"},
@@ -307,7 +307,7 @@ func TestWrongPredictionsOfPictures(t *testing.T) {
 		{"eval run --data empty", exitFailed, "thaw: opening pictures: FOLDER/empty: it holds no folders: "},
 		{"eval run --data dot.png", exitFailed, "thaw: opening pictures: FOLDER/dot.png: want a folder with a folder of pictures for each class, a table "},
 	} {
-		got := thaw(t, "", strings.Fields(c.args)...)
+		got := invoke(t, "", strings.Fields(c.args)...)
 		got.err = strings.ReplaceAll(got.err, folder, "FOLDER")
 		assert.Equal(t, [2]any{c.code, ""}, [2]any{got.code, got.out}, c.args)
 		if strings.HasSuffix(c.want, "\n") {
@@ -325,7 +325,7 @@ func TestWrongPredictionsOfPictures(t *testing.T) {
 	info, err := os.Stat("pictures/green/3.jpg")
 	require.NoError(t, err)
 	require.NoError(t, os.Truncate("pictures/green/3.jpg", info.Size()-20))
-	said := ok(t, "", "train", "spec.yaml", "out=skipping", "pictures.unreadable=skip")
-	assert.Contains(t, said, "warning   1 picture left out, unreadable; the first: reading picture "+folder+"/pictures/green/3.jpg: ")
+	said := ok(t, "", "train", "spec.yaml", "out=skipping", "images.unreadable=skip")
+	assert.Contains(t, said, "warning   1 image left out, unreadable; the first: reading picture "+folder+"/pictures/green/3.jpg: ")
 	assert.NoFileExists(t, filepath.Join("skipping", "failed.txt"))
 }

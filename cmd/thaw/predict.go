@@ -2,45 +2,40 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/thaw-ml/thaw/finetune"
-	"github.com/thaw-ml/thaw/hub"
-	"github.com/thaw-ml/thaw/text"
+	"github.com/thaw-ml/thaw/recipe"
 )
 
 type predictCmd struct {
 	Run_    *string  `arg:"" optional:"" name:"run" help:"A run folder; leave it out with --model."`
-	Inputs  []string `arg:"" optional:"" help:"Texts, or files of pictures; without any, texts or paths are read from the standard input, one a line."`
-	Model   string   `help:"In place of a run: a text classifier's folder (config.json, tokenizer, weights); or for pictures a checkpoint file, a folder, or the name of a model that was downloaded." placeholder:"MODEL"`
+	Inputs  []string `arg:"" optional:"" help:"Texts, or image files; without any, texts or paths are read from the standard input, one a line."`
+	Model   string   `help:"In place of a run: a text classifier's folder (config.json, tokenizer, weights); or for images a checkpoint file, a folder, or the name of a model that was downloaded." placeholder:"MODEL"`
 	Weights string   `help:"A weights file in place of the one of --model." type:"path" placeholder:"FILE"`
-	JSON    bool     `name:"json" help:"Print one JSON object a line: input, label, scores (of pictures the five best), logits."`
-	Batch   int      `help:"Inputs that go through the model together (${default})." default:"32"`
+	JSONL   bool     `name:"jsonl" help:"Inputs are JSON objects, one a line, with the keys text and, for pairs, pair; for images text is the path."`
+	JSON    bool     `name:"json" help:"Print one JSON object a line: input, label, scores (of images the five best), logits."`
+	Batch   int      `help:"Inputs that go through the model together (${default})." default:"64"`
 	where   `embed:""`
 }
 
 func (*predictCmd) Help() string {
-	return `Each input gives a line: the label, its score, the input. A text that begins with a dash goes behind --, as in thaw predict RUN -- "-1 out of 10".`
-}
-
-// predictor classifies inputs and gives a line for each; beside an error, those of the inputs before the one at fault.
-type predictor interface {
-	Use(device, precision string) error
-	Predict(ctx context.Context, inputs []string, asJSON bool, batch int) ([]byte, error)
-	Close()
+	return `Each input gives a line: the label, its score, the input. A model of pairs takes two texts with a tab between them, or --jsonl. A text that begins with a dash goes behind --, as in thaw predict RUN -- "-1 out of 10".`
 }
 
 func (c *predictCmd) Run(ctx context.Context, s streams) error {
-	inputs := c.Inputs
+	given := c.Inputs
 	switch {
 	case c.Model != "" && c.Run_ != nil:
-		inputs = append([]string{*c.Run_}, inputs...) // no run is named, so the first argument is an input
+		given = append([]string{*c.Run_}, given...) // no run is named, so the first argument is an input
 	case c.Model == "" && c.Weights != "":
 		return usageError{"predict: --weights goes with --model"}
 	case c.Model == "" && c.Run_ == nil:
@@ -56,35 +51,28 @@ func (c *predictCmd) Run(ctx context.Context, s streams) error {
 			return usageError{fmt.Sprintf("predict: --weights: %s is a folder; expected a file", c.Weights)}
 		}
 	}
-	p, err := c.open()
+	model, err := c.open()
 	if err != nil {
 		return err
 	}
-	defer p.Close()
-	if err := p.Use(c.Device, c.Precision); err != nil {
+	defer model.Close()
+	if err := model.Use(c.Device, c.Precision); err != nil {
 		return c.wrong("predict", err)
 	}
 	s.warnOfCPU(c.Device)
-	predict := func(inputs []string) error {
-		for some := range slices.Chunk(inputs, 8*min(c.Batch, 1024)) { // what is known is printed, whatever comes
-			lines, failure := p.Predict(ctx, some, c.JSON, c.Batch)
-			if len(lines) > 0 {
-				if _, err := s.out.Write(lines); err != nil {
-					return err
-				}
-			}
-			if failure != nil {
-				return failure
+	p := predicting{model: model, cmd: c, out: s}
+	together := model.Together() * min(c.Batch, 1024)
+	if len(given) > 0 {
+		for some := range slices.Chunk(given, together) { // what is known is printed, whatever comes
+			if err := p.print(ctx, some, "argument"); err != nil {
+				return err
 			}
 		}
 		return nil
 	}
-	if len(inputs) > 0 {
-		return predict(inputs)
-	}
-	for batch, err := range lines(ctx, s, c.Batch) {
+	for some, err := range lines(ctx, s, together) {
 		if err == nil {
-			err = predict(batch)
+			err = p.print(ctx, some, "line")
 		}
 		if err != nil {
 			return err
@@ -94,57 +82,142 @@ func (c *predictCmd) Run(ctx context.Context, s streams) error {
 }
 
 // open loads the model that is asked for.
-func (c *predictCmd) open() (predictor, error) {
+func (c *predictCmd) open() (recipe.Model, error) {
 	if c.Model == "" {
-		if err := checkRun("predict", *c.Run_); err != nil {
-			return nil, err
-		}
-		spec, err := finetune.ReadSpec(filepath.Join(*c.Run_, "spec.yaml"))
+		run, err := recipe.OpenRun(*c.Run_)
 		if err != nil {
-			return nil, fmt.Errorf("%s is no run folder: %w", *c.Run_, err)
+			return nil, c.wrong("predict", err)
 		}
-		folder := text.RunWeights(*c.Run_)
-		if spec.OfPictures() {
-			return openPictureRun(folder)
-		}
-		return openTexts(folder, "")
+		return run, nil
 	}
-	if checkRun("predict", c.Model) == nil {
+	if recipe.IsRun(c.Model) {
 		return nil, usageError{fmt.Sprintf("predict: --model %s is a run folder: thaw predict %[1]s", c.Model)}
 	}
-	info, err := os.Stat(c.Model)
-	if err == nil && info.IsDir() {
-		if _, err := text.ReadConfig(filepath.Join(c.Model, "config.json")); err == nil {
-			return openTexts(c.Model, c.Weights)
-		} else if !isPictureConfig(c.Model) {
-			return nil, err
-		}
+	model, err := recipe.OpenModel(c.Model, c.Weights)
+	if err != nil {
+		return nil, c.wrong("predict: --model", err)
 	}
-	if errors.Is(err, os.ErrNotExist) && c.Weights == "" {
-		m, err := hub.Find(c.Model)
-		if err == nil && m.FineTunable() != nil {
-			return nil, usageError{fmt.Sprintf("predict: --model: %v", m.FineTunable())}
-		}
-		if err == nil && m.Kind == hub.TextEncoder {
-			return nil, usageError{fmt.Sprintf("predict: %s is an encoder without a head: fine-tune it first (thaw train)", c.Model)}
-		}
-		if _, err := hub.Local(c.Model); err != nil {
-			return nil, usageError{fmt.Sprintf("predict: --model: there is no file or folder %s, and %v", c.Model, err)}
-		}
-	}
-	return openPictures(c.Model, c.Weights)
+	return model, nil
 }
 
-// isPictureConfig reports whether a folder's config.json, if there is one, is that of a network for pictures.
-func isPictureConfig(folder string) bool {
-	data, err := os.ReadFile(filepath.Join(folder, "config.json"))
-	if err != nil {
-		return errors.Is(err, os.ErrNotExist)
+// predicting is a model at work on the lines, or arguments, that come in.
+type predicting struct {
+	model recipe.Model
+	cmd   *predictCmd
+	out   streams
+	done  int // lines so far
+}
+
+// print predicts lines and prints a line for each. What goes wrong at one leaves those before it printed.
+func (p *predicting) print(ctx context.Context, some []string, kind string) error {
+	inputs := make([]recipe.Input, 0, len(some))
+	var wrong error
+	for i, line := range some {
+		in, err := p.parse(line)
+		if err != nil {
+			wrong = fmt.Errorf("predict: %s %d: %w", kind, p.done+i+1, err)
+			break
+		}
+		inputs = append(inputs, in)
 	}
-	var config struct {
-		ModelType string `json:"model_type"`
+	p.done += len(some)
+	found, failure := p.model.Predict(ctx, inputs, finetune.PredictOptions{BatchSize: p.cmd.Batch})
+	var out []byte
+	for _, r := range found {
+		line, err := p.render(r)
+		if err != nil {
+			return err
+		}
+		out = append(out, line...)
 	}
-	return json.Unmarshal(data, &config) == nil && config.ModelType == "resnet"
+	if len(out) > 0 {
+		if _, err := p.out.out.Write(out); err != nil {
+			return err
+		}
+	}
+	if failure != nil {
+		return failure
+	}
+	return wrong
+}
+
+// parse reads an input.
+func (p *predicting) parse(line string) (in recipe.Input, err error) {
+	if p.cmd.JSONL {
+		return p.parseJSON(line)
+	}
+	if !p.model.Pairs() {
+		return recipe.Input{Text: line}, nil
+	}
+	parts := strings.Split(line, "\t")
+	switch {
+	case len(parts) == 1:
+		return in, fmt.Errorf("this model takes two texts with a tab between them, found one")
+	case len(parts) > 2:
+		return in, fmt.Errorf("this model takes two texts with a tab between them, found %d: texts with tabs go in with --jsonl", len(parts))
+	}
+	return recipe.Input{Text: parts[0], Pair: parts[1]}, nil
+}
+
+// parseJSON reads an input that is a JSON object.
+func (p *predicting) parseJSON(line string) (in recipe.Input, err error) {
+	var object struct{ Text, Pair *string }
+	if err := json.Unmarshal([]byte(line), &object); err != nil {
+		return in, fmt.Errorf("--jsonl expects a JSON object such as %s: %w", p.example(), err)
+	}
+	switch {
+	case object.Text == nil:
+		return in, fmt.Errorf("there is no key text; expected %s", p.example())
+	case p.model.Pairs() && object.Pair == nil:
+		return in, fmt.Errorf("there is no key pair, and this model takes two texts: expected %s", p.example())
+	case !p.model.Pairs() && object.Pair != nil:
+		return in, fmt.Errorf("there is a key pair, and this model takes one input: expected %s", p.example())
+	}
+	in.Text = *object.Text
+	if object.Pair != nil {
+		in.Pair = *object.Pair
+	}
+	return in, nil
+}
+
+func (p *predicting) example() string {
+	if p.model.Pairs() {
+		return `{"text": "...", "pair": "..."}`
+	}
+	return `{"text": "..."}`
+}
+
+// render is the line of a prediction.
+func (p *predicting) render(r recipe.Prediction) ([]byte, error) {
+	if p.cmd.JSON {
+		return jsonLine(r)
+	}
+	input := recipe.Input{Text: r.Input, Pair: r.Pair}.String()
+	switch {
+	case r.Value != nil:
+		return []byte(plain(nil, fmt.Sprintf("%.4f", *r.Value), "", input)), nil
+	case r.Labels != nil:
+		return []byte(plain(nil, cmp.Or(strings.Join(r.Labels, ","), "-"), "", input)), nil
+	}
+	return []byte(plain(p.model.Labels(), r.Label, fmt.Sprintf("%.3f", r.Score), input)), nil
+}
+
+// plain is a prediction for people, on one line whatever the input holds.
+func plain(classes []string, label, score, input string) string {
+	width := 0
+	for _, c := range classes {
+		width = max(width, min(utf8.RuneCountInString(c), 32))
+	}
+	input = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, input)
+	if score != "" {
+		score += "  "
+	}
+	return fmt.Sprintf("%-*s  %s%s\n", width, label, score, input)
 }
 
 // jsonLine writes v as JSON, with <, > and & as they are.

@@ -57,11 +57,11 @@ func TestPredictUpToWhatFails(t *testing.T) {
 	require.NoError(t, os.Rename("damaged.safetensors", "run/weights/best.safetensors"))
 	const failure = "thaw: \"a movie\": the model gives scores that are no finite numbers: the weights, FOLDER/run/weights/best.safetensors, are damaged\n"
 	for _, batch := range []string{"1", "2", "32"} {
-		got := thaw(t, "", append([]string{"predict", "run", "--batch=" + batch}, inputs...)...)
+		got := invoke(t, "", append([]string{"predict", "run", "--batch=" + batch}, inputs...)...)
 		got.err = strings.ReplaceAll(strings.ReplaceAll(got.err, "run/weights", "FOLDER/run/weights"), folder+"/FOLDER", "FOLDER")
 		assert.Equal(t, outcome{exitFailed, want, failure}, got, "batches of %s", batch)
 	}
-	got := thaw(t, strings.Join(inputs, "\n"), "predict", "run")
+	got := invoke(t, strings.Join(inputs, "\n"), "predict", "run")
 	assert.Equal(t, want, got.out, "from the standard input")
 }
 
@@ -89,7 +89,7 @@ func TestPredictStopsBetweenInputs(t *testing.T) {
 	out, errs := &stopping{writes: 2, stop: stop}, &bytes.Buffer{}
 	assert.Equal(t, exitFailed, run(ctx, args, streams{strings.NewReader(""), out, errs, nil}))
 	assert.Equal(t, "thaw: stopped\n", errs.String())
-	assert.Equal(t, 32, strings.Count(out.String(), "\n"), "what was known is printed")
+	assert.Equal(t, 64, strings.Count(out.String(), "\n"), "what was known is printed")
 }
 
 // What reads the output may end first, as head does: a run goes on, everything else ends, and nothing is said.

@@ -8,11 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/thaw-ml/thaw/cmd/thaw/terminal"
 	"github.com/thaw-ml/thaw/finetune"
-	"github.com/thaw-ml/thaw/finetune/terminal"
-	"github.com/thaw-ml/thaw/hub"
-	"github.com/thaw-ml/thaw/text"
-	"github.com/thaw-ml/thaw/vision"
+	"github.com/thaw-ml/thaw/recipe"
 )
 
 type trainCmd struct {
@@ -23,12 +21,12 @@ type trainCmd struct {
 func (*trainCmd) Help() string {
 	return `The run folder is the spec's key out; without it, the first of runs/NAME-1, runs/NAME-2, ... that is not there, NAME being the spec's. A folder that exists is never written into.
 
-README.md shows a spec; go doc github.com/thaw-ml/thaw/finetune.Spec tells all keys. Paths in the spec are relative to its folder, those in key=value to the working folder.`
+README.md shows a spec; go doc github.com/thaw-ml/thaw/recipe.Spec tells all keys. Paths in the spec are relative to its folder, those in key=value to the working folder.`
 }
 
 func (c *trainCmd) Run(ctx context.Context, s streams) error {
-	spec, err := finetune.ReadSpec(c.Spec, c.Overrides...)
-	if errors.As(err, new(finetune.SpecErrors)) {
+	spec, err := recipe.Read(c.Spec, c.Overrides...)
+	if errors.As(err, new(recipe.SpecErrors)) {
 		return err
 	}
 	if info, failure := os.Stat(c.Spec); failure == nil && info.IsDir() {
@@ -39,23 +37,20 @@ func (c *trainCmd) Run(ctx context.Context, s streams) error {
 	}
 	if spec.Out == "" {
 		name := strings.TrimSuffix(filepath.Base(c.Spec), filepath.Ext(c.Spec))
-		spec.Out = finetune.NextFolder("runs", name)
+		spec.Out = recipe.NextFolder("runs", name)
 	}
 	onCPU := s.onCPU(spec.Device)
-	if err := spec.ChooseDevice(); err != nil {
-		return finetune.JoinFaults(err, spec.CheckPaths(hub.LocalFineTunable))
+	if err := spec.Check(); err != nil {
+		return err
 	}
-	view := terminal.New(s.out, spec)
+	view := terminal.New(s.out, terminal.Settings{
+		Folder: spec.Out, Device: spec.Device, Precision: spec.Precision, Threads: spec.Threads, Phases: len(spec.Phases),
+	})
 	view.Greet()
 	if onCPU != "" {
 		view.Note("warning", onCPU)
 	}
-	var result *finetune.Result
-	if spec.OfPictures() {
-		result, err = trainPictures(ctx, &spec, view)
-	} else {
-		result, err = trainTexts(ctx, &spec, view)
-	}
+	result, err := c.train(ctx, &spec, view)
 	view.Close()
 	if err != nil {
 		view.Abandon()
@@ -65,30 +60,15 @@ func (c *trainCmd) Run(ctx context.Context, s streams) error {
 	return nil
 }
 
-func trainTexts(ctx context.Context, spec *finetune.Spec, view *terminal.View) (*finetune.Result, error) {
-	task, err := text.Prepare(spec)
+// train opens what the spec asks for and trains it.
+func (c *trainCmd) train(ctx context.Context, spec *recipe.Spec, view *terminal.View) (*finetune.Result, error) {
+	task, err := recipe.Open(ctx, spec)
 	if err != nil {
 		return nil, err
 	}
-	defer task.Model.Close()
+	defer task.Close()
 	for _, line := range task.Describe() {
 		view.Note(line[0], line[1])
 	}
-	return finetune.Run(ctx, *spec, task.Model, task.Train, task.Test, view)
-}
-
-func trainPictures(ctx context.Context, spec *finetune.Spec, view *terminal.View) (*finetune.Result, error) {
-	task, err := vision.Prepare(ctx, spec)
-	if err != nil {
-		return nil, err
-	}
-	defer task.Model.Close()
-	for _, line := range task.Describe() {
-		view.Note(line[0], line[1])
-	}
-	result, err := finetune.Run(ctx, *spec, task.Model, task.Train, task.Test, view)
-	if skipped := task.Skipped(); err == nil && skipped != "" {
-		view.Note("warning", skipped)
-	}
-	return result, err
+	return task.Train(ctx, view.Event)
 }

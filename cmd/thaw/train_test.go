@@ -177,17 +177,17 @@ func TestRunThatEndsEarly(t *testing.T) {
 	assert.Regexp(t, `\nrun       `+folder+`/stopped, up to epoch 2\n$`, out.String())
 	assert.Contains(t, ok(t, "", "eval", "stopped"), "rows      12\n")
 
-	got := thaw(t, "", "train", "spec.yaml", "out=failed", "phases=[{train: head, epochs: 1, lr: 1e-3}, {train: all, epochs: 3, lr: 1e30, schedule: constant}]")
+	got := invoke(t, "", "train", "spec.yaml", "out=failed", "phases=[{train: head, epochs: 1, lr: 1e-3}, {train: all, epochs: 3, lr: 1e30, schedule: constant}]")
 	assert.Equal(t, exitFailed, got.code)
 	assert.Contains(t, got.err, "the loss is not a finite number")
 	assert.Regexp(t, `\nrun       `+folder+`/failed, up to epoch 1\n$`, got.out)
 	assert.Contains(t, ok(t, "", "eval", "failed"), "rows      12\n")
 
 	// What has left nothing, and a folder of another run, are not named.
-	got = thaw(t, "", "train", "spec.yaml", "out=nothing", "phases[0].lr=1e30")
+	got = invoke(t, "", "train", "spec.yaml", "out=nothing", "phases[0].lr=1e30")
 	assert.Equal(t, exitFailed, got.code)
 	assert.NotContains(t, got.out, "\nrun ")
-	assert.NotContains(t, thaw(t, "", "train", "spec.yaml", "out=failed").out, "\nrun ")
+	assert.NotContains(t, invoke(t, "", "train", "spec.yaml", "out=failed").out, "\nrun ")
 }
 
 // blocked is an input that never comes.

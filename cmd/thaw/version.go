@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"runtime"
 
-	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw"
 	"github.com/thaw-ml/thaw/torch"
 )
 
@@ -17,5 +17,5 @@ func (versionCmd) Run(s streams) error {
 
 // versions is what thaw version and thaw --version print.
 func versions() string {
-	return fmt.Sprintf("thaw %s · libtorch %s · %s", finetune.Version, torch.Version(), runtime.Version())
+	return fmt.Sprintf("thaw %s · libtorch %s · %s", thaw.Version, torch.Version(), runtime.Version())
 }

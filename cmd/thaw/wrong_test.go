@@ -66,7 +66,7 @@ func TestWrongTraining(t *testing.T) {
 				c.change(t)
 			}
 			before := listing(t)
-			got := thaw(t, "", "train", "spec.yaml")
+			got := invoke(t, "", "train", "spec.yaml")
 			assert.Equal(t, c.code, got.code)
 			assert.Equal(t, c.want, strings.ReplaceAll(got.err, folder, "FOLDER"))
 			assert.Equal(t, before, listing(t))
@@ -97,7 +97,7 @@ func TestWrongRuns(t *testing.T) {
 			"2 keys unexpected (pooler.dense.bias, pooler.dense.weight)\n"},
 		{"tokenize --model spec.yaml", "thaw: tokenizer: spec.yaml: no line holds the token \"[UNK]\"\n"},
 	} {
-		got := thaw(t, "", strings.Fields(c.args)...)
+		got := invoke(t, "", strings.Fields(c.args)...)
 		got.err = strings.ReplaceAll(got.err, folder, "FOLDER")
 		assert.Equal(t, outcome{exitFailed, "", c.want}, got, c.args)
 	}
@@ -112,9 +112,9 @@ func TestWrongDevices(t *testing.T) {
 		{"eval run --precision half", `eval: --precision: expected auto, float32, bfloat16, found "half"`},
 		{"predict run --device cuda:x text", `predict: --device: expected auto, cpu, cuda, cuda:0, found "cuda:x"; did you mean "cuda:0"?`},
 	} {
-		assert.Equal(t, outcome{exitUsage, "", "thaw: " + c.want + "\n"}, thaw(t, "", strings.Fields(c.args)...), c.args)
+		assert.Equal(t, outcome{exitUsage, "", "thaw: " + c.want + "\n"}, invoke(t, "", strings.Fields(c.args)...), c.args)
 	}
-	assert.Equal(t, thaw(t, "", "eval", "run", "--device", "cpu"), thaw(t, "", "eval", "run", "--device", "cpu", "--precision", "float32"))
+	assert.Equal(t, invoke(t, "", "eval", "run", "--device", "cpu"), invoke(t, "", "eval", "run", "--device", "cpu", "--precision", "float32"))
 }
 
 // broken is a pipe that nobody reads, or one that nobody writes.

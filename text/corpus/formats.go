@@ -192,7 +192,7 @@ func (t *Table) readJSONL(b *bufio.Reader) error {
 			}
 		}
 		if t.Columns.Label != "" {
-			if row.Label, err = t.jsonLabel(object, t.Columns.Label, line); err != nil {
+			if row.Label, row.Labels, err = t.jsonLabel(object, t.Columns.Label, line); err != nil {
 				return err
 			}
 		}
@@ -212,20 +212,25 @@ func (t *Table) jsonText(object map[string]json.RawMessage, column string, line 
 	return s, nil
 }
 
-func (t *Table) jsonLabel(object map[string]json.RawMessage, column string, line int) (string, error) {
+func (t *Table) jsonLabel(object map[string]json.RawMessage, column string, line int) (one string, several []string, err error) {
 	raw, ok := object[column]
 	if !ok {
-		return "", t.missing(line, column, slices.Sorted(maps.Keys(object)))
+		return "", nil, t.missing(line, column, slices.Sorted(maps.Keys(object)))
 	}
-	switch raw[0] {
-	case '"':
-		return t.jsonText(object, column, line)
-	case '{', '[':
-		return "", t.fail(line, "column %q must be a string, a number or a bool, found %s", column, suggest.Shorten(string(raw)))
-	case 'n': // null
-		return "", nil
+	switch {
+	case raw[0] == '"':
+		one, err = t.jsonText(object, column, line)
+	case raw[0] == '[' && t.Columns.Several:
+		if json.Unmarshal(raw, &several) != nil {
+			err = t.fail(line, "column %q must be a list of strings, found %s", column, suggest.Shorten(string(raw)))
+		}
+	case raw[0] == '{', raw[0] == '[':
+		err = t.fail(line, "column %q must be a string, a number or a bool, found %s", column, suggest.Shorten(string(raw)))
+	case raw[0] == 'n': // null
+	default:
+		one = string(raw)
 	}
-	return string(raw), nil
+	return one, several, err
 }
 
 // lines calls each for every line that is not blank, without its line end.

@@ -27,12 +27,15 @@ type Columns struct {
 	Text  string
 	Pair  string // the second text of a pair; empty for single texts
 	Label string // empty for texts without labels
+	// Several lets a row have any number of labels: none, or in JSON lines a list.
+	Several bool
 }
 
 // Row is one example.
 type Row struct {
 	Text, Pair, Label string
-	Line              int // where the row starts in its file, from 1
+	Labels            []string // of a list in JSON lines; nil where Label holds what there is
+	Line              int      // where the row starts in its file, from 1
 
 	replaced bool // it had bytes that are not UTF-8
 }
@@ -166,7 +169,7 @@ func (t *Table) fail(line int, format string, args ...any) *Error {
 
 // add checks a row and takes it into the table.
 func (t *Table) add(r Row) error {
-	if t.Columns.Label != "" && strings.TrimSpace(r.Label) == "" {
+	if t.Columns.Label != "" && !t.Columns.Several && strings.TrimSpace(r.Label) == "" {
 		return t.fail(r.Line, "the label (column %q) is empty", t.Columns.Label)
 	}
 	t.count(r)
@@ -232,6 +235,23 @@ func (t *Table) Indices(classes []string) ([]int, error) {
 		indices[i] = p
 	}
 	return indices, nil
+}
+
+// Part returns the table of the rows that keep says yes to.
+func (t *Table) Part(keep func(i int) bool) *Table {
+	part := &Table{Path: t.Path, Columns: t.Columns}
+	for i, r := range t.Rows {
+		if keep(i) {
+			part.Rows = append(part.Rows, r)
+			part.count(r)
+		}
+	}
+	return part
+}
+
+// Fault is an error about a row.
+func (t *Table) Fault(r Row, format string, args ...any) error {
+	return t.fail(r.Line, format, args...)
 }
 
 // Duplicates returns how many rows of test are also in train, as the same text and pair whatever

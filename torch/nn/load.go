@@ -23,6 +23,7 @@ type LoadReport struct {
 	Unexpected []string   // of the checkpoint, not in the module
 	Mismatched []Mismatch // in both, with another shape
 	Skipped    []string   // module keys that were optional and absent
+	Strays     []string   // of the checkpoint, outside the prefix that wrappers put before the model's keys; passed over
 }
 
 // Mismatch is a tensor whose shapes differ.
@@ -37,8 +38,13 @@ func (m Mismatch) String() string {
 
 // Load copies a checkpoint's tensors into a module's parameters and buffers, converting dtypes. Unless lenient, nothing
 // is copied when a key is missing, unexpected or mis-shaped, and the error names them all.
+//
+// Prefixes that wrappers put before all of a model's keys are taken away first, see [torch.Checkpoint.Unwrapped]: Rename
+// sees keys without them.
 func Load(m any, c *torch.Checkpoint, o LoadOptions) (LoadReport, error) {
-	var report LoadReport
+	state := State(m)
+	c = c.Unwrapped(wanted(state, o.Rename))
+	report := LoadReport{Strays: c.Strays()}
 	source := map[string]string{} // module key: checkpoint key
 	for _, key := range c.Names() {
 		name := key
@@ -53,7 +59,6 @@ func Load(m any, c *torch.Checkpoint, o LoadOptions) (LoadReport, error) {
 		}
 		source[name] = key
 	}
-	state := State(m)
 	var fits []torch.Named
 	for _, s := range state {
 		key, ok := source[s.Name]
@@ -81,6 +86,9 @@ func Load(m any, c *torch.Checkpoint, o LoadOptions) (LoadReport, error) {
 	}
 	slices.Sort(report.Unexpected)
 	if err := report.problem(c.Path()); err != nil && !o.Lenient {
+		if len(fits) == 0 && len(report.Mismatched) == 0 {
+			err = fmt.Errorf("%w; %s", err, c.DescribeKeys())
+		}
 		return report, err
 	}
 	for _, f := range fits {
@@ -90,6 +98,21 @@ func Load(m any, c *torch.Checkpoint, o LoadOptions) (LoadReport, error) {
 		report.Loaded++
 	}
 	return report, nil
+}
+
+// wanted tells the checkpoint's keys that a module has.
+func wanted(state []torch.Named, rename func(string) (string, bool)) func(key string) bool {
+	keys := make(map[string]bool, len(state))
+	for _, s := range state {
+		keys[s.Name] = true
+	}
+	return func(key string) bool {
+		keep := true
+		if rename != nil {
+			key, keep = rename(key)
+		}
+		return keep && keys[key]
+	}
 }
 
 // problem is the error that strict loading ends with, nil when all fits.

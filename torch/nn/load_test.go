@@ -273,3 +273,27 @@ func TestLoadIntoAClosedModule(t *testing.T) {
 	err := torch.Try(func() { _, _ = nn.Load(l, c, nn.LoadOptions{}) })
 	assert.ErrorContains(t, err, "the tensor was freed already")
 }
+
+// Prefixes of wrappers go before Rename sees a key; what is not under them is reported, not refused.
+func TestLoadTakesPrefixesAway(t *testing.T) {
+	shapes := map[string][]int{}
+	keys := []string{"criterion.weight"}
+	for _, s := range nn.State(newPair(t)) {
+		key := "module._orig_mod." + s.Name
+		keys, shapes[key] = append(keys, key), s.Tensor.Shape()
+	}
+	shapes["criterion.weight"] = []int{4}
+	p := newPair(t)
+	report, err := nn.Load(p, checkpoint(t, keys, shapes), nn.LoadOptions{Rename: func(key string) (string, bool) {
+		assert.NotContains(t, key, "_orig_mod", key)
+		return key, true
+	}})
+	require.NoError(t, err)
+	assert.Equal(t, []string{"criterion.weight"}, report.Strays)
+	assert.Equal(t, 5, report.Loaded)
+	assert.NotEqual(t, untouched, values(p))
+
+	c := checkpoint(t, []string{"net.x", "net.y"}, map[string][]int{"net.x": {1}, "net.y": {1}})
+	_, err = nn.Load(p, c, nn.LoadOptions{})
+	assert.ErrorContains(t, err, `; its 2 keys are "net.x", "net.y", all under "net."`)
+}

@@ -39,7 +39,10 @@ func readArchive(path string, data []byte) (any, error) {
 	if err == nil && m.pos != len(pickle) {
 		m.fail("%d bytes follow the pickle's end", len(pickle)-m.pos)
 	}
-	return v, m.err
+	if m.err != nil {
+		return nil, m.err
+	}
+	return v, checkState(v)
 }
 
 // attach finds a storage's bytes.
@@ -91,6 +94,12 @@ func mostBytes(file []byte) int { return max(len(file), 64<<20) }
 // storage reads a persistent id of n values, which names a storage: ("storage", type, key, location, numel).
 func (m *machine) storage(id tuple, n int, stored map[string]*storage, fileSize int) (*typedStorage, string) {
 	nothing := &typedStorage{root: &storage{}}
+	for _, v := range id { // a class of storages, or the class of a module that was saved whole
+		if class, ok := v.(*foreign); ok {
+			m.failForeign(class)
+			return nothing, ""
+		}
+	}
 	if len(id) != n || id[0] != "storage" {
 		m.fail("the pickle refers to something else than a storage")
 		return nothing, ""

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -279,5 +280,48 @@ func TestEveryCut(t *testing.T) {
 		}
 		_, err = Parse("whole", whole)
 		require.NoError(t, err)
+	}
+}
+
+// What lies beside the state dict is passed over where nothing of it is called, and refused in the state dict at any depth.
+func TestForeignObjects(t *testing.T) {
+	namespace := class("argparse", "Namespace") + ")\x81}" + text("lr") + "K\x01sb"
+	scalar := class("numpy", "dtype") + text("f8") + "\x85R" + "K\x03\x85b"
+	beside := func(value string) string {
+		return "\x80\x02}(" + text("args") + value + text("state_dict") + "}" + text("w") + six + "su."
+	}
+	for name, value := range map[string]string{
+		"an object": namespace, "a class": class("my.module", "Net"), "a number of numpy": scalar,
+		"in a list":       "](" + namespace + namespace + "e",
+		"with items":      class("my", "Dict") + ")\x81(" + text("a") + "K\x01u",
+		"with more items": class("my", "List") + ")\x81(K\x01K\x02e",
+		"a path":          class("pathlib", "PosixPath") + text("/tmp") + "\x85R",
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, err := Parse("x.pth", []byte(archived(beside(value))))
+			require.NoError(t, err)
+			assert.Equal(t, []string{"w"}, f.Names())
+		})
+	}
+	for name, c := range map[string]struct{ pickle, want string }{
+		"called":             {beside(class("posix", "system") + text("id") + "\x85R"), "it asks for posix.system: "},
+		"an object called":   {beside(class("posix", "system") + ")\x81" + ")R"), "it asks for posix.system: "},
+		"in the state dict":  {stateOf(namespace), "it asks for argparse.Namespace: "},
+		"deep in it":         {stateOf("](" + namespace + "e"), "it asks for argparse.Namespace: "},
+		"a number in it":     {stateOf(scalar), "it asks for numpy.dtype: "},
+		"in place of it":     {"\x80\x02" + namespace + ".", "it asks for argparse.Namespace: "},
+		"beside no tensors":  {"\x80\x02}" + text("args") + namespace + "s.", "it asks for argparse.Namespace: "},
+		"a key that is one":  {"\x80\x02}(" + namespace + "K\x01" + text("w") + six + "u.", "it asks for argparse.Namespace: "},
+		"a list in a circle": {stateOf("]q\x05h\x05a" + "h\x05" + namespace + "a0"), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Parse("x.pth", []byte(archived(c.pickle)))
+			if c.want == "" {
+				require.Error(t, err)
+				return
+			}
+			require.ErrorContains(t, err, c.want)
+			require.IsType(t, &Error{}, err)
+		})
 	}
 }

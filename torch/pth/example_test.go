@@ -14,13 +14,13 @@ func ExampleOpen() {
 		return
 	}
 	defer f.Close()
-	fmt.Println(f.Container(), f.Others())
+	fmt.Println(f.Others())
 	for _, name := range f.Names()[:4] {
 		t, _ := f.Tensor(name)
 		fmt.Println(t.Name, t.DType, t.Shape, len(t.Bytes()), "bytes")
 	}
 	// Output:
-	// state_dict [2._extra_state]
+	// [2._extra_state]
 	// 0.weight float32 [3 2 3 3] 216 bytes
 	// 0.bias float32 [3] 12 bytes
 	// 1.weight float32 [3] 12 bytes

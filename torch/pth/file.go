@@ -3,7 +3,9 @@
 //
 // Both formats hold a pickle, which is a program: Python runs it, and it can run anything. This package has an unpickler
 // of its own that can make tensors, dicts, lists, tuples, sets, strings, numbers, None and names of dtypes and devices,
-// and that has no instruction to do anything else. A file that asks for more is an error that names what it asks for.
+// and that has no instruction to do anything else. Objects of other classes that lie beside the state dict, such as the
+// argparse.Namespace and the numbers of numpy of a training checkpoint, are passed over: nothing of them is made. A file
+// that asks for one inside the state dict, or to call anything else, is an error that names what it asks for.
 // What a file makes it allocate is bounded: 32 MB for the pickle's values, 16 MB for a pickle that is compressed, 17 MB
 // for a zip directory and 24 MB for the state dict's keys. Tensors' bytes are not read when a file is opened.
 //
@@ -20,12 +22,11 @@ import (
 
 // File is an open checkpoint. Its methods may be called from many goroutines at once, but none during or after Close.
 type File struct {
-	path      string
-	container string
-	tensors   []Info
-	index     map[string]int // name to position in tensors
-	others    []string
-	mapped    []byte
+	path    string
+	tensors []Info
+	index   map[string]int // name to position in tensors
+	others  []string
+	mapped  []byte
 }
 
 // Open maps the file at path and reads its pickle. A tensor's bytes are read when they are touched. The file must not be
@@ -33,8 +34,8 @@ type File struct {
 //
 // The tensors are those of the state dict: the dict at the top level or, where that has one, the dict under the first of
 // these keys that holds tensors: state_dict, model, model_state_dict, module, net, network, weights, params, ema,
-// model_ema, state_dict_ema; such a dict may hold another. The rest of a training checkpoint is passed over. Where every
-// key begins with `module.`, as nn.DataParallel leaves them, that is taken away.
+// model_ema, state_dict_ema; such a dict may hold another. The rest of a training checkpoint is passed over. Keys are the
+// file's own, with the prefixes that wrappers such as nn.DataParallel put before them.
 //
 // Errors name the file and the tensor or byte they are about; those about its content are *Error.
 func Open(path string) (*File, error) {
@@ -84,10 +85,6 @@ func isZip(data []byte) bool { return bytes.HasPrefix(data, []byte("PK\x03\x04")
 
 // Path returns the path that the file was opened by.
 func (f *File) Path() string { return f.path }
-
-// Container returns the key under which the state dict was found, such as "state_dict"; two keys are joined by a dot.
-// It is empty when the state dict is all that the file holds.
-func (f *File) Container() string { return f.container }
 
 // Names returns the tensors' names in the order of the state dict.
 func (f *File) Names() []string {

@@ -58,16 +58,27 @@ func (m *machine) global(module, name string) {
 		module = "builtins"
 	}
 	v, ok := globals[module+"."+name]
-	if !ok {
+	switch {
+	case ok:
+		m.push(v)
+	case module == "torch._utils": // it makes tensors of kinds that are not read
 		m.fail("it asks for %s: %s", plain(asked), allowed)
+	default:
+		m.foreign(asked)
 	}
-	m.push(v)
 }
 
 // reduce calls what was asked for by name.
 func (m *machine) reduce() {
 	args, okArgs := m.pop().(tuple)
 	f := m.pop()
+	if class, ok := f.(*foreign); ok && m.err == nil {
+		if !inert[class.name] {
+			m.failForeign(class)
+		}
+		m.push(class)
+		return
+	}
 	g, ok := f.(*global)
 	switch {
 	case m.err != nil:
@@ -161,6 +172,11 @@ func rebuildTensorV3(m *machine, args tuple) any { return m.rebuild(args, 7, 8, 
 func rebuildFromType(m *machine, args tuple) any {
 	if len(args) != 4 {
 		return m.failTensor("a tensor is rebuilt with %d arguments", len(args))
+	}
+	for _, arg := range args[:2] {
+		if class, ok := arg.(*foreign); ok {
+			return m.failForeign(class)
+		}
 	}
 	f, _ := args[0].(*global)
 	t, _ := args[1].(*global)

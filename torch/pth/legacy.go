@@ -26,6 +26,9 @@ func readLegacy(path string, data []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkState(v); err != nil {
+		return nil, err
+	}
 	m.persistent = nil
 	keys, err := m.run()
 	if err != nil {

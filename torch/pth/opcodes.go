@@ -100,8 +100,12 @@ func (m *machine) step(op byte) {
 		m.push(opaque("a set"))
 	case 0x90: // ADDITEMS
 		m.popMark()
-		if v := m.top(); v != opaque("a set") {
-			m.fail("the pickle adds to %s", kind(v))
+		switch v := m.top().(type) {
+		case *foreign:
+		default:
+			if v != opaque("a set") {
+				m.fail("the pickle adds to %s", kind(v))
+			}
 		}
 	case 0x91: // FROZENSET
 		m.popMark()
@@ -137,6 +141,8 @@ func (m *machine) step(op byte) {
 		m.global(module, name)
 	case 'R': // REDUCE
 		m.reduce()
+	case 0x81: // NEWOBJ
+		m.newObject()
 	case 'b': // BUILD
 		m.pop() // such as the _metadata of a state dict
 		if v := m.top(); m.err == nil && !buildable(v) {
@@ -203,7 +209,7 @@ func (m *machine) newDict(marked bool) {
 // buildable reports whether the state of a value may be set, which here means passed over.
 func buildable(v any) bool {
 	switch v.(type) {
-	case *dict, *tensor:
+	case *dict, *tensor, *foreign:
 		return true
 	}
 	return false

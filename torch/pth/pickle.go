@@ -270,6 +270,9 @@ func (m *machine) tupleOf(n int) {
 }
 
 func (m *machine) appendTo(items []any) {
+	if _, ok := m.top().(*foreign); ok {
+		return
+	}
 	l, ok := m.top().(*list)
 	if !ok {
 		m.fail("the pickle appends to %s", kind(m.top()))
@@ -280,6 +283,9 @@ func (m *machine) appendTo(items []any) {
 }
 
 func (m *machine) setIn(items []any) {
+	if _, ok := m.top().(*foreign); ok {
+		return
+	}
 	d, ok := m.top().(*dict)
 	if !ok {
 		m.fail("the pickle sets a key of %s", kind(m.top()))
@@ -360,6 +366,8 @@ func kind(v any) string {
 		return "a storage"
 	case *global:
 		return v.name
+	case *foreign:
+		return plain(v.name)
 	}
 	return sprintf("%v", v)
 }

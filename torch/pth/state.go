@@ -18,8 +18,8 @@ const maxKeys = 1 << 17
 // maxNesting is how many containers may be in one another.
 const maxNesting = 4
 
-// stateDict finds the dict of tensors in what the file holds, and the keys that lead there.
-func stateDict(v any) (found *dict, path []string) {
+// stateDict finds the dict of tensors in what the file holds.
+func stateDict(v any) (found *dict) {
 	seen := map[*dict]bool{} // a hostile dict may hold itself
 	var search func(v any, depth int) bool
 	search = func(v any, depth int) bool {
@@ -39,12 +39,10 @@ func stateDict(v any) (found *dict, path []string) {
 			_, ok := p.value.(*tensor)
 			tensors = tensors || ok
 		}
-		for i, v := range inner {
-			path = append(path, containers[i])
+		for _, v := range inner {
 			if search(v, depth+1) {
 				return true
 			}
-			path = path[:len(path)-1]
 		}
 		if tensors {
 			found = d
@@ -52,7 +50,7 @@ func stateDict(v any) (found *dict, path []string) {
 		return tensors
 	}
 	search(v, 0)
-	return found, path
+	return found
 }
 
 // collect fills the File with the state dict's entries.
@@ -60,16 +58,14 @@ func (f *File) collect(v any) error {
 	fail := func(tensor, format string, args ...any) error {
 		return &Error{File: f.path, Tensor: tensor, Offset: -1, Msg: sprintf(format, args...)}
 	}
-	d, path := stateDict(v)
+	d := stateDict(v)
 	if d == nil {
 		return fail("", "no tensors were found: it holds %s; looked there and under %s", describe(v), strings.Join(containers, ", "))
 	}
 	if len(d.pairs) > maxKeys {
 		return fail("", "the state dict has %d keys, the limit is %d", len(d.pairs), maxKeys)
 	}
-	f.container = strings.Join(path, ".")
 	f.tensors, f.index = make([]Info, 0, len(d.pairs)), make(map[string]int, len(d.pairs))
-	prefixed := true
 	for _, p := range d.pairs {
 		t, isTensor := p.value.(*tensor)
 		key, isString := p.key.(string)
@@ -83,28 +79,10 @@ func (f *File) collect(v any) error {
 		if _, ok := f.index[key]; ok {
 			return fail(key, "the key is there twice")
 		}
-		prefixed = prefixed && strings.HasPrefix(key, dataParallel)
 		f.index[key] = len(f.tensors)
 		f.tensors = append(f.tensors, t.info(key))
 	}
-	if prefixed && len(f.tensors) > 0 {
-		f.strip()
-	}
 	return nil
-}
-
-// dataParallel is what nn.DataParallel puts before every key.
-const dataParallel = "module."
-
-func (f *File) strip() {
-	clear(f.index)
-	for i := range f.tensors {
-		f.tensors[i].Name = strings.TrimPrefix(f.tensors[i].Name, dataParallel)
-		f.index[f.tensors[i].Name] = i
-	}
-	for i := range f.others {
-		f.others[i] = strings.TrimPrefix(f.others[i], dataParallel)
-	}
 }
 
 // describe names what a file holds, with the first keys of a dict.

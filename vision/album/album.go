@@ -68,15 +68,17 @@ type Columns struct {
 	Label string // "" means "label"
 }
 
-// extensions are those of the files in a folder that are taken for pictures, in lower case. torchvision takes .ppm and
-// .pgm too, which package picture does not read, and not .gif.
-var extensions = []string{".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+// extensions are those of the files in a folder that are taken for pictures, in lower case: torchvision's IMG_EXTENSIONS,
+// with .gif and what Pillow's Image.registered_extensions has beside them for the same formats.
+var extensions = []string{
+	".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
+}
 
 // Open opens what is at path:
 //
 //   - A folder that holds a folder for each class, as torchvision's ImageFolder reads it, and in its order. Pictures may
-//     lie at any depth in a class folder. They are told by their extension: .bmp, .gif, .jpeg, .jpg, .png, .tif, .tiff or
-//     .webp, in capitals too. What is hidden (its name starts with a dot) is passed over. Symbolic links are followed; a
+//     lie at any depth in a class folder. They are told by their extension: .bmp, .gif, .jfif, .jpe, .jpeg, .jpg, .pbm,
+//     .pgm, .png, .pnm, .ppm, .tif, .tiff or .webp, in capitals too. What is hidden (its name starts with a dot) is passed over. Symbolic links are followed; a
 //     folder that can be reached in two ways, as in a loop, is an error.
 //   - A table: .csv, .tsv or .jsonl, also with .gz, as package corpus reads it, with a column of paths and one of labels.
 //     Paths are relative to the table's folder. That all files are there is checked, none is opened.
@@ -130,6 +132,15 @@ func (a *Album) Len() int { return len(a.items) }
 
 // Class returns the class of picture i, a position in Classes.
 func (a *Album) Class(i int) int { return int(a.items[i].class) }
+
+// ClassNumbers lists the classes of all pictures.
+func (a *Album) ClassNumbers() []int {
+	classes := make([]int, len(a.items))
+	for i := range classes {
+		classes[i] = a.Class(i)
+	}
+	return classes
+}
 
 // Counts returns how many pictures there are of each class.
 func (a *Album) Counts() []int {
@@ -190,8 +201,8 @@ func (a *Album) onLine(i int, err error) error {
 	return fmt.Errorf("%s:%d: %w", a.Source, a.items[i].at, err)
 }
 
-// pick returns the album of the pictures that keep says yes to, in their order.
-func (a *Album) pick(keep func(i int) bool) *Album {
+// Part returns the album of the pictures that keep says yes to, in their order.
+func (a *Album) Part(keep func(i int) bool) *Album {
 	part := *a
 	part.items = nil
 	for i, it := range a.items {

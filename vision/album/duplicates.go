@@ -70,36 +70,6 @@ func Duplicates(train, test *Album) ([]Pair, error) {
 	return pairs, nil
 }
 
-// Within returns the pictures that are in the album more than once, each but the first one with the first one. Where
-// their classes differ, one of the labels is wrong. See Duplicates for what is the same.
-func Within(a *Album) ([]Pair, error) {
-	sizes, err := a.sizes()
-	if err != nil {
-		return nil, err
-	}
-	number := map[size]int{}
-	for _, s := range sizes {
-		number[s]++
-	}
-	contents, err := a.contents(sizes, func(s size) bool { return number[s] > 1 })
-	if err != nil {
-		return nil, err
-	}
-	first := map[content]int{}
-	var pairs []Pair
-	for k, c := range contents {
-		if c == (content{}) {
-			continue
-		}
-		if i, ok := first[c]; ok {
-			pairs = append(pairs, pairOf(a, i, a, k))
-		} else {
-			first[c] = k
-		}
-	}
-	return pairs, nil
-}
-
 func pairOf(a *Album, i int, b *Album, k int) Pair {
 	return Pair{i, k, a.Name(i), b.Name(k), a.Classes[a.Class(i)], b.Classes[b.Class(k)]}
 }

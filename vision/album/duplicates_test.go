@@ -28,9 +28,6 @@ func TestDuplicates(t *testing.T) {
 		{0, 1, train + "/cat/1.png", test + "/dog/b.png", "cat", "dog"},
 		{4, 3, train + "/dog/2.png", test + "/dog/d.png", "dog", "dog"},
 	}, pairs)
-	pairs, err = Within(a)
-	require.NoError(t, err)
-	assert.Equal(t, []Pair{{1, 2, train + "/cat/2.png", train + "/cat/3.png", "cat", "cat"}}, pairs)
 
 	// What has no other of its size is not read: it may be unreadable.
 	require.NoError(t, os.Remove(filepath.Join(train, "dog/1.png")))
@@ -38,8 +35,6 @@ func TestDuplicates(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist)
 	require.EqualError(t, err, "looking for duplicates: stat "+train+"/dog/1.png: no such file or directory")
 	_, err = Duplicates(b, a)
-	require.ErrorIs(t, err, os.ErrNotExist)
-	_, err = Within(a)
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
@@ -52,10 +47,7 @@ func TestDuplicatesReadsWhereSizesAgreeOnly(t *testing.T) {
 	// A folder has a size, and cannot be read as a file.
 	require.NoError(t, os.Remove(a.Name(1)))
 	require.NoError(t, os.Mkdir(a.Name(1), 0o700))
-	pairs, err := Within(a)
-	require.NoError(t, err)
-	assert.Empty(t, pairs)
-	pairs, err = Duplicates(a.pick(func(i int) bool { return i == 0 }), a.pick(func(i int) bool { return i == 1 }))
+	pairs, err := Duplicates(a.Part(func(i int) bool { return i == 0 }), a.Part(func(i int) bool { return i == 1 }))
 	require.NoError(t, err)
 	assert.Empty(t, pairs)
 	_, err = Duplicates(a, a)
@@ -67,11 +59,11 @@ func TestDuplicatesNameTheLine(t *testing.T) {
 	path := filepath.Join(dir, "t.csv")
 	write(t, path, []byte("image,label\n0.png,a\n1.png,b\n0.png,b\n"))
 	a := open(t, path, Options{})
-	pairs, err := Within(a)
+	pairs, err := Duplicates(a, a.Part(func(i int) bool { return i == 2 }))
 	require.NoError(t, err)
-	assert.Equal(t, []Pair{{0, 2, dir + "/0.png", dir + "/0.png", "a", "b"}}, pairs)
+	assert.Equal(t, []Pair{{0, 0, dir + "/0.png", dir + "/0.png", "a", "b"}}, pairs)
 	require.NoError(t, os.Remove(a.Name(1)))
-	_, err = Within(a)
+	_, err = Duplicates(a, a)
 	require.EqualError(t, err, path+":3: looking for duplicates: stat "+dir+"/1.png: no such file or directory")
 }
 
@@ -86,15 +78,9 @@ func TestDuplicatesInIdx(t *testing.T) {
 		write(t, filepath.Join(dir, name), b)
 	}
 	a := open(t, filepath.Join(dir, "images-idx3"), Options{})
-	pairs, err := Within(a)
-	require.NoError(t, err)
-	assert.Equal(t, []Pair{
-		{0, 3, "images-idx3: picture 0", "images-idx3: picture 3", "0", "0"},
-		{0, 5, "images-idx3: picture 0", "images-idx3: picture 5", "0", "1"},
-	}, pairs)
 	train, test, err := a.Split("every 3", 0)
 	require.NoError(t, err)
-	pairs, err = Duplicates(train, test)
+	pairs, err := Duplicates(train, test)
 	require.NoError(t, err)
 	assert.Equal(t, []Pair{
 		{3, 0, "images-idx3: picture 5", "images-idx3: picture 0", "1", "0"},

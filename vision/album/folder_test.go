@@ -52,7 +52,7 @@ func TestFolderIsImageFolder(t *testing.T) {
 }
 
 func TestFolderPassesOver(t *testing.T) {
-	dir := tree(t, "a/0.png", "a/.hidden.png", ".git/1.png", "a/.cache/2.png", "a/scan.ppm", "a/b/scan.pgm", "a/b/moving.GIF", "stray.png")
+	dir := tree(t, "a/0.png", "a/.hidden.png", ".git/1.png", "a/.cache/2.png", "a/scan.psd", "a/b/scan.eps", "a/b/moving.GIF", "stray.png")
 	require.NoError(t, os.Symlink("nowhere", filepath.Join(dir, "a", "old.txt")))
 	require.NoError(t, syscall.Mkfifo(filepath.Join(dir, "a", "pipe.png"), 0o600))
 	require.NoError(t, os.Symlink("0.png", filepath.Join(dir, "a", "same.png")))
@@ -60,7 +60,7 @@ func TestFolderPassesOver(t *testing.T) {
 	names, _ := paths(t, a)
 	assert.Equal(t, []string{"a/0.png", "a/same.png", "a/b/moving.GIF"}, names)
 	assert.Equal(t, []string{"a"}, a.Classes)
-	assert.Equal(t, 5, a.Others) // stray.png, old.txt, pipe.png, scan.ppm, scan.pgm
+	assert.Equal(t, 5, a.Others) // stray.png, old.txt, pipe.png, scan.psd, scan.eps
 	assert.Equal(t, filepath.Join(dir, "stray.png"), a.FirstOther)
 }
 
@@ -91,11 +91,11 @@ func TestFolderRefuses(t *testing.T) {
 		{"a table beside them", "a.png labels.csv", nil, Options{},
 			`pictures lie in it directly (1, such as "a.png"), so that their classes are not known: make a folder for each class, named as the class, and put its pictures there, or open a table (.csv, .tsv, .jsonl) of paths and labels; did you mean the table DIR/labels.csv?`},
 		{"empty class", "cat/a.png", folders("dog"), Options{},
-			`folders of classes hold no pictures (.bmp .gif .jpeg .jpg .png .tif .tiff .webp): "dog"; put some there, or take the folders away`},
-		{"only other files", "cat/a.png dog/a.ppm dog/deep/b.ppm emu/.a.png", folders("fox", "gnu"), Options{},
-			`folders of classes hold no pictures (.bmp .gif .jpeg .jpg .png .tif .tiff .webp): "dog" (2 files of other kinds, such as "a.ppm"), "emu", "fox" and 1 more; put some there, or take the folders away`},
+			`folders of classes hold no pictures (.bmp .gif .jfif .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff .webp): "dog"; put some there, or take the folders away`},
+		{"only other files", "cat/a.png dog/a.psd dog/deep/b.psd emu/.a.png", folders("fox", "gnu"), Options{},
+			`folders of classes hold no pictures (.bmp .gif .jfif .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff .webp): "dog" (2 files of other kinds, such as "a.psd"), "emu", "fox" and 1 more; put some there, or take the folders away`},
 		{"empty class that is wanted", "cat/a.png dog/a.png", folders("emu", "fox"), Options{Classes: []string{"cat", "emu"}, Subset: true},
-			`folders of classes hold no pictures (.bmp .gif .jpeg .jpg .png .tif .tiff .webp): "emu"; put some there, or take the folders away`},
+			`folders of classes hold no pictures (.bmp .gif .jfif .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff .webp): "emu"; put some there, or take the folders away`},
 		{"parts", "train/cat/a.png Val/cat/b.png", nil, Options{},
 			`its folders look like parts of a data set, not like classes: "Val", "train"; open one of them, such as DIR/Val, or name them as the classes that are wanted`},
 		{"loop", "cat/a.png", link("cat", "cat/again"), Options{},

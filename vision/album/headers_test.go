@@ -69,8 +69,8 @@ func TestCheckHeaders(t *testing.T) {
 	a := open(t, dir, Options{MaxPixels: 1200})
 	require.NoError(t, os.Remove(filepath.Join(dir, "b/12.png")))
 	want := []string{
-		"06.png: it is empty: want JPEG, PNG, GIF, BMP, WebP or TIFF",
-		"07.png: it is no picture that can be read (text/plain; charset=utf-8): want JPEG, PNG, GIF, BMP, WebP or TIFF",
+		"06.png: it is empty: want JPEG, PNG, GIF, BMP, WebP, TIFF or PPM",
+		"07.png: it is no picture that can be read (text/plain; charset=utf-8): want JPEG, PNG, GIF, BMP, WebP, TIFF or PPM",
 		"08.png: PNG: its header is cut off",
 		"10.png: its header promises 41 x 30 pixels, more than the 1200 that are allowed (MaxPixels)",
 		"11.jpg: JPEG: its segment fe says that it has 65535 bytes, 65531 are left",
@@ -82,14 +82,14 @@ func TestCheckHeaders(t *testing.T) {
 	for _, workers := range []int{-1, 0, 1, 3, 100} {
 		assert.Equal(t, want, messages(a.CheckHeaders(t.Context(), workers)), workers)
 	}
-	assert.Empty(t, a.pick(func(i int) bool { return i < 6 }).CheckHeaders(t.Context(), 0))
+	assert.Empty(t, a.Part(func(i int) bool { return i < 6 }).CheckHeaders(t.Context(), 0))
 }
 
 func TestCheckHeadersNamesTheLine(t *testing.T) {
 	dir := tree(t, "0.png")
 	path := filepath.Join(dir, "t.csv")
 	write(t, path, []byte("image,label\n0.png,a\nt.csv,b\n"))
-	assert.Equal(t, []string{path + ":3: reading picture " + path + ": it is no picture that can be read (text/plain; charset=utf-8): want JPEG, PNG, GIF, BMP, WebP or TIFF"},
+	assert.Equal(t, []string{path + ":3: reading picture " + path + ": it is no picture that can be read (text/plain; charset=utf-8): want JPEG, PNG, GIF, BMP, WebP, TIFF or PPM"},
 		messages(open(t, path, Options{}).CheckHeaders(t.Context(), 2)))
 }
 

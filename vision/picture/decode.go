@@ -142,7 +142,9 @@ func decodeStored(m *Image, data []byte, h outline, o Options, turbo *turbojpeg)
 	case "webp":
 		return decodeWebP(m, h)
 	case "tiff":
-		return decodeTIFF(m, data, h)
+		return decodeTIFF(m, data, h, turbo)
+	case "netpbm":
+		return decodeNetpbm(m, data, h)
 	}
 	panic("no decoder for " + h.Format)
 }

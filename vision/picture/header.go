@@ -10,7 +10,7 @@ import (
 
 // Header is what a picture's header tells.
 type Header struct {
-	Format        string // "jpeg", "png", "gif", "bmp", "webp" or "tiff"
+	Format        string // "jpeg", "png", "gif", "bmp", "webp", "tiff" or "netpbm"
 	Width, Height int    // of the picture as Decode gives it at full size: after it was turned
 	Orientation   int    // how it is stored, as EXIF counts: 1 upright, 2..8 turned or mirrored
 }
@@ -31,10 +31,14 @@ type outline struct {
 	gif  gifOutline
 	webp webpOutline
 	tiff tiffOutline
+
+	png    pngOutline
+	netpbm netpbmOutline
 }
 
 var names = map[string]string{
 	"jpeg": "JPEG", "png": "PNG", "gif": "GIF", "bmp": "BMP", "webp": "WebP", "tiff": "TIFF",
+	"netpbm": "PBM, PGM or PPM",
 }
 
 func readOutline(data []byte) (outline, error) {
@@ -54,6 +58,8 @@ func readOutline(data []byte) (outline, error) {
 		h.Format, err = "webp", h.readWebP(data)
 	case starts("II*\x00"), starts("MM\x00*"):
 		h.Format, err = "tiff", h.readTIFF(data)
+	case len(data) >= 3 && data[0] == 'P' && data[1] >= '1' && data[1] <= '6' && strings.IndexByte(" \t\n\v\f\r", data[2]) >= 0:
+		h.Format, err = "netpbm", h.readNetpbm(data)
 	default:
 		return outline{}, notAPicture(data)
 	}
@@ -91,7 +97,7 @@ var errShortHeader = errors.New("its header is cut off")
 
 // notAPicture says what the data looks like instead.
 func notAPicture(data []byte) error {
-	const want = "want JPEG, PNG, GIF, BMP, WebP or TIFF"
+	const want = "want JPEG, PNG, GIF, BMP, WebP, TIFF or PPM"
 	if len(data) == 0 {
 		return errors.New("it is empty: " + want)
 	}

@@ -171,7 +171,7 @@ var hostiles = []hostile{
 
 	{"png cut in its header", crop, cut("rgb.png", 0.004)},
 	{"png cut in the middle", crop, cut("rgb.png", 0.5)},
-	{"png without its end", crop, changed("rgb.png", func(d []byte) []byte { return d[:len(d)-12] })},
+	{"png without its end and last pixels", crop, changed("rgb.png", func(d []byte) []byte { return d[:len(d)-12-8] })},
 	{"png of no width", size, pngFile(0, 10, 8, 2, deflated(10))},
 	{"png of 4 billion pixels a side", size, pngFile(1<<32-1, 1<<32-1, 8, 2, deflated(10))},
 	{"png of 2 billion pixels a side", "more than the", pngFile(1<<31-1, 1<<31-1, 8, 2, deflated(10))},
@@ -253,14 +253,36 @@ var hostiles = []hostile{
 	{"tiff of 4 billion strips", "TIFF of 2 x 2", tiffSize(2, 2, 8, 1,
 		[4]uint32{273, 4, 1<<32 - 1, 8}, [4]uint32{279, 4, 1<<32 - 1, 8})},
 	{"tiff of no bits", "0 bits", tiffSize(2, 2, 0, 1)},
-	{"tiff of 32 bits", "BitsPerSample of 32", tiffSize(2, 2, 32, 1, [4]uint32{273, 4, 1, 8}, [4]uint32{279, 4, 1, 16})},
-	{"tiff of JPEGs", "compression value 7", tiffSize(2, 2, 8, 7, [4]uint32{273, 4, 1, 8}, [4]uint32{279, 4, 1, 4})},
+	{"tiff of 32 bits", "it has 32 bits a sample; 1, 8 and 16 can be read", tiffSize(2, 2, 32, 1, [4]uint32{273, 4, 1, 8}, [4]uint32{279, 4, 1, 16})},
+	{"tiff of float samples", "no unsigned integers (sample format 3)", tiffSize(2, 2, 16, 1, [4]uint32{339, 3, 1, 3})},
+	{"tiff of Zstandard", "its compression, Zstandard (50000), is not supported: save it anew, or as PNG", tiffSize(2, 2, 8, 50000)},
+	{"tiff of inks", "its colour space (5) is not supported", tiffSize(2, 2, 8, 1, [4]uint32{262, 3, 1, 5})},
+	{"tiff of JPEGs of 16 bits", "it holds a JPEG of 1 samples of 16 bits", tiffSize(2, 2, 16, 7)},
+	{"tiff of JPEGs that are none", "its part 0", tiffSize(2, 2, 8, 7, [4]uint32{262, 3, 1, 1}, [4]uint32{273, 4, 1, 8}, [4]uint32{279, 4, 1, 4})},
+	{"tiff of JPEGs outside it", crop, tiffSize(2, 2, 8, 7, [4]uint32{262, 3, 1, 1}, [4]uint32{273, 4, 1, 8}, [4]uint32{279, 4, 1, 1 << 31})},
+	{"tiff of too few JPEGs", "it has 1 parts, with 1 lengths, in place of 2", tiffSize(2, 2, 8, 7, [4]uint32{262, 3, 1, 1}, [4]uint32{273, 4, 1, 8}, [4]uint32{278, 4, 1, 1}, [4]uint32{279, 4, 1, 4})},
+	{"tiff of the JPEGs of tiles without size", "its parts have 0 x 0 pixels", tiffSize(2, 2, 8, 7, [4]uint32{262, 3, 1, 1}, [4]uint32{322, 4, 1, 0}, [4]uint32{323, 4, 1, 0})},
+	{"ppm without numbers", "its header is cut off", bytesOf("P6\n# a comment without end")},
+	{"ppm of letters", `'x' is no digit of a number`, bytesOf("P6\nx 3 255\n")},
+	{"ppm of no width", size, bytesOf("P6\n0 3 255\n123")},
+	{"ppm of a huge width", "a number is more than 2147483647", bytesOf("P6\n99999999999999999999 3 255\n123")},
+	{"ppm of many pixels", many, bytesOf("P6\n9000 9000 255\n123")},
+	{"ppm of many pixels in text", many, bytesOf("P3\n9000 9000 255\n1 2 3")},
+	{"ppm of large samples", "a number is more than 65535", bytesOf("P6\n1 1 65536\n123456")},
+	{"ppm of samples of nothing", "its samples are 0 at most", bytesOf("P6\n1 1 0\n123")},
+	{"ppm cut off in text", crop, bytesOf("P3\n2 1 255\n1 2 3 4 ")},
+	{"ppm of a sample too large in text", "a number is more than 100", bytesOf("P3\n1 1 100\n1 2 101")},
+	{"pbm of twos in text", `'2' is no bit`, bytesOf("P1\n2 1\n12")},
 	{"tiff of planes", "separate planes", tiffFile([4]uint32{256, 4, 1, 2}, [4]uint32{257, 4, 1, 2},
 		[4]uint32{258, 3, 3, 8}, [4]uint32{284, 3, 1, 2})},
 	{"tiff of tiles of no size", "TIFF of 2 x 2", tiffSize(2, 2, 8, 1, [4]uint32{322, 4, 1, 1}, [4]uint32{323, 4, 1, 0})},
 }
 
 // Each is refused with an error that names the file and the reason, and costs less than 100 MB.
+func bytesOf(content string) func(*testing.T) []byte {
+	return func(*testing.T) []byte { return []byte(content) }
+}
+
 func TestHostilePictures(t *testing.T) {
 	require.GreaterOrEqual(t, len(hostiles), 45)
 	turbo, err := jpegLibrary()

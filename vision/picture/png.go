@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"image/png"
+	"io"
+	"strings"
 )
 
 const (
@@ -14,6 +16,11 @@ const (
 	// deflateRatio is the most that deflate can shrink data: 258 bytes in 2 bits.
 	deflateRatio = 1032
 )
+
+// pngOutline is what is to be put right before the decoder sees a PNG.
+type pngOutline struct {
+	end int // where the whole chunks end, if no IEND is among them and pixels are; 0 otherwise
+}
 
 // readPNG reads the chunks, which are only looked into for the size and the orientation. W3C PNG, third edition.
 func (h *outline) readPNG(data []byte) error {
@@ -33,13 +40,18 @@ func (h *outline) readPNG(data []byte) error {
 	h.atMost = (int64(len(data))*deflateRatio*8 + deflateRatio) / (depth * samples)
 
 	var meta metadata
-	for at := 8; at+12 <= len(data); {
+	at, pixels, ended := 8, false, false
+	for !ended && at+12 <= len(data) {
 		n := int(binary.BigEndian.Uint32(data[at:]))
 		if n > len(data)-at-12 {
 			break // the decoder will say so
 		}
 		body := data[at+8 : at+8+n]
 		switch string(data[at+4 : at+8]) {
+		case "IDAT":
+			pixels = true
+		case "IEND":
+			ended = true
 		case "eXIf":
 			meta.readEXIF(body)
 		case "iTXt":
@@ -50,11 +62,19 @@ func (h *outline) readPNG(data []byte) error {
 		at += 12 + n
 	}
 	h.Orientation = meta.orientation()
+	if pixels && !ended && len(data)-at < 12 { // Pillow, too, takes a picture whose pixels are all there
+		h.png.end = at
+	}
 	return nil
 }
 
 func decodePNG(m *Image, data []byte, h outline) error {
-	img, err := png.Decode(bytes.NewReader(data))
+	var r io.Reader = bytes.NewReader(data)
+	if h.png.end > 0 {
+		const iend = "\x00\x00\x00\x00IEND\xaeB`\x82"
+		r = io.MultiReader(bytes.NewReader(data[:h.png.end]), strings.NewReader(iend))
+	}
+	img, err := png.Decode(r)
 	if err != nil {
 		return damaged(err)
 	}

@@ -14,7 +14,7 @@ func toRGB(m *Image, img image.Image) error {
 	return pasteRGB(m, img, image.Point{})
 }
 
-// pasteRGB copies img into m, its top left to at. Of 16 bits it takes the high byte; alpha it drops.
+// pasteRGB copies img into m, its top left to at. Of 16 bits it takes the high byte, but see greyShift; alpha it drops.
 func pasteRGB(m *Image, img image.Image, at image.Point) error {
 	b := img.Bounds()
 	if at.X < 0 || at.Y < 0 || at.X+b.Dx() > m.Width || at.Y+b.Dy() > m.Height {
@@ -41,9 +41,10 @@ func rgbRows(img image.Image) (func(dst []byte, y int), error) {
 		}
 		return func(dst []byte, y int) { divideByAlpha(dst, img.Pix[y*img.Stride:]) }, nil
 	case *image.Gray:
-		return func(dst []byte, y int) { repeatGrey(dst, img.Pix[y*img.Stride:], 1) }, nil
+		return func(dst []byte, y int) { repeatGrey(dst, img.Pix[y*img.Stride:]) }, nil
 	case *image.Gray16:
-		return func(dst []byte, y int) { repeatGrey(dst, img.Pix[y*img.Stride:], 2) }, nil
+		shift := greyShift(img)
+		return func(dst []byte, y int) { shiftGrey(dst, img.Pix[y*img.Stride:], shift) }, nil
 	case *image.NRGBA64:
 		return func(dst []byte, y int) { highBytes(dst, img.Pix[y*img.Stride:]) }, nil
 	case *image.RGBA64:
@@ -86,10 +87,37 @@ func divideByAlpha(dst, rgba []byte) {
 	}
 }
 
-func repeatGrey(dst, grey []byte, size int) {
+func repeatGrey(dst, grey []byte) {
 	for len(dst) > 0 {
 		dst[0], dst[1], dst[2] = grey[0], grey[0], grey[0]
-		dst, grey = dst[3:], grey[size:]
+		dst, grey = dst[3:], grey[1:]
+	}
+}
+
+// greyShift is how many bits of 16-bit greys are to be dropped, so that the largest has 8: 8, or 4 where no value needs
+// more than 12 bits, as cameras and scanners write them, or 0 where none needs more than 8.
+func greyShift(img *image.Gray16) int {
+	shift := 0
+	for y := range img.Rect.Dy() {
+		row := img.Pix[y*img.Stride:][:2*img.Rect.Dx()]
+		for x := 0; x < len(row); x += 2 {
+			switch high := row[x]; {
+			case high >= 1<<4:
+				return 8
+			case high > 0:
+				shift = 4
+			}
+		}
+	}
+	return shift
+}
+
+// shiftGrey drops the lowest bits of big-endian greys of 16 bits.
+func shiftGrey(dst, grey []byte, shift int) {
+	for len(dst) > 0 {
+		v := byte((int(grey[0])<<8 | int(grey[1])) >> shift)
+		dst[0], dst[1], dst[2] = v, v, v
+		dst, grey = dst[3:], grey[2:]
 	}
 }
 

@@ -81,7 +81,7 @@ type golden struct {
 		Batch, Labels, Pasted []int
 		Box                   [4]int
 		Lambda                float64
-		Targets, Blended      []float32
+		Targets               []float32
 	}
 }
 

@@ -5,8 +5,6 @@ import (
 	"image"
 	"math"
 	"math/rand/v2"
-
-	"github.com/thaw-ml/thaw/torch"
 )
 
 // Mix is how the samples of one batch are mixed: every sample with the one before it, the first with the last (roll by
@@ -21,7 +19,7 @@ type MixUp struct {
 	Alpha float64 // of the Beta(Alpha, Alpha) that Lambda is drawn from; above 0
 }
 
-// Draw draws a batch's mixture. Apply it with [Mix.Blend].
+// Draw draws a batch's mixture of floating-point pictures x: Lambda x + (1-Lambda) roll(x, 1).
 func (m MixUp) Draw(rng *rand.Rand) (Mix, error) {
 	lambda, err := drawBeta("MixUp", rng, m.Alpha)
 	return Mix{Lambda: lambda}, err
@@ -76,15 +74,6 @@ func (m Mix) Paste(batch []byte, width, height int) error {
 		copy(batch[low:high], aside)
 	}
 	return nil
-}
-
-// Blend is MixUp's mixture of a floating-point batch, [N, ...]: Lambda x + (1-Lambda) roll(x, 1). A CutMix mixture, which
-// Paste has applied to the pixels, leaves x as it is. It panics *torch.Error as tensor operations do.
-func (m Mix) Blend(x torch.Tensor) torch.Tensor {
-	if !m.Box.Empty() || m.Lambda == 1 {
-		return x
-	}
-	return x.Roll([]int{1}, []int{0}).MulScalar(1 - m.Lambda).Add(x.MulScalar(m.Lambda))
 }
 
 // Targets are the mixed one-hot targets, [N, classes] row by row, for the samples' classes.

@@ -9,8 +9,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/thaw-ml/thaw/torch"
-	"github.com/thaw-ml/thaw/torch/torchtest"
 	"github.com/thaw-ml/thaw/vision/transform"
 )
 
@@ -33,14 +31,6 @@ func TestMixingIsTorchvisions(t *testing.T) {
 	targets, err := cut.Targets(m.Labels, 3)
 	require.NoError(t, err)
 	assert.InDeltaSlice(t, m.Targets, targets, 1e-7) // one float32 rounding
-
-	torchtest.Scoped(t, func() {
-		x := torch.FromSlice(bytesOf(m.Batch), 4, 5, 6, 3).Permute(0, 3, 1, 2).To(torch.Float32).MulScalar(1. / 255)
-		blended := transform.Mix{Lambda: m.Lambda}.Blend(x)
-		assert.Equal(t, []int{4, 3, 5, 6}, blended.Shape())
-		assert.InDeltaSlice(t, m.Blended, torch.ToSlice[float32](blended.Contiguous()), 1e-6) // x itself is rounded differently
-		assert.True(t, cut.Blend(x).Same(x), "a CutMix mixture is in the pixels already")
-	})
 }
 
 func TestBetaHasItsMoments(t *testing.T) {

@@ -10,7 +10,7 @@ package capi
 #cgo CXXFLAGS: -I${SRCDIR}/../../../../thaw-libtorch-2.11.0/include
 #cgo LDFLAGS: -L${SRCDIR}/../../../third_party/libtorch/lib -Wl,-rpath,${SRCDIR}/../../../third_party/libtorch/lib
 #cgo LDFLAGS: -L${SRCDIR}/../../../../thaw-libtorch-2.11.0/lib -Wl,-rpath,${SRCDIR}/../../../../thaw-libtorch-2.11.0/lib
-#cgo LDFLAGS: -ltorch_cpu -lc10 -l:libgomp.so.1 -lstdc++ -Wl,--allow-shlib-undefined
+#cgo LDFLAGS: -Wl,--disable-new-dtags -ltorch_cpu -lc10 -l:libgomp.so.1 -lstdc++ -Wl,--allow-shlib-undefined
 #cgo noescape thaw_call
 #cgo nocallback thaw_call
 #cgo noescape thaw_call_tensors

@@ -2,13 +2,14 @@
 
     python pictures.py
 
-The expected pixels are Pillow's: ImageOps.exif_transpose(Image.open(file)).convert("RGB"), but for 16-bit grey, which
-convert("RGB") clips at 255: there it is the high byte. pictures.json holds the sha256 of these bytes; the bytes
+The expected pixels are Pillow's: ImageOps.exif_transpose(Image.open(file)).convert("RGB"), but for greys of more
+than 8 bits, which convert("RGB") clips at 255: see grey(). pictures.json holds the sha256 of these bytes; the bytes
 themselves, for lossy pictures that are small, lie one after another in pictures.rgb.gz.
 """
 import gzip
 import hashlib
 import io
+import itertools
 import json
 import os
 import struct
@@ -239,26 +240,79 @@ def pictures():
     yield "one-bit-group4-white-is-0.tif", save(picture(29, 47, "1"), "TIFF", compression="group4", tiffinfo={262: 0})
 
 
+def jpeg_in_tiff(im, **tags):
+    return save(im, "TIFF", compression="jpeg", quality=85, **tags)
+
+
+def netpbm(kind, maximum, a, comment=b""):
+    """A PGM or PPM of [h, w] or [h, w, 3] values up to maximum; kind 2 and 3 are text."""
+    head = b"P%d\n%s%d %d\n%d\n" % (kind, comment, a.shape[1], a.shape[0], maximum)
+    if kind < 4:
+        return head + b"\n".join(b" ".join(b"%d" % v for v in row.ravel()) for row in a) + b"\n"
+    return head + a.astype(">u2" if maximum > 255 else "u1").tobytes()
+
+
+def grey(a):
+    """Greys of 16 bits to 8: the high byte, but of 12 bits, or of 8, where no value of the picture needs more."""
+    shift = 8 if a.max() > 4095 else 4 if a.max() > 255 else 0
+    return (a >> shift).astype(np.uint8)[..., None].repeat(3, -1)
+
+
+def newer():
+    """What came later, so that the random numbers of the others stay."""
+    w = wide(37, 26)[..., 0].astype(np.uint32)
+    yield "grey-12-in-16-bit.png", save(Image.fromarray((w >> 4).astype(np.uint16)), "PNG")
+    yield "grey-8-in-16-bit.png", save(Image.fromarray((w >> 8).astype(np.uint16)), "PNG")
+    yield "grey-12-in-16-bit.tif", save(Image.fromarray((w >> 4).astype(np.uint16)), "TIFF")
+    data = save(picture(35, 24, noise=2), "PNG")
+    yield "no-end.png", data[:-12]
+    yield "half-an-end.png", data[:-5]
+    yield "jfif.jfif", jpeg(48, 36)
+    rgb = scene(41, 29)
+    yield "jpeg-rgb.tif", jpeg_in_tiff(Image.fromarray(rgb))
+    yield "jpeg-grey.tif", jpeg_in_tiff(Image.fromarray(rgb).convert("L"))
+    yield "jpeg-ycc.tif", jpeg_in_tiff(Image.fromarray(rgb).convert("YCbCr"))
+    yield "jpeg-strips.tif", jpeg_in_tiff(picture(67, 203).convert("YCbCr"), tiffinfo={278: 16})
+    yield "colours.ppm", netpbm(6, 255, rgb)
+    yield "colours-text.ppm", netpbm(3, 255, rgb[:9, :7], b"# a comment\n")
+    yield "colours-100.ppm", netpbm(6, 100, rgb // 3 + 5)
+    yield "colours-16-bit.ppm", netpbm(6, 65535, wide(21, 17).astype(np.uint32))
+    yield "colours-12-bit.ppm", netpbm(6, 4095, wide(21, 17).astype(np.uint32) >> 4)
+    yield "greys.pgm", netpbm(5, 255, rgb[..., 0])
+    yield "greys-text.pgm", netpbm(2, 200, rgb[:9, :7, 0] // 2, b"# a comment, to be passed over\r")
+    yield "greys-12-bit.pgm", netpbm(5, 4095, w >> 4)
+    yield "greys-16-bit.pgm", netpbm(5, 65535, w)
+    yield "greys-12-bit-text.pgm", netpbm(2, 4095, w[:9, :7] >> 4)
+    yield "bits.pbm", save(picture(43, 31, "1"), "PPM")
+    bits = np.asarray(picture(19, 11, "1"))
+    yield "bits-text.pbm", b"P1\n19 11\n" + b"\n".join(b"".join(b"01"[v:v + 1] for v in row) for row in 1 - bits.astype(int))
+
+
 def expected(data):
     with Image.open(io.BytesIO(data)) as im:
-        if im.mode == "I;16":
-            return im.format, (np.asarray(im) >> 8).astype(np.uint8)[..., None].repeat(3, -1)
+        if im.mode.startswith("I"):
+            a = np.asarray(im)
+            if im.format == "PPM":  # whose header says how large they can be; Pillow scales them to 16 bits
+                return "netpbm", np.rint(a / 257).astype(np.uint8)[..., None].repeat(3, -1)
+            return im.format, grey(a)
+        if im.format == "PPM":
+            return "netpbm", np.asarray(im.convert("RGB"))
         return im.format, np.asarray(ImageOps.exif_transpose(im).convert("RGB"))
 
 
 def main():
     for old in os.listdir(here):
-        if old.rsplit(".")[-1] in {"jpg", "png", "gif", "bmp", "webp", "tif"}:
+        if old.rsplit(".")[-1] in {"jpg", "jfif", "png", "gif", "bmp", "webp", "tif", "ppm", "pgm", "pbm"}:
             os.remove(os.path.join(here, old))
     entries, raw = [], b""
-    for name, data in pictures():
+    for name, data in itertools.chain(pictures(), newer()):
         format, rgb = expected(bytes(data))
         with open(os.path.join(here, name), "wb") as f:
             f.write(data)
         pixels = rgb.tobytes()
         entry = {"file": name, "format": format.lower(), "width": rgb.shape[1], "height": rgb.shape[0],
                  "sha256": hashlib.sha256(pixels).hexdigest()}
-        if format == "JPEG" or name.startswith(("lossy", "animated.webp", "exif-3.webp")):
+        if format == "JPEG" or name.startswith(("jpeg-", "lossy", "animated.webp", "exif-3.webp")):
             if len(pixels) <= 50000:
                 entry["rgb"] = [len(raw), len(raw) + len(pixels)]
                 raw += pixels

@@ -1,0 +1,100 @@
+package recipe
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/finetune/train"
+	"github.com/thaw-ml/thaw/finetune/train/metric"
+	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/data"
+)
+
+// fit trains a model as a spec says, and leaves the run folder that it names.
+func fit[B data.Batch[B]](
+	ctx context.Context, s *Spec, model finetune.Model[B], trainSet, testSet data.Dataset[B], o finetune.Options,
+) (*finetune.Result, error) {
+	text, err := s.YAML()
+	if err != nil {
+		return nil, err
+	}
+	o.Folder = finetune.NewFolder(s.Out)
+	o.Folder.Add(finetune.SpecFile, text)
+	result, err := finetune.Fit(ctx, model, trainSet, testSet, o)
+	return result, s.located(err)
+}
+
+// located gives an error the place in the spec of what caused it.
+func (s *Spec) located(err error) error {
+	if phase, ok := errors.AsType[*finetune.PhaseError](err); ok {
+		return s.Errorf(fmt.Sprintf("phases[%d].train", phase.Phase), "%w", phase.Err)
+	}
+	if device, ok := errors.AsType[*train.DeviceError](err); ok {
+		return s.Errorf(device.Option, "%w", device.Err)
+	}
+	if folder, ok := errors.AsType[*finetune.FolderError](err); ok {
+		return s.Errorf("out", "%w", folder.Err)
+	}
+	if errors.Is(err, torch.ErrOutOfMemory) {
+		return fmt.Errorf("%w (keys of the spec: batch.size, batch.eval_size, %s)", err, s.kind().sizeKey())
+	}
+	return err
+}
+
+// ChooseDevice makes "auto" a device and a precision; a device that this program cannot use is an error.
+func (s *Spec) ChooseDevice() error {
+	f := newFaults(s.source)
+	f.device("device", &s.Device)
+	f.choice("precision", &s.Precision, "auto", "float32", "bfloat16")
+	if err := f.err(); err != nil {
+		return err
+	}
+	device, precision, err := train.ChooseDevice(s.Device, s.Precision)
+	if err != nil {
+		return s.located(err)
+	}
+	s.Device, s.Precision = device.String(), "float32"
+	if precision == torch.BFloat16 {
+		s.Precision = "bfloat16"
+	}
+	return nil
+}
+
+// checkPhases makes sure that every phase trains something that a model has.
+func checkPhases[B data.Batch[B]](s *Spec, model finetune.Model[B]) error {
+	return s.located(finetune.CheckPhases(model, s.Options().Phases))
+}
+
+// evaluate measures a model on a data set.
+func evaluate[B data.Batch[B]](
+	ctx context.Context, model finetune.Model[B], set data.Dataset[B], o EvalOptions,
+) (*metric.Score, error) {
+	device, precision, err := chosenDevice(o.Device, o.Precision)
+	if err != nil {
+		return nil, err
+	}
+	n, err := finetune.NewInference(model, device, precision)
+	if err != nil {
+		return nil, err
+	}
+	defer n.Close()
+	score, err := n.Evaluate(ctx, set, cmp.Or(o.Batch, finetune.DefaultPredictBatch))
+	return &score, err
+}
+
+// NextFolder is the first folder root/name-1, root/name-2, ... that does not exist, as far as one can see: making it tells the
+// rest.
+func NextFolder(root, name string) string {
+	for n := 1; ; n++ {
+		path := filepath.Join(root, name+"-"+strconv.Itoa(n))
+		if _, err := os.Lstat(path); err != nil {
+			return path
+		}
+	}
+}

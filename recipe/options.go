@@ -1,0 +1,47 @@
+package recipe
+
+import (
+	"github.com/thaw-ml/thaw/finetune"
+)
+
+// Options are what a resolved spec says to finetune.Fit. The objective is the kind's to add, which knows the classes.
+func (s *Spec) Options() finetune.Options {
+	o := finetune.Options{
+		Batch:         finetune.Batching{Size: s.Batch.Size, Tokens: s.Batch.Tokens, EvalSize: s.Batch.EvalSize},
+		Optimizer:     s.Optimizer.options(),
+		Best:          s.Best,
+		ClipNorm:      orOff(s.ClipNorm),
+		Device:        s.Device,
+		Precision:     s.Precision,
+		Threads:       s.Threads,
+		NoCache:       s.Cache == "off",
+		NoGraphs:      s.Graph == "off",
+		Deterministic: s.Deterministic,
+		Seed:          s.Seed,
+	}
+	for _, p := range s.Phases {
+		o.Phases = append(o.Phases, finetune.Phase{
+			Train: finetune.Selection(p.Train), Epochs: p.Epochs, LR: p.LR, HeadLR: p.HeadLR, LayerDecay: p.LayerDecay,
+			WarmUp: orOff(p.WarmUp), Schedule: finetune.Schedule(p.Schedule),
+		})
+	}
+	return o
+}
+
+func (p Optimizer) options() finetune.Optimizer {
+	return finetune.Optimizer{
+		Name: p.Name, WeightDecay: orOff(p.WeightDecay), Betas: p.Betas, Eps: p.Eps, Momentum: orOff(p.Momentum), Nesterov: p.Nesterov,
+	}
+}
+
+// orOff gives 0 the name that it has among the options, where 0 stands for the default. nil, a key that is another
+// optimizer's, stays 0.
+func orOff(x *float64) float64 {
+	switch {
+	case x == nil:
+		return 0
+	case *x == 0:
+		return finetune.Off
+	}
+	return *x
+}

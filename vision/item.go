@@ -1,0 +1,103 @@
+package vision
+
+import (
+	"errors"
+	"fmt"
+	"image"
+
+	"github.com/thaw-ml/thaw/finetune/train/objective"
+	"github.com/thaw-ml/thaw/torch/data"
+	"github.com/thaw-ml/thaw/vision/album"
+	"github.com/thaw-ml/thaw/vision/picture"
+)
+
+// Image is a picture in a file, in memory as a file's bytes, or in memory as pixels. It is decoded when it is needed.
+type Image struct {
+	name string
+	read func(o picture.Options) (*picture.Image, error)
+}
+
+// File is the picture in a file: JPEG, PNG, GIF, BMP, WebP, TIFF or netpbm, see package picture.
+func File(path string) Image {
+	return Image{path, func(o picture.Options) (*picture.Image, error) { return picture.Read(path, o) }}
+}
+
+// Encoded is a picture as the bytes of a file, such as an upload. name is what errors and predictions call it.
+func Encoded(name string, data []byte) Image {
+	return Image{name, func(o picture.Options) (*picture.Image, error) { return picture.Decode(data, o) }}
+}
+
+// Pixels is a picture in memory. Alpha is dropped, as Pillow's convert("RGB") does. The picture must not change while it is
+// used. name is what errors and predictions call it.
+func Pixels(name string, m image.Image) Image {
+	return Image{name, func(o picture.Options) (*picture.Image, error) { return picture.FromImage(m, o) }}
+}
+
+// decode gives the pixels.
+func (m Image) decode(o picture.Options) (*picture.Image, error) {
+	if m.read == nil {
+		return nil, errors.New("there is no image: make one with File, Encoded or Pixels")
+	}
+	decoded, err := m.read(o)
+	if err != nil && m.name != "" {
+		err = fmt.Errorf("%s: %w", m.name, err)
+	}
+	return decoded, err
+}
+
+// Item is an image with what it should give: Class of a classification, Labels where several may hold, Value of a regression.
+type Item struct {
+	Image Image
+
+	Class  int   // the number of the class, from 0
+	Labels []int // the numbers of the labels that hold
+	Value  float64
+}
+
+// pictures are what a data set reads. An album is one.
+type pictures interface {
+	Len() int
+	Name(i int) string
+	Picture(i int, o picture.Options) (*picture.Image, error)
+}
+
+var _ pictures = (*album.Album)(nil)
+
+// itemPictures are the images of a source of items.
+type itemPictures struct{ items data.Source[Item] }
+
+func (p itemPictures) Len() int { return p.items.Len() }
+
+func (p itemPictures) Name(i int) string {
+	if item, err := p.items.At(i); err == nil && item.Image.name != "" {
+		return item.Image.name
+	}
+	return fmt.Sprint("image ", i)
+}
+
+func (p itemPictures) Picture(i int, o picture.Options) (*picture.Image, error) {
+	item, err := p.items.At(i)
+	if err != nil {
+		return nil, fmt.Errorf("reading image %d: %w", i, err)
+	}
+	return item.Image.decode(o)
+}
+
+// NewDataset makes a data set of items for the network: to train on, with random crops unless o says otherwise, and to
+// evaluate. What items give besides their image is read now, the images when they are needed.
+func (c *Classifier) NewDataset(items data.Source[Item], o DatasetOptions) (*Dataset, error) {
+	targets := make([]objective.Target, items.Len())
+	for i := range targets {
+		item, err := items.At(i)
+		if err != nil {
+			return nil, fmt.Errorf("reading image %d: %w", i, err)
+		}
+		targets[i] = objective.Target{Class: item.Class, Labels: item.Labels, Value: item.Value}
+	}
+	pictures := itemPictures{items}
+	wanted, err := objective.NewTargets(c.ProblemType, len(c.Classes), targets, pictures.Name)
+	if err != nil {
+		return nil, err
+	}
+	return newDataset(pictures, wanted, len(c.Classes), c.Input, o)
+}
