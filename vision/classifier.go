@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 
 	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/internal/atomicfile"
@@ -25,6 +26,7 @@ type Classifier struct {
 
 	Warnings []string // what files beside the weights say and cannot be followed
 
+	busy      sync.Mutex                  // held while the inference is used or changed
 	inference *finetune.Inference[*Batch] // where Predict runs, see Use
 }
 
@@ -152,8 +154,10 @@ func OpenClassifier(folder, weights string) (*Classifier, error) {
 	return &Classifier{Net: net, Input: saved.Input, Classes: classes, Report: report, Source: weights}, nil
 }
 
-// Close frees the network.
+// Close frees the network, once predictions under way have ended.
 func (c *Classifier) Close() {
+	c.busy.Lock()
+	defer c.busy.Unlock()
 	if n := c.inference; n != nil {
 		c.inference = nil
 		_ = n.Close() // a device that fails here has failed before, and was reported
