@@ -134,8 +134,10 @@ func OpenClassifier(folder, weights string) (*Classifier, error) {
 	return &Classifier{Net: net, Input: saved.Input, Classes: classes, Report: report, Source: weights}, nil
 }
 
-// Close frees the network.
+// Close frees the network, once predictions under way have ended.
 func (c *Classifier) Close() {
+	c.running.Lock()
+	defer c.running.Unlock()
 	if n := c.inference; n != nil {
 		c.inference = nil
 		_ = n.Close() // a device that fails here has failed before, and was reported

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"sync"
@@ -183,20 +184,46 @@ func (d *Dataset) fill(all []byte, r data.Request) error {
 // decoded are pictures as they were stored, for their memory.
 var decoded = sync.Pool{New: func() any { return new(picture.Image) }}
 
-// picture reads and transforms one picture into memory of the right size.
+// plans are for their memory.
+var plans = sync.Pool{New: func() any { return new(transform.Plan) }}
+
+// picture reads and transforms one picture into memory of the right size. What is random is drawn before a training picture
+// is decoded, so that a JPEG of which few pixels are wanted is decoded at a part of its size.
 func (d *Dataset) picture(into *picture.Image, i, epoch int) (err error) {
-	stored := decoded.Get().(*picture.Image)
-	defer decoded.Put(stored)
+	stored, plan := decoded.Get().(*picture.Image), plans.Get().(*transform.Plan)
+	defer func() {
+		decoded.Put(stored)
+		plans.Put(plan)
+	}()
 	pipeline, rng := d.evaluation, (*rand.Rand)(nil)
+	options := picture.Options{Into: stored}
+	var failure error
+	draw := func(width, height int) (int, int) {
+		if failure = plan.Reset(width, height); failure == nil {
+			failure = pipeline.Draw(plan, rng)
+		}
+		_, scale := plan.Region()
+		return int(math.Ceil(scale * float64(width))), int(math.Ceil(scale * float64(height)))
+	}
 	if epoch > 0 {
 		pipeline = d.training
 		rng = rand.New(rand.NewPCG(d.options.Seed, uint64(epoch)<<40|uint64(i)))
+		options.MinSize = draw
 	}
-	picture, err := d.pictures.Picture(i, picture.Options{Into: stored})
+	picture, err := d.pictures.Picture(i, options)
 	if err != nil {
 		return err
 	}
-	if err := torch.TryErr(func() error { return pipeline.Apply(into, picture, rng) }); err != nil {
+	if epoch == 0 {
+		draw(picture.Width, picture.Height)
+	}
+	if err = failure; err == nil {
+		err = plan.Decoded(picture.Width, picture.Height)
+	}
+	if err == nil {
+		err = torch.TryErr(func() error { return plan.Apply(into, picture) })
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w", d.pictures.Name(i), err)
 	}
 	if into.Width != d.input.Crop || into.Height != d.input.Crop {

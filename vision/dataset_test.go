@@ -189,6 +189,50 @@ func TestDatasetTrains(t *testing.T) {
 }
 
 // What is random depends on the seed, the epoch and the picture: not on workers, on what ran before or at the same time.
+// A large JPEG of which few pixels are trained on is decoded at a part of its size: the same crop, nearly the same pixels.
+func TestLargeJPEGsAreDecodedSmaller(t *testing.T) {
+	if turbo, err := picture.JPEGDecoder(); err != nil || !strings.HasPrefix(turbo, "libjpeg-turbo") {
+		t.Skip("Go's decoder decodes at full size")
+	}
+	smooth := image.NewRGBA(image.Rect(0, 0, 600, 400))
+	for y := range 400 {
+		for x := range 600 {
+			smooth.Set(x, y, color.RGBA{byte(x * 255 / 600), byte(y * 255 / 400), byte(255 - x*255/600), 255})
+		}
+	}
+	folder := t.TempDir()
+	for i, m := range []image.Image{smooth, drawing(0, 1, 600, 400)} {
+		require.NoError(t, os.Mkdir(filepath.Join(folder, fmt.Sprint(i)), 0o755))
+		f, err := os.Create(filepath.Join(folder, fmt.Sprint(i), "a.jpg"))
+		require.NoError(t, err)
+		require.NoError(t, jpeg.Encode(f, m, &jpeg.Options{Quality: 95}))
+		require.NoError(t, f.Close())
+	}
+	d := newSet(t, openAlbum(t, folder), nil)
+	pipeline, err := transform.DefaultTraining(tiny.Crop).Pipeline()
+	require.NoError(t, err)
+	full, err := picture.Read(filepath.Join(folder, "0", "a.jpg"), picture.Options{})
+	require.NoError(t, err)
+	differ := 0
+	for epoch := 1; epoch <= 8; epoch++ {
+		var want picture.Image
+		require.NoError(t, pipeline.Apply(&want, full, rand.New(rand.NewPCG(5, uint64(epoch)<<40))))
+		got := batch(t, d, epoch, 0).Pixels
+		for i, v := range want.Pix {
+			assert.InDelta(t, v, got[i], 6, "epoch %d", epoch)
+		}
+		if !bytes.Equal(want.Pix, got) {
+			differ++
+		}
+	}
+	assert.Greater(t, differ, 4, "it was decoded at its full size")
+	noisy, err := picture.Read(filepath.Join(folder, "1", "a.jpg"), picture.Options{})
+	require.NoError(t, err)
+	var want picture.Image
+	require.NoError(t, transform.Evaluation(tiny.Resize, tiny.Crop).Apply(&want, noisy, nil))
+	assert.Equal(t, want.Pix, batch(t, d, 0, 1).Pixels, "what is measured is decoded at its full size")
+}
+
 func TestBatchesAreRepeatable(t *testing.T) {
 	a := openAlbum(t, drawings(t, 4, 5))
 	asked := [][]int{{3, 7, 1}, {0, 19, 12, 5}, {8}, {2, 4, 6, 9, 10}, {11, 13, 14, 15, 16, 17, 18}}

@@ -30,7 +30,7 @@ func Encoded(name string, data []byte) Image {
 // Pixels is a picture in memory. Alpha is dropped, as Pillow's convert("RGB") does. The picture must not change while it is
 // used. name is what errors and predictions call it.
 func Pixels(name string, m image.Image) Image {
-	return Image{name, func(o picture.Options) (*picture.Image, error) { return picture.FromImage(m, o) }}
+	return Image{name, func(picture.Options) (*picture.Image, error) { return picture.FromImage(m) }}
 }
 
 // decode gives the pixels.

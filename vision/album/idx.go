@@ -243,6 +243,9 @@ func (x *idx) picture(i int, o picture.Options) (*picture.Image, error) {
 	if err := tooLarge(x.columns, x.rows, o.MaxPixels); err != nil {
 		return nil, err
 	}
+	if o.MinSize != nil {
+		o.MinSize(x.columns, x.rows) // all of it is there
+	}
 	m := o.Into
 	if m == nil {
 		m = new(picture.Image)
