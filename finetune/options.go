@@ -51,7 +51,7 @@ type Options struct {
 
 	// Folder keeps what the run leaves (weights, metrics, summary); nil writes nothing.
 	Folder *Folder
-	// OnEvent is told how the run goes, on Fit's goroutine. An error ends the run with that error; Stop ends it as if its
+	// OnEvent gets the events of the run, on Fit's goroutine. An error ends the run with that error; Stop ends it as if its
 	// epochs were over. It must not use a GPU itself.
 	OnEvent func(Event) error
 }

@@ -91,7 +91,7 @@ func (a answer) Close() {
 }
 
 // do asks once. Redirects are followed, the token goes to the hub alone, and an answer that begins later than the stall
-// timeout, or stops for so long, ends. Errors that another try may mend are faults.
+// timeout, or stops for so long, ends. Errors that another try may fix are faults.
 func (c *client) do(ctx context.Context, method, address string, header http.Header, what string) (_ answer, err error) {
 	watch := watchFor(ctx, c.pace.stall)
 	defer func() {

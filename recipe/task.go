@@ -15,7 +15,7 @@ import (
 type Task interface {
 	// Describe tells what was read, a subject and a line each.
 	Describe() [][2]string
-	// Train runs the phases and leaves the run folder. onEvent is told how the run goes, see finetune.Options; it may be nil.
+	// Train runs the phases and leaves the run folder. onEvent gets the events of the run, see finetune.Options; it may be nil.
 	// Train is called once.
 	Train(ctx context.Context, onEvent func(finetune.Event) error) (*finetune.Result, error)
 	// Close frees the model.

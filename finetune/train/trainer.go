@@ -32,7 +32,7 @@ type Config[B data.Batch[B]] struct {
 	Deterministic bool
 	// CheckGradients is called once, in the first step, when there are gradients.
 	CheckGradients func() error
-	// OnEvent is told of steps; an error ends the epoch.
+	// OnEvent gets the events of steps; an error ends the epoch.
 	OnEvent func(Event) error
 }
 

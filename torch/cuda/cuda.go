@@ -1,7 +1,7 @@
 // Package cuda drives NVIDIA GPUs: what devices there are, their memory, streams, events and graphs.
 //
 // A program has CUDA when it was built with -tags cuda. In any other, and where no driver or device answers,
-// [Available] is false and every function returns an [*Error] that says what is missing and how to mend it; none panics.
+// [Available] is false and every function returns an [*Error] that says what is missing and how to fix it; none panics.
 // Tensors go to a device by themselves: [torch.CUDA], [torch.Tensor.ToDevice].
 //
 // # Threads

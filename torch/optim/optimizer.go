@@ -1,7 +1,7 @@
 // Package optim holds optimizers on libtorch's fused kernels, gradient clipping, and learning-rate schedules.
 //
 // For steps that a CUDA graph records, the learning rates are a tensor (Rates in the optimizers' options): [groups], float32,
-// on the parameters' device, read at every step in place of the groups' LR, which the recording would fix.
+// on the parameters' device, read at every step in place of the groups' LR, which a captured graph would fix.
 package optim
 
 import "github.com/thaw-ml/thaw/torch"
