@@ -56,8 +56,8 @@ func newBackend(o Options) (train.Backend, torch.DType, error) {
 	return backend, precision, err
 }
 
-// CheckPhases makes sure that every phase trains something that the model has, so that a wrong name in the last one costs
-// nothing. The parameters need no values.
+// CheckPhases makes sure that every phase trains something that the model has, so that a wrong name in the last one
+// costs nothing. The parameters need no values.
 func CheckPhases[B data.Batch[B]](model Model[B], phases []Phase) error {
 	for i, phase := range phases {
 		if _, err := newPlan(phase, model.Stages()); err != nil {

@@ -14,12 +14,13 @@ import (
 	"github.com/thaw-ml/thaw/torch/data"
 )
 
-// Fit fine-tunes model on trainSet as o says, and evaluates it on testSet after every epoch. Without test samples, testSet
-// being nil or empty, the last epoch counts as the best. The model is changed in place: at the end it holds the last weights,
-// on the CPU. Nothing is written unless o names a folder. Training runs in one process take turns, since libtorch's random
-// generators belong to the process: none may be started from within another.
+// Fit fine-tunes model on trainSet as o says, and evaluates it on testSet after every epoch. Without test samples,
+// testSet being nil or empty, the last epoch counts as the best. The model is changed in place: at the end it holds the
+// last weights, on the CPU. Nothing is written unless o names a folder. Training runs in one process take turns, since
+// libtorch's random generators belong to the process: none may be started from within another.
 func Fit[B data.Batch[B]](ctx context.Context, model Model[B], trainSet, testSet data.Dataset[B], o Options) (*Result, error) {
-	// One thread for the whole run: libtorch keeps a pool of workers, and malloc an arena, for every thread that calls it.
+	// One thread for the whole run: libtorch keeps a pool of workers, and malloc an arena, for every thread that calls
+	// it.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	o, err := o.resolved()

@@ -31,8 +31,8 @@ type Effort struct {
 	Rounds int
 }
 
-// Measure runs steps of the only phase of o, as Fit does, without evaluating or writing anything, and tells how fast they are.
-// The model's weights are changed.
+// Measure runs steps of the only phase of o, as Fit does, without evaluating or writing anything, and tells how fast
+// they are. The model's weights are changed.
 func Measure[B data.Batch[B]](ctx context.Context, model Model[B], trainSet data.Dataset[B], o Options, effort Effort) (*Speed, error) {
 	runtime.LockOSThread() // as Fit
 	defer runtime.UnlockOSThread()

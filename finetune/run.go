@@ -112,8 +112,8 @@ type phase[B data.Batch[B]] struct {
 	trainer               *train.Trainer[B]
 }
 
-// begin prepares a phase: it enables gradients on the trainable parameters, fills the caches of the frozen stages' output, and
-// builds schedule and optimizer.
+// begin prepares a phase: it enables gradients on the trainable parameters, fills the caches of the frozen stages'
+// output, and builds schedule and optimizer.
 func (r *run[B]) begin(ctx context.Context, plan *Plan) (_ *phase[B], err error) {
 	p := &phase[B]{run: r, plan: plan}
 	ready := false

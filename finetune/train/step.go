@@ -13,8 +13,8 @@ import (
 // ErrNotFinite is the error of a step whose loss is NaN or infinite.
 var ErrNotFinite = errors.New("the loss is not a finite number: a lower learning rate, or gradient clipping, may help")
 
-// step is what one optimizer step consists of: forward, loss, backward, clipping, optimizer. It is the same function however
-// it is executed, see executor.
+// step is what one optimizer step consists of: forward, loss, backward, clipping, optimizer. It is the same function
+// however it is executed, see executor.
 type step[B data.Batch[B]] struct {
 	stages    []nn.Stage[B]
 	frozen    int // leading stages that run without autograd, or whose output is given
@@ -63,9 +63,9 @@ func newStep[B data.Batch[B]](c Config[B]) *step[B] {
 	return s
 }
 
-// run makes one step on a batch. x is the output of the frozen stages; nil runs them. loss, a tensor without dimensions, is
-// the mean over the samples before the step. All that changes from step to step is read from the tensors of b and x and from
-// the tensor of learning rates, so that a run can be captured as a CUDA graph.
+// run makes one step on a batch. x is the output of the frozen stages; nil runs them. loss, a tensor without
+// dimensions, is the mean over the samples before the step. All that changes from step to step is read from the tensors
+// of b and x and from the tensor of learning rates, so that a run can be captured as a CUDA graph.
 func (s *step[B]) run(b B, x nn.Values) (loss torch.Tensor, err error) {
 	forward := func() torch.Tensor {
 		if x == nil && s.frozen > 0 {

@@ -16,7 +16,8 @@ import (
 type Config[B data.Batch[B]] struct {
 	Model   Forward[B]
 	Trained []bool // of each stage: whether something in it is trained
-	// Cache gives the output of the stages before the first trained one; nil runs them, without autograd, at every step.
+	// Cache gives the output of the stages before the first trained one; nil runs them, without autograd, at every
+	// step.
 	Cache     PrefixCache[B]
 	Objective Objective
 	Groups    []*optim.Group // what is trained, with the highest learning rates
@@ -24,11 +25,12 @@ type Config[B data.Batch[B]] struct {
 	Optimizer func(groups []*optim.Group, rates torch.Tensor) optim.Optimizer
 	Schedule  optim.Schedule
 	ClipNorm  float64 // 0: no clipping
-	// NoGraphs runs every step operator by operator on a GPU too. Expected is how often batches of a batch's shape come in the
-	// phase: graphs are captured of shapes that come often.
+	// NoGraphs runs every step operator by operator on a GPU too. Expected is how often batches of a batch's shape come
+	// in the phase: graphs are captured of shapes that come often.
 	NoGraphs bool
 	Expected func(b B) int
-	// Deterministic says that a step computes the same each time, so that a captured step must be equal to it bit for bit.
+	// Deterministic says that a step computes the same each time, so that a captured step must be equal to it bit for
+	// bit.
 	Deterministic bool
 	// CheckGradients is called once, in the first step, when there are gradients.
 	CheckGradients func() error
@@ -67,7 +69,8 @@ func NewTrainer[B data.Batch[B]](c Config[B]) (_ *Trainer[B], err error) {
 	return t, nil
 }
 
-// Epoch makes a step of every batch that is asked for and gives the mean loss of the samples. number counts epochs from 1.
+// Epoch makes a step of every batch that is asked for and gives the mean loss of the samples. number counts epochs from
+// 1.
 func (t *Trainer[B]) Epoch(ctx context.Context, set data.Dataset[B], asked []data.Request, number int) (float64, error) {
 	t.setTraining()
 	defer t.config.Model.SetEvaluation()
@@ -120,8 +123,8 @@ func (t *Trainer[B]) Captured() []string {
 	return nil
 }
 
-// setTraining switches on dropout and batch norms of the stages in which something is trained. A frozen stage stays as it is
-// in evaluation wherever it stands: its running statistics are frozen too.
+// setTraining switches on dropout and batch norms of the stages in which something is trained. A frozen stage stays as
+// it is in evaluation wherever it stands: its running statistics are frozen too.
 func (t *Trainer[B]) setTraining() {
 	for i, s := range t.config.Model.Stages {
 		nn.SetTraining(s.Module, t.config.Trained[i])
