@@ -6,17 +6,17 @@ import (
 	"slices"
 )
 
-// overhead is what a batch takes beside its tokens, as a number of tokens: about as long as two cores compute so many do they
-// read the weights from memory, which a batch does once, whatever the size of the model. Half and twice this number make
-// batches that take 2% longer (docs/decisions/014).
+// overhead is what a batch takes beside its tokens, as a number of tokens: about as long as two cores compute so many
+// do they read the weights from memory, which a batch does once, whatever the size of the model. Half and twice this
+// number make batches that take 2% longer (docs/decisions/014).
 const overhead = 64
 
-// choose gives the positions of the requests to compute next. costs are those of the requests that wait, oldest first, and
-// not none.
+// choose gives the positions of the requests to compute next. costs are those of the requests that wait, oldest first,
+// and not none.
 //
-// Padding is computed too, so requests of like cost belong together. choose cuts all that wait, sorted by cost, into batches
-// that take the least time together, and gives the one that the oldest is in. So a request waits for as many batches at most
-// as there are requests before it.
+// Padding is computed too, so requests of like cost belong together. choose cuts all that wait, sorted by cost, into
+// batches that take the least time together, and gives the one that the oldest is in. So a request waits for as many
+// batches at most as there are requests before it.
 func choose(costs []int, maxBatch, maxTokens int) []int {
 	order := make([]int, len(costs))
 	for i := range order {

@@ -11,15 +11,15 @@ import (
 type Options struct {
 	// MaxBatch is the number of requests that are computed together at most; the default is 32.
 	MaxBatch int
-	// MaxTokens is the size of a batch at most, padding counted: requests times the largest [Model].Cost among them. A request
-	// that is larger alone is computed alone. 0 is no limit.
+	// MaxTokens is the size of a batch at most, padding counted: requests times the largest [Model].Cost among them. A
+	// request that is larger alone is computed alone. 0 is no limit.
 	MaxTokens int
-	// MaxWait is the longest that the model rests although requests wait, for callers who were just answered to come back
-	// with their next; the default is 2 ms, and below 0 it never rests. A request that comes while the model rests and nobody
-	// is expected back is computed at once.
+	// MaxWait is the longest that the model rests although requests wait, for callers who were just answered to come
+	// back with their next; the default is 2 ms, and below 0 it never rests. A request that comes while the model rests
+	// and nobody is expected back is computed at once.
 	MaxWait time.Duration
-	// MaxQueue is the number of requests at most that wait, those that are being encoded counted; one more is refused with
-	// ErrFull. The default is 1024.
+	// MaxQueue is the number of requests at most that wait, those that are being encoded counted; one more is refused
+	// with ErrFull. The default is 1024.
 	MaxQueue int
 }
 

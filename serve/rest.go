@@ -3,9 +3,9 @@ package serve
 import "time"
 
 // rest says how long the thread rests behind a batch, until the callers who were just answered are back with their next
-// requests: together with those that wait they make a larger batch. As large a share of them is expected back as came behind
-// the batch before. So there is no rest where requests come from callers who wait for no answer, and none after the model was
-// idle.
+// requests: together with those that wait they make a larger batch. As large a share of them is expected back as came
+// behind the batch before. So there is no rest where requests come from callers who wait for no answer, and none after
+// the model was idle.
 type rest struct {
 	longest  time.Duration
 	last     time.Time // when the last batch was answered

@@ -11,16 +11,17 @@ import (
 	"github.com/thaw-ml/thaw/finetune/train/objective"
 )
 
-// Model is what a [Server] asks. I is what callers give, such as a text; E is what becomes of it before it is computed, such
-// as token ids.
+// Model is what a [Server] asks. I is what callers give, such as a text; E is what becomes of it before it is computed,
+// such as token ids.
 type Model[I, E any] interface {
 	// Encode prepares an input. It is called on the caller's goroutine, on many at once, and is not to use libtorch.
 	Encode(input I) (E, error)
-	// Cost is an input's length along the dimension that is padded in a batch, such as the number of its tokens; 1 where
-	// nothing is padded.
+	// Cost is an input's length along the dimension that is padded in a batch, such as the number of its tokens; 1
+	// where nothing is padded.
 	Cost(input E) int
-	// PredictEncoded computes a batch, and gives as many predictions as there are inputs, in their order. It is called on one
-	// thread, which stays the same, and never twice at a time. ctx ends when nobody waits for the batch any more.
+	// PredictEncoded computes a batch, and gives as many predictions as there are inputs, in their order. It is called
+	// on one thread, which stays the same, and never twice at a time. ctx ends when nobody waits for the batch any
+	// more.
 	PredictEncoded(ctx context.Context, batch []E) ([]objective.Prediction, error)
 }
 
@@ -71,11 +72,11 @@ type answer struct {
 	err        error
 }
 
-// Predict answers one request. Any number of goroutines may call it at once. It returns when the answer is there, or, with
-// ctx's error, as soon as ctx ends: a request that waits is taken out of the queue then.
+// Predict answers one request. Any number of goroutines may call it at once. It returns when the answer is there, or,
+// with ctx's error, as soon as ctx ends: a request that waits is taken out of the queue then.
 //
-// Its errors are [ErrFull], [ErrClosed], an [*InputError] where Encode had one, a [*PanicError], those of PredictEncoded, and
-// ctx's.
+// Its errors are [ErrFull], [ErrClosed], an [*InputError] where Encode had one, a [*PanicError], those of
+// PredictEncoded, and ctx's.
 func (s *Server[I, E]) Predict(ctx context.Context, input I) (objective.Prediction, error) {
 	r, err := s.ask(ctx, input)
 	if err != nil {
@@ -90,8 +91,8 @@ func (s *Server[I, E]) Predict(ctx context.Context, input I) (objective.Predicti
 	}
 }
 
-// PredictAll answers many requests, in their order. It takes at most twice MaxBatch places in the queue at a time. The first
-// error ends it.
+// PredictAll answers many requests, in their order. It takes at most twice MaxBatch places in the queue at a time. The
+// first error ends it.
 func (s *Server[I, E]) PredictAll(ctx context.Context, inputs []I) ([]objective.Prediction, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -208,13 +209,13 @@ func (s *Server[I, E]) cancel(r *request[E]) {
 	}
 }
 
-// Close refuses requests from now on, waits until all that wait are answered, and ends the thread. The model may be closed
-// then. Calls after the first wait too.
+// Close refuses requests from now on, waits until all that wait are answered, and ends the thread. The model may be
+// closed then. Calls after the first wait too.
 func (s *Server[I, E]) Close() { _ = s.Shutdown(context.Background()) }
 
 // Shutdown is Close that answers what waits only until ctx ends: from then on requests that are not being computed have
-// ErrClosed for an answer, and Shutdown returns ctx's error. It always waits for the batch that the model is computing, so the
-// model may be closed afterwards.
+// ErrClosed for an answer, and Shutdown returns ctx's error. It always waits for the batch that the model is computing,
+// so the model may be closed afterwards.
 func (s *Server[I, E]) Shutdown(ctx context.Context) error {
 	s.mutex.Lock()
 	s.closed = true

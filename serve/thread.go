@@ -73,8 +73,8 @@ func (s *Server[I, E]) take(cancel context.CancelFunc) []*request[E] {
 	return requests
 }
 
-// compute answers requests. Where the model has an error, it tries each half of them: the error is then that of the requests
-// that are the cause, and a batch for which memory does not suffice is computed in smaller ones.
+// compute answers requests. Where the model has an error, it tries each half of them: the error is then that of the
+// requests that are the cause, and a batch for which memory does not suffice is computed in smaller ones.
 func (s *Server[I, E]) compute(ctx context.Context, requests []*request[E]) {
 	if len(requests) == 0 {
 		return

@@ -165,8 +165,8 @@ func (t Tensor) SetData(src Tensor) {
 	runtime.KeepAlive(src.h)
 }
 
-// MoveTo takes t, a leaf, to a device: every copy of the Tensor lies there afterwards, and trains there if it did before.
-// Its gradient is dropped.
+// MoveTo takes t, a leaf, to a device: every copy of the Tensor lies there afterwards, and trains there if it did
+// before. Its gradient is dropped.
 func (t Tensor) MoveTo(d Device) {
 	if now := t.Device(); now == d {
 		return

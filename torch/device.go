@@ -67,8 +67,8 @@ func ParseDevice(s string) (Device, error) {
 // CUDAAvailable reports whether CUDA kernels are linked and a device answers.
 func CUDAAvailable() bool { return capi.HasCUDA() }
 
-// Check says why tensors cannot lie on d, with the fix: that the program has no CUDA, that no driver answers, that there
-// is no device of this number, or that libtorch has no kernels for it. It gives nil where they can.
+// Check says why tensors cannot lie on d, with the fix: that the program has no CUDA, that no driver answers, that
+// there is no device of this number, or that libtorch has no kernels for it. It gives nil where they can.
 func (d Device) Check() error {
 	if d.Type == CPUType {
 		return nil
@@ -103,8 +103,8 @@ func (d Device) check() *capi.Error {
 // NVCC_FLAGS_EXTRA in its ATen/cuda/CUDAConfig.h.
 const oldestGPU = 75
 
-// MultipliesBFloat16 reports whether a GPU multiplies bfloat16 in its tensor cores: those from compute capability 8.0 on do. It
-// is false for the CPU.
+// MultipliesBFloat16 reports whether a GPU multiplies bfloat16 in its tensor cores: those from compute capability 8.0
+// on do. It is false for the CPU.
 func (d Device) MultipliesBFloat16() bool {
 	if d.Type != CUDAType {
 		return false

@@ -52,8 +52,8 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// ErrOutOfMemory is what errors.Is finds in every error that an allocation failed, on the CPU or on a GPU: an [*Error] of
-// the kind [OutOfMemory], also wrapped.
+// ErrOutOfMemory is what errors.Is finds in every error that an allocation failed, on the CPU or on a GPU: an [*Error]
+// of the kind [OutOfMemory], also wrapped.
 var ErrOutOfMemory = errors.New("out of memory")
 
 // Is reports whether target is [ErrOutOfMemory] and e of its kind.

@@ -40,8 +40,8 @@ func Inference(f func()) {
 	f()
 }
 
-// SingleThreaded runs f with operators on the CPU keeping to the calling thread. Goroutines that do small work beside one
-// another, as those that prepare data, run so: libtorch would start a pool of workers for each of their threads.
+// SingleThreaded runs f with operators on the CPU keeping to the calling thread. Goroutines that do small work beside
+// one another, as those that prepare data, run so: libtorch would start a pool of workers for each of their threads.
 func SingleThreaded(f func()) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

@@ -6,8 +6,9 @@ import (
 	"github.com/thaw-ml/thaw/torch/internal/capi"
 )
 
-// Generator is a source of random numbers on the CPU (MT19937, PyTorch's numbers for PyTorch's seeds). Where an operator
-// takes a *Generator, nil stands for the default one. A generator must not be used from two goroutines at once.
+// Generator is a source of random numbers on the CPU (MT19937, PyTorch's numbers for PyTorch's seeds). Where an
+// operator takes a *Generator, nil stands for the default one. A generator must not be used from two goroutines at
+// once.
 type Generator struct{ g capi.Generator }
 
 // NewGenerator makes a generator of its own.

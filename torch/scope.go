@@ -77,7 +77,8 @@ func Scoped(f func()) {
 	f()
 }
 
-// Unscoped runs f as if no scope were open: what it makes lives until Close. Parameters and optimizer state are made so.
+// Unscoped runs f as if no scope were open: what it makes lives until Close. Parameters and optimizer state are made
+// so.
 func Unscoped(f func()) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -86,11 +87,11 @@ func Unscoped(f func()) {
 	f()
 }
 
-// Tidy runs f and frees at once every tensor that f made, except its result, which belongs to the caller's scope. [Scoped]
-// alone would hold each intermediate result until it ends, those too that no gradient needs.
+// Tidy runs f and frees at once every tensor that f made, except its result, which belongs to the caller's scope.
+// [Scoped] alone would hold each intermediate result until it ends, those too that no gradient needs.
 //
-// f may return a tensor that it did not make: Tidy gives another owner of it (see [Tensor.Alias]) and leaves f's as it is.
-// An undefined result stays undefined. f is not to [Keep] its result.
+// f may return a tensor that it did not make: Tidy gives another owner of it (see [Tensor.Alias]) and leaves f's as it
+// is. An undefined result stays undefined. f is not to [Keep] its result.
 func Tidy(f func() Tensor) Tensor {
 	return TidyAll(func() []Tensor { return []Tensor{f()} })[0]
 }

@@ -46,8 +46,8 @@ func DTypeOf[T Element]() DType {
 	return Int64
 }
 
-// FromSlice makes a CPU tensor with a copy of data, in row-major order. Without a shape it is a vector; one length may be
-// -1 and follows from the rest.
+// FromSlice makes a CPU tensor with a copy of data, in row-major order. Without a shape it is a vector; one length may
+// be -1 and follows from the rest.
 func FromSlice[T Element](data []T, shape ...int) Tensor {
 	sizes := sizesFor(len(data), shape)
 	h, scope, err := capi.FromBytes(unsafe.Pointer(unsafe.SliceData(data)), len(data)*int(unsafe.Sizeof(*new(T))),
@@ -137,9 +137,9 @@ func goNameOf(d DType) string {
 	return string(s[0]-'a'+'A') + s[1:]
 }
 
-// SharedBytes gives the memory of a contiguous tensor on the CPU itself, to be read and written: what writes there is seen
-// by the tensor and by all that share its memory. It must not be touched once the tensor is freed. nil for a tensor without
-// elements.
+// SharedBytes gives the memory of a contiguous tensor on the CPU itself, to be read and written: what writes there is
+// seen by the tensor and by all that share its memory. It must not be touched once the tensor is freed. nil for a
+// tensor without elements.
 func (t Tensor) SharedBytes() []byte {
 	p := t.ptr("shared_bytes")
 	data, n, err := capi.ElementMemory(p)

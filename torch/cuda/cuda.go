@@ -12,8 +12,8 @@
 //
 // # Copies that overlap
 //
-// A copy from the CPU runs beside the kernels only when it comes from pinned memory, does not wait, and is on a stream of
-// its own:
+// A copy from the CPU runs beside the kernels only when it comes from pinned memory, does not wait, and is on a stream
+// of its own:
 //
 //	pinned := batch.PinMemory()            // in memory that the GPU reads by itself
 //	cuda.WithStream(side, func() {
@@ -139,8 +139,8 @@ type Settings struct {
 	CuDNNAttention bool
 	// Benchmark makes cuDNN try its convolution algorithms on each new shape and keep the fastest.
 	Benchmark bool
-	// Deterministic makes results the same from run to run: deterministic kernels only, and operators that have none fail.
-	// cuBLAS is deterministic as libtorch calls it, with a workspace for each stream (PyTorch #161749).
+	// Deterministic makes results the same from run to run: deterministic kernels only, and operators that have none
+	// fail. cuBLAS is deterministic as libtorch calls it, with a workspace for each stream (PyTorch #161749).
 	Deterministic bool
 }
 

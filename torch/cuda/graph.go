@@ -16,20 +16,20 @@ type GraphOptions struct {
 	// cuDNN's choices, gradients made) is behind it. 0 stands for 3, PyTorch's number; -1 for not at all.
 	WarmUp int
 	// SharePool, where set, is a captured graph whose memory the new one uses too. The graphs must not run at the same
-	// time, and the replay of one overwrites the outputs of the other. After a capture that failed, the graph has memory
-	// of its own.
+	// time, and the replay of one overwrites the outputs of the other. After a capture that failed, the graph has
+	// memory of its own.
 	SharePool *Graph
 }
 
 // Graph holds all that a function launched on a device, captured, and replayed by one launch.
 //
-// A replay reads and writes the memory that the capture did: inputs are tensors made before, filled anew for each replay
-// (Copy_, CopyAsync_), outputs are overwritten by the next replay. Random numbers go on: the device's generator is
-// registered with the graph, so dropout masks differ from replay to replay as they do eagerly.
+// A replay reads and writes the memory that the capture did: inputs are tensors made before, filled anew for each
+// replay (Copy_, CopyAsync_), outputs are overwritten by the next replay. Random numbers go on: the device's generator
+// is registered with the graph, so dropout masks differ from replay to replay as they do eagerly.
 //
-// What cannot be captured is whatever the CPU needs an answer from the device for: Item and ToSlice, printing, copies to
-// the CPU, shapes that depend on values (NonZero, indexing by a mask), and Go code that decides by such an answer; nor
-// copies from CPU memory that is not pinned. Go code in the function runs at the capture only, not at replays.
+// What cannot be captured is whatever the CPU needs an answer from the device for: Item and ToSlice, printing, copies
+// to the CPU, shapes that depend on values (NonZero, indexing by a mask), and Go code that decides by such an answer;
+// nor copies from CPU memory that is not pinned. Go code in the function runs at the capture only, not at replays.
 //
 // A graph is used from one goroutine at a time and is to be closed.
 type Graph struct {
@@ -58,16 +58,17 @@ func NewGraph(o GraphOptions) (*Graph, error) {
 	return &Graph{g: g, options: o}, nil
 }
 
-// Capture runs f for the warm-up and once more for the capture: on the current stream, or, where that is the default one,
-// which cannot be recorded, on a side stream that starts behind it and that it waits for. A function that trains should
-// run on one stream of its own ([WithStream]) from the start: autograd adds up a gradient on the stream where its
-// parameter first took part. [torch.Autocast] belongs inside f: around Capture it would keep casts of weights from the
-// warm-up. Tensors that f makes are freed at the end of each run, except what the last returned:
-// the graph's outputs, which live until Close. The warm-up's runs are real: parameters and generators move. The recorded
-// run does nothing on the device before the first Replay.
+// Capture runs f for the warm-up and once more for the capture: on the current stream, or, where that is the default
+// one, which cannot be recorded, on a side stream that starts behind it and that it waits for. A function that trains
+// should run on one stream of its own ([WithStream]) from the start: autograd adds up a gradient on the stream where
+// its parameter first took part. [torch.Autocast] belongs inside f: around Capture it would keep casts of weights from
+// the warm-up. Tensors that f makes are freed at the end of each run, except what the last returned: the graph's
+// outputs, which live until Close. The warm-up's runs are real: parameters and generators move. The recorded run does
+// nothing on the device before the first Replay.
 //
 // Errors that tensor operations in f panic with are returned, with a word on what cannot be captured; the device, the
-// generators and the allocator are as if there had been no capture, and the same graph may try again. Other panics go on.
+// generators and the allocator are as if there had been no capture, and the same graph may try again. Other panics go
+// on.
 func (g *Graph) Capture(f func() []torch.Tensor) error {
 	switch {
 	case g == nil || g.g == 0:
@@ -151,10 +152,10 @@ func (g *Graph) Replay() error {
 	return wrap("graph replay", g.g.Replay())
 }
 
-// Share runs f with the graph's memory: what f makes on the current stream lies there, and where that is the stream of the
-// capture f takes what the graph keeps before it takes more. A replay of the graph, or of one that shares its memory,
-// overwrites it: nothing that f made may be used any more then. Where memory runs short in f, what the allocator keeps
-// otherwise is not given back to make room. Share does not nest.
+// Share runs f with the graph's memory: what f makes on the current stream lies there, and where that is the stream of
+// the capture f takes what the graph keeps before it takes more. A replay of the graph, or of one that shares its
+// memory, overwrites it: nothing that f made may be used any more then. Where memory runs short in f, what the
+// allocator keeps otherwise is not given back to make room. Share does not nest.
 func (g *Graph) Share(f func()) (err error) {
 	if g == nil || !g.ready {
 		return &Error{Op: "graph memory", Msg: "nothing was captured"}

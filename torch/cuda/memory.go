@@ -11,8 +11,8 @@ type MemoryStats struct {
 	ReservedPeak  int64
 	Allocations   int64 // blocks in use, about one a tensor
 	Retries       int64 // times that all that was kept had to be given back to make room: each stops the device
-	// DeviceAllocations is the times that memory was asked of the driver, which takes long; it stands still where what is
-	// kept suffices.
+	// DeviceAllocations is the times that memory was asked of the driver, which takes long; it stands still where what
+	// is kept suffices.
 	DeviceAllocations int64
 	Free, Total       int64 // of the whole device, over all processes
 }
@@ -26,14 +26,14 @@ func Memory(device int) (MemoryStats, error) {
 // ResetPeak starts the peaks of a device anew from what is held now.
 func ResetPeak(device int) error { return wrap("memory", capi.ResetCUDAPeak(device)) }
 
-// EmptyCache gives what no tensor uses back to the driver. It waits for the devices. Other programs gain by it; this one
-// does before a capture, in which the allocator cannot do it where memory runs short.
+// EmptyCache gives what no tensor uses back to the driver. It waits for the devices. Other programs gain by it; this
+// one does before a capture, in which the allocator cannot do it where memory runs short.
 func EmptyCache() error { return wrap("memory", capi.EmptyCUDACache()) }
 
 // DropWorkspaces frees the memory that cuBLAS keeps for its products, 32 MiB on an H100 for each pair of a thread and a
-// stream that made one, as long as the process runs. They are made again when they are needed. It is for all devices; no
-// product may be under way, and graphs that were captured before, which write to that memory, must not be replayed any
-// more.
+// stream that made one, as long as the process runs. They are made again when they are needed. It is for all devices;
+// no product may be under way, and graphs that were captured before, which write to that memory, must not be replayed
+// any more.
 func DropWorkspaces() error { return wrap("memory", capi.DropCUDAWorkspaces()) }
 
 // SetMemoryFraction limits what this process takes of a device to a share, from 0 to 1, of all its memory. What it has
@@ -42,9 +42,9 @@ func SetMemoryFraction(device int, fraction float64) error {
 	return wrap("memory", capi.SetCUDAMemoryFraction(device, fraction))
 }
 
-// ConfigureAllocator changes settings of the caching allocator, for all devices, written as in PyTorch's environment variable
-// PYTORCH_ALLOC_CONF, which libtorch reads too: "expandable_segments:True,garbage_collection_threshold:0.8". What is not
-// named stays as it was. Settings count for memory that is asked for later; some only before the first
+// ConfigureAllocator changes settings of the caching allocator, for all devices, written as in PyTorch's environment
+// variable PYTORCH_ALLOC_CONF, which libtorch reads too: "expandable_segments:True,garbage_collection_threshold:0.8".
+// What is not named stays as it was. Settings count for memory that is asked for later; some only before the first
 // (https://docs.pytorch.org/docs/2.11/notes/cuda.html#optimizing-memory-usage-with-pytorch-alloc-conf).
 func ConfigureAllocator(settings string) error {
 	return wrap("memory", capi.ConfigureCUDAAllocator(settings))

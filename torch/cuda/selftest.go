@@ -8,8 +8,8 @@ import (
 	"github.com/thaw-ml/thaw/torch"
 )
 
-// SelfTest tries what a recorded step needs of a device: copies from pinned memory that do not wait, and a graph that gives
-// the right sums of what it finds at each replay.
+// SelfTest tries what a recorded step needs of a device: copies from pinned memory that do not wait, and a graph that
+// gives the right sums of what it finds at each replay.
 func SelfTest(device int) error {
 	stream, err := NewStream(StreamOptions{Device: device})
 	if err != nil {

@@ -30,8 +30,8 @@ func CurrentStream(device int) (Stream, error) {
 	return Stream{s}, wrap("stream", err)
 }
 
-// WithStream runs f with s and its device current. It fails, without running f, where s cannot be entered; f's panics go
-// on. Nothing is waited for: order what lies before and behind with [Stream.WaitFor].
+// WithStream runs f with s and its device current. It fails, without running f, where s cannot be entered; f's panics
+// go on. Nothing is waited for: order what lies before and behind with [Stream.WaitFor].
 func WithStream(s Stream, f func()) (err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

@@ -2,8 +2,8 @@ package fused
 
 import "github.com/thaw-ml/thaw/torch"
 
-// Cast holds the copies that training steps read of a model's parameters under autocast, and keeps the order in which they
-// are to be used. A nil Cast holds none: its Run is forward and backward alone, as in a step in float32.
+// Cast holds the copies that training steps read of a model's parameters under autocast, and keeps the order in which
+// they are to be used. A nil Cast holds none: its Run is forward and backward alone, as in a step in float32.
 //
 // In a training loop, with c made once before the first step:
 //
@@ -16,8 +16,8 @@ import "github.com/thaw-ml/thaw/torch"
 type Cast struct{ trained, frozen *ShadowParams }
 
 // NewCast makes copies in dtype, autocast's, of parameters that steps train and of parameters that they only read, see
-// nn.AutocastParams. Copies of trained ones are made anew in every Run. Those of frozen ones are made here: after a change
-// of their values make another Cast. It panics *[torch.Error] where memory does not suffice.
+// nn.AutocastParams. Copies of trained ones are made anew in every Run. Those of frozen ones are made here: after a
+// change of their values make another Cast. It panics *[torch.Error] where memory does not suffice.
 func NewCast(trained, frozen []torch.Tensor, dtype torch.DType) *Cast {
 	c := &Cast{}
 	ready := false
@@ -33,8 +33,8 @@ func NewCast(trained, frozen []torch.Tensor, dtype torch.DType) *Cast {
 }
 
 // Run makes forward, whose layers read the copies, and the backward pass of the loss that it returns, a tensor of one
-// element: afterwards the trained parameters, which must have no gradients before, have theirs. check, where it is not nil,
-// sees the loss before the backward pass; its error ends Run, and no gradients are left.
+// element: afterwards the trained parameters, which must have no gradients before, have theirs. check, where it is not
+// nil, sees the loss before the backward pass; its error ends Run, and no gradients are left.
 func (c *Cast) Run(forward func() (loss torch.Tensor), check func(loss torch.Tensor) error) error {
 	var loss torch.Tensor
 	if c == nil {

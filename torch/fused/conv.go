@@ -7,8 +7,8 @@ import (
 	"github.com/thaw-ml/thaw/torch/internal/capi"
 )
 
-// Conv2d is torch.Conv2d, x [N, in, H, W] with weight [out, in/groups, kernel height, kernel width] and bias [out] (undefined
-// for none), that reads [ShadowParams]. Strides, padding and dilation are of rows and of columns.
+// Conv2d is torch.Conv2d, x [N, in, H, W] with weight [out, in/groups, kernel height, kernel width] and bias [out]
+// (undefined for none), that reads [ShadowParams]. Strides, padding and dilation are of rows and of columns.
 func Conv2d(x, weight, bias torch.Tensor, stride, padding, dilation [2]int, groups int) torch.Tensor {
 	const name = "aten::conv2d"
 	var b capi.Handle

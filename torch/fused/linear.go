@@ -8,9 +8,9 @@ import (
 	"github.com/thaw-ml/thaw/torch/internal/capi"
 )
 
-// Linear is torch.Linear, x [..., in] weight [out, in]^T + bias [out] (undefined for none), through oneDNN for float32 on
-// the CPU: twice as fast there as MKL on processors that are not Intel's. Sums are taken in another order, so results
-// differ from torch.Linear's in the last digits. It has first derivatives only.
+// Linear is torch.Linear, x [..., in] weight [out, in]^T + bias [out] (undefined for none), through oneDNN for float32
+// on the CPU: twice as fast there as MKL on processors that are not Intel's. Sums are taken in another order, so
+// results differ from torch.Linear's in the last digits. It has first derivatives only.
 func Linear(x, weight, bias torch.Tensor) torch.Tensor {
 	return linear("linear", x, weight, bias, false)
 }
@@ -36,8 +36,8 @@ func linear(name string, x, weight, bias torch.Tensor, gelu bool) torch.Tensor {
 	return adopt(h, scope)
 }
 
-// LinearJoined is Linear of several layers that read the same x, their weights [out_i, in] and biases [out_i] one below the
-// other: [..., sum of out_i]. It is one product.
+// LinearJoined is Linear of several layers that read the same x, their weights [out_i, in] and biases [out_i] one below
+// the other: [..., sum of out_i]. It is one product.
 func LinearJoined(x torch.Tensor, weights, biases []torch.Tensor) torch.Tensor {
 	const name = "linear_joined"
 	if len(weights) == 0 || len(weights) != len(biases) {
@@ -59,8 +59,8 @@ func LinearJoined(x torch.Tensor, weights, biases []torch.Tensor) torch.Tensor {
 	return adopt(h, scope)
 }
 
-// Fork gives x twice: as it is, for a residual, and as the layer beside that reads it, which under autocast on a GPU is x in
-// autocast's dtype, and elsewhere x. Their gradients are added up at once, where autograd would first cast one.
+// Fork gives x twice: as it is, for a residual, and as the layer beside that reads it, which under autocast on a GPU is
+// x in autocast's dtype, and elsewhere x. Their gradients are added up at once, where autograd would first cast one.
 func Fork(x torch.Tensor) (residual, input torch.Tensor) {
 	in := native(x, "fork")
 	a, b, scope, err := capi.AutocastFork(in)

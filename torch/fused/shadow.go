@@ -7,18 +7,19 @@ import (
 	"github.com/thaw-ml/thaw/torch/internal/capi"
 )
 
-// ShadowParams are copies of float32 parameters in the dtype of autocast, for steps that run again and again. Autocast makes
-// such a copy of each parameter in each step by a kernel of its own; Refresh makes all of them by one. Results are the same
-// to the last bit.
+// ShadowParams are copies of float32 parameters in the dtype of autocast, for steps that run again and again. Autocast
+// makes such a copy of each parameter in each step by a kernel of its own; Refresh makes all of them by one. Results
+// are the same to the last bit.
 //
-// [Linear], [LinearGELU], [LinearJoined] and [Conv2d] read them, and so do package nn's Linear and Conv2d, inside Use and
-// torch.Autocast. A training step uses them through [Cast], which keeps Refresh, Use and Collect in order. They are used from
-// one goroutine at a time and are to be closed; until then they count in torch.Stats as a tensor.
+// [Linear], [LinearGELU], [LinearJoined] and [Conv2d] read them, and so do package nn's Linear and Conv2d, inside Use
+// and torch.Autocast. A training step uses them through [Cast], which keeps Refresh, Use and Collect in order. They are
+// used from one goroutine at a time and are to be closed; until then they count in torch.Stats as a tensor.
 type ShadowParams struct{ h capi.ShadowParams }
 
-// NewShadowParams makes copies in a dtype of parameters, dense float32 tensors on one device. Copies of those that require
-// gradients collect gradients. Parameters of layers that are joined are best given one behind the other: where they have
-// multiples of 128 elements, their copies are one matrix already. It panics *[torch.Error] where memory does not suffice.
+// NewShadowParams makes copies in a dtype of parameters, dense float32 tensors on one device. Copies of those that
+// require gradients collect gradients. Parameters of layers that are joined are best given one behind the other: where
+// they have multiples of 128 elements, their copies are one matrix already. It panics *[torch.Error] where memory does
+// not suffice.
 func NewShadowParams(of []torch.Tensor, dtype torch.DType) *ShadowParams {
 	const name = "shadow parameters"
 	handles := make([]capi.Handle, len(of))
@@ -46,8 +47,8 @@ func (s *ShadowParams) Use(f func()) {
 	f()
 }
 
-// Refresh copies the parameters as they are now, and drops gradients that nobody collected. Its place is before a forward
-// pass: between that and its backward pass copies are not to change.
+// Refresh copies the parameters as they are now, and drops gradients that nobody collected. Its place is before a
+// forward pass: between that and its backward pass copies are not to change.
 func (s *ShadowParams) Refresh() {
 	if s != nil {
 		s.check(s.open().Refresh())

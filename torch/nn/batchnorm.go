@@ -6,9 +6,9 @@ import (
 	"github.com/thaw-ml/thaw/torch"
 )
 
-// BatchNorm normalises each channel of [N, C] or [N, C, ...] (Ioffe and Szegedy 2015): in training by the batch's mean and
-// variance, which also move the running ones, otherwise by the running ones. Keys and numbers are those of PyTorch's
-// BatchNorm1d, 2d and 3d.
+// BatchNorm normalises each channel of [N, C] or [N, C, ...] (Ioffe and Szegedy 2015): in training by the batch's mean
+// and variance, which also move the running ones, otherwise by the running ones. Keys and numbers are those of
+// PyTorch's BatchNorm1d, 2d and 3d.
 type BatchNorm struct {
 	Weight            torch.Tensor `torch:"weight"`                     // [C]
 	Bias              torch.Tensor `torch:"bias"`                       // [C]

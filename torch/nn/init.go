@@ -33,8 +33,8 @@ func XavierUniform(g *torch.Generator, out, in int) torch.Tensor {
 	return Uniform(-bound, bound, g, out, in)
 }
 
-// draw fills an existing parameter with what fill draws into a row-major tensor of its shape: random numbers then land on
-// the same elements whatever the memory format, and autograd does not see it.
+// draw fills an existing parameter with what fill draws into a row-major tensor of its shape: random numbers then land
+// on the same elements whatever the memory format, and autograd does not see it.
 func draw(p torch.Tensor, fill func(torch.Tensor)) {
 	torch.NoGrad(func() {
 		if p.IsContiguous() {
@@ -49,8 +49,9 @@ func draw(p torch.Tensor, fill func(torch.Tensor)) {
 	})
 }
 
-// KaimingNormal_ fills a convolution's weight [out, in/groups, kh, kw] from N(0, 2/fan_out) with fan_out = out*kh*kw (He
-// et al. 2015, for ReLU, keeping the variance of gradients): kaiming_normal_(w, mode="fan_out", nonlinearity="relu").
+// KaimingNormal_ fills a convolution's weight [out, in/groups, kh, kw] from N(0, 2/fan_out) with fan_out = out*kh*kw
+// (He et al. 2015, for ReLU, keeping the variance of gradients): kaiming_normal_(w, mode="fan_out",
+// nonlinearity="relu").
 func KaimingNormal_(w torch.Tensor, g *torch.Generator) {
 	fanOut := w.Size(0) * fanIn(w) / w.Size(1)
 	std := math.Sqrt2 / math.Sqrt(float64(fanOut))

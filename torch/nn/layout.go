@@ -87,8 +87,8 @@ func (l *layout) check(v reflect.Value) {
 
 var trainingType = reflect.TypeFor[interface{ SetTraining(bool) }]()
 
-// holds reports whether values of a type hold tensors or modules, as far as the type says: a struct is a module where a field
-// has a torch tag or an exported one holds a tensor or module, or where it is told whether it is in training.
+// holds reports whether values of a type hold tensors or modules, as far as the type says: a struct is a module where a
+// field has a torch tag or an exported one holds a tensor or module, or where it is told whether it is in training.
 func holds(t reflect.Type, seen map[reflect.Type]bool) bool {
 	if t == tensorType || t.Implements(trainingType) {
 		return true

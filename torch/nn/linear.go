@@ -61,9 +61,9 @@ func (l *Linear) ForwardGELU(x torch.Tensor) torch.Tensor {
 // AutocastParams gives the weight and the bias, which autocast rounds.
 func (l *Linear) AutocastParams() []torch.Tensor { return []torch.Tensor{l.Weight, l.Bias} }
 
-// Project gives what each of several layers makes of the same x [..., in]: [..., out] of each. On a GPU layers of one size,
-// with biases and without adapters, are one product, which fills more of it, rounds x once and has one gradient to it in place
-// of several to add up.
+// Project gives what each of several layers makes of the same x [..., in]: [..., out] of each. On a GPU layers of one
+// size, with biases and without adapters, are one product, which fills more of it, rounds x once and has one gradient
+// to it in place of several to add up.
 func Project(x torch.Tensor, layers ...*Linear) []torch.Tensor {
 	if x.Device().Type != torch.CPUType && joinable(layers) {
 		return projectJoined(x, layers)

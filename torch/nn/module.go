@@ -41,9 +41,9 @@ func Close(m any) {
 	}
 }
 
-// MoveTo takes all parameters and buffers to a device, in place: the module's tensors stay the same values, and a parameter
-// that is trained stays so. Gradients are dropped. It panics *[torch.Error] where the device has no room; what moved before
-// stays there.
+// MoveTo takes all parameters and buffers to a device, in place: the module's tensors stay the same values, and a
+// parameter that is trained stays so. Gradients are dropped. It panics *[torch.Error] where the device has no room;
+// what moved before stays there.
 func MoveTo(m any, device torch.Device) {
 	for _, s := range State(m) {
 		s.Tensor.MoveTo(device)

@@ -19,8 +19,8 @@ type AdamW struct {
 
 type adamState struct{ step, expAvg, expAvgSq, maxExpAvgSq torch.Tensor }
 
-// NewAdamW makes the optimizer. It panics *[torch.Error] where a group's names are not as many as its parameters, and, with
-// rates in a tensor, where memory does not suffice for the state.
+// NewAdamW makes the optimizer. It panics *[torch.Error] where a group's names are not as many as its parameters, and,
+// with rates in a tensor, where memory does not suffice for the state.
 func NewAdamW(o AdamWOptions, g ...*Group) *AdamW {
 	if o.Beta1 == 0 && o.Beta2 == 0 {
 		o.Beta1, o.Beta2 = 0.9, 0.999

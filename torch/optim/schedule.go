@@ -35,8 +35,8 @@ func Cosine(warmUp, total int) Schedule {
 	}
 }
 
-// OneCycle rises as half a cosine from 1/25 to 1 over a share of the steps and falls so to 1/250,000 (PyTorch's OneCycleLR
-// with its defaults, 0.3 being the share there; Smith and Topin 2018).
+// OneCycle rises as half a cosine from 1/25 to 1 over a share of the steps and falls so to 1/250,000 (PyTorch's
+// OneCycleLR with its defaults, 0.3 being the share there; Smith and Topin 2018).
 func OneCycle(share float64, total int) Schedule {
 	const divisor, finalDivisor = 25, 1e4
 	low, end := 1.0/divisor, 1.0/divisor/finalDivisor

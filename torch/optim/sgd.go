@@ -7,8 +7,8 @@ type SGDOptions struct {
 	Momentum  float64
 	Dampening float64
 	Nesterov  bool
-	// Rates are learning rates by group, for steps that are recorded; undefined: the groups' LR. With them momentum starts
-	// from 0, which without dampening is the same.
+	// Rates are learning rates by group, for steps that are recorded; undefined: the groups' LR. With them momentum
+	// starts from 0, which without dampening is the same.
 	Rates torch.Tensor
 }
 
@@ -19,8 +19,8 @@ type SGD struct {
 	buffers [][]torch.Tensor
 }
 
-// NewSGD makes the optimizer. It panics *[torch.Error] where a group's names are not as many as its parameters, for dampening
-// with rates in a tensor, and, with these, where memory does not suffice for the state.
+// NewSGD makes the optimizer. It panics *[torch.Error] where a group's names are not as many as its parameters, for
+// dampening with rates in a tensor, and, with these, where memory does not suffice for the state.
 func NewSGD(o SGDOptions, g ...*Group) *SGD {
 	s := &SGD{groups: g, o: o, buffers: make([][]torch.Tensor, len(g))}
 	s.check("sgd")
