@@ -110,8 +110,8 @@ func (c *config) classes(path string) (classes []string, err error) {
 	return classes, nil
 }
 
-// OpenClassifier loads a classifier with its head from a folder with config.json and weights, as a run leaves it. weights
-// names a file in place of the folder's; "" reads the one that [torch.FindWeights] finds.
+// OpenClassifier loads a classifier with its head from a folder with config.json and weights, as a run leaves it.
+// weights names a file in place of the folder's; "" reads the one that [torch.FindWeights] finds.
 func OpenClassifier(folder, weights string) (*Classifier, error) {
 	saved, classes, err := readConfig(filepath.Join(folder, "config.json"))
 	if err != nil {

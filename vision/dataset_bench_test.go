@@ -11,7 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/torch/data"
 	"github.com/thaw-ml/thaw/vision"
 )
 
@@ -37,9 +37,7 @@ func BenchmarkDataset(b *testing.B) {
 					require.NoError(b, f.Close())
 				}
 			}
-			d, err := vision.NewDataset(openAlbum(b, folder), input, vision.Options{
-				Pictures: finetune.Pictures{Augment: "crop", Scale: [2]float64{0.08, 1}, Workers: 2}, Seed: 1,
-			})
+			d, err := vision.NewDataset(openAlbum(b, folder), input, vision.DatasetOptions{Workers: 2, Seed: 1})
 			require.NoError(b, err)
 			var all []int
 			for i := range d.Len() {
@@ -47,7 +45,7 @@ func BenchmarkDataset(b *testing.B) {
 			}
 			before := processorTime(b)
 			for epoch := 1; b.Loop(); epoch++ {
-				batch, err := d.Batch(finetune.Request{Indices: all, Epoch: epoch})
+				batch, err := d.Batch(data.Request{Indices: all, Epoch: epoch})
 				require.NoError(b, err)
 				batch.Close()
 			}

@@ -6,11 +6,12 @@ import (
 	"image"
 	"image/color"
 
+	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/vision"
 )
 
-// An image in memory is classified; weights would come from LoadClassifier or OpenPretrained.
-func ExampleClassifier_PredictSources() {
+// An image in memory is classified; weights would come from Load or OpenPretrained.
+func ExampleClassifier_Predict() {
 	model, err := vision.NewClassifier("resnet18", 3, 1) // random weights, of classes 0, 1 and 2
 	if err != nil {
 		fmt.Println(err)
@@ -19,15 +20,16 @@ func ExampleClassifier_PredictSources() {
 	defer model.Close()
 	frame := image.NewRGBA(image.Rect(0, 0, 320, 240))
 	frame.Set(10, 10, color.White)
-	predictions, err := model.PredictSources(context.Background(), []vision.Source{vision.FromImage("frame 1", frame)}, 1)
+	images := []vision.Image{vision.Pixels("frame 1", frame)}
+	predictions, err := model.Predict(context.Background(), images, finetune.PredictOptions{})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	for _, p := range predictions {
 		sum := 0.0
-		for _, guess := range p.Top {
-			sum += guess.Score
+		for _, score := range p.Scores {
+			sum += score
 		}
 		fmt.Printf("%s: %d classes, %d logits, scores that add up to %.3f\n", p.Input, len(model.Classes), len(p.Logits), sum)
 	}

@@ -18,8 +18,8 @@ import (
 	"github.com/thaw-ml/thaw/vision/picture"
 )
 
-// idx is the content of an idx file of 8-bit grey pictures. LeCun, Cortes and Burges, "The MNIST database of handwritten
-// digits", section "File formats for the MNIST database".
+// idx is the content of an idx file of 8-bit grey pictures. LeCun, Cortes and Burges, "The MNIST database of
+// handwritten digits", section "File formats for the MNIST database".
 type idx struct {
 	rows, columns int
 	pixels        []byte // picture by picture, row by row

@@ -23,10 +23,11 @@ type Options struct {
 	// 0 means DefaultMaxPixels.
 	MaxPixels int
 
-	// MinSize, if set, is called once with the size of the picture, before it is decoded, and says how many pixels are wanted
-	// of it at least. A JPEG is then decoded at 1/2, 1/4 or 1/8 of its size, the smallest that gives as many, which is much
-	// quicker. Other formats, and JPEGs where no libjpeg-turbo is found, are decoded at full size always, and so is all for
-	// which it says 0, 0. A scaled decode averages pixels, so it differs from a full one that is resized afterwards.
+	// MinSize, if set, is called once with the size of the picture, before it is decoded, and says how many pixels are
+	// wanted of it at least. A JPEG is then decoded at 1/2, 1/4 or 1/8 of its size, the smallest that gives as many,
+	// which is much quicker. Other formats, and JPEGs where no libjpeg-turbo is found, are decoded at full size always,
+	// and so is all for which it says 0, 0. A scaled decode averages pixels, so it differs from a full one that is
+	// resized afterwards.
 	MinSize func(width, height int) (minWidth, minHeight int)
 
 	// Into, if set, is what Decode fills and returns; its pixels' memory is used again. After an error it holds
@@ -127,8 +128,8 @@ func decode(data []byte, o Options, turbo *turbojpeg) (*Image, error) {
 	return m, nil
 }
 
-// decodeStored decodes a picture as it is stored, not turned, with at least so many pixels of its width and height once it is
-// turned. Whatever panics in a library becomes an error.
+// decodeStored decodes a picture as it is stored, not turned, with at least so many pixels of its width and height once
+// it is turned. Whatever panics in a library becomes an error.
 func decodeStored(m *Image, data []byte, h outline, least [2]int, turbo *turbojpeg) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
