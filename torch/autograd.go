@@ -34,7 +34,9 @@ func Backward(roots []Tensor, o BackwardOptions) {
 		panic(&Error{Op: "backward", Msg: sprintf("%d gradients for %d roots", len(grads), len(roots))})
 	}
 	r := natives("backward", roots, false)
-	if err := capi.Backward(r, natives("backward", grads, true), natives("backward", o.Inputs, false), o.RetainGraph, o.CreateGraph); err != nil {
+	err := capi.Backward(r, natives("backward", grads, true), natives("backward", o.Inputs, false), o.RetainGraph,
+		o.CreateGraph)
+	if err != nil {
 		panic(failed("backward", err, r...))
 	}
 	runtime.KeepAlive(roots)
@@ -53,7 +55,8 @@ func Grad(roots, inputs []Tensor, o BackwardOptions) []Tensor {
 		panic(&Error{Op: "grad", Msg: sprintf("%d gradients for %d roots", len(grads), len(roots))})
 	}
 	r := natives("grad", roots, false)
-	out, scope, err := capi.Grad(r, natives("grad", grads, true), natives("grad", inputs, false), o.RetainGraph, o.CreateGraph, o.AllowUnused)
+	out, scope, err := capi.Grad(r, natives("grad", grads, true), natives("grad", inputs, false), o.RetainGraph,
+		o.CreateGraph, o.AllowUnused)
 	if err != nil {
 		panic(failed("grad", err, r...))
 	}
@@ -172,7 +175,8 @@ func (t Tensor) MoveTo(d Device) {
 		return
 	}
 	if !t.IsLeaf() {
-		panic(&Error{Op: "move", Msg: "the tensor was made by a recorded operator: only leaves, such as parameters, can move"})
+		panic(&Error{Op: "move",
+			Msg: "the tensor was made by a recorded operator: only leaves, such as parameters, can move"})
 	}
 	trained := t.RequiresGrad()
 	Scoped(func() {

@@ -1,6 +1,7 @@
 package torch_test
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/thaw-ml/thaw/torch"
@@ -48,7 +49,7 @@ func ExampleTensor_Backward() {
 func ExampleNoGrad() {
 	torch.Scoped(func() {
 		w := torch.FromSlice([]float32{1, 2}).RequiresGrad_(true)
-		torch.NoGrad(func() { w.SubScalar_(0.5) }) // a step of an optimiser
+		torch.NoGrad(func() { w.SubScalar_(0.5) }) // as an optimizer's step
 		fmt.Println(w)
 	})
 	// Output: tensor([0.5000, 1.5000], requires_grad=True)
@@ -83,4 +84,20 @@ func ExampleTensor_Index() {
 	// tensor([[ 0,  0],
 	//         [ 0,  0],
 	//         [ 8, 10]])
+}
+
+func ExampleTidy() {
+	torch.Scoped(func() {
+		x := torch.FromSlice([]float32{3, 4})
+		before := torch.Stats().Tensors
+		norm := torch.Tidy(func() torch.Tensor { return x.Square().Sum().Sqrt() })
+		fmt.Println(norm, torch.Stats().Tensors-before) // the square and the sum are freed
+	})
+	// Output: tensor(5.) 1
+}
+
+func ExampleErrOutOfMemory() {
+	err := torch.Try(func() { torch.Empty(torch.Float32, torch.CPU, 1<<50).Close() })
+	fmt.Println(errors.Is(err, torch.ErrOutOfMemory))
+	// Output: true
 }

@@ -14,8 +14,8 @@ import (
 // CPU by a test beside, so that it is known to work.
 
 // Kernels on a GPU are others than the CPU's: sums of up to some hundred float32 terms about 1 in another order, fused
-// multiply-adds, other series for functions, convolutions by Winograd's transform. That is a few 1e-5; a wrong kernel is
-// wrong by far more.
+// multiply-adds, other series for functions, convolutions by Winograd's transform. That is a few 1e-5; a wrong kernel
+// is wrong by far more.
 const gpuRTol, gpuATol = 1e-4, 1e-4
 
 const (

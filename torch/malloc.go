@@ -19,7 +19,9 @@ func KeepFreedMemory() {
 	if strings.Contains(os.Getenv("GLIBC_TUNABLES"), "glibc.malloc.") {
 		return
 	}
-	for _, name := range []string{"MALLOC_ARENA_MAX", "MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_"} {
+	for _, name := range []string{
+		"MALLOC_ARENA_MAX", "MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_",
+	} {
 		if os.Getenv(name) != "" {
 			return
 		}

@@ -41,8 +41,8 @@ func keepFreed() error {
 	return err
 }
 
-// What is freed stays with the process after KeepFreedMemory, unless the environment sets malloc. Each case is a process,
-// as malloc's settings are.
+// What is freed stays with the process after KeepFreedMemory, unless the environment sets malloc. Each case is a
+// process, as malloc's settings are.
 func TestKeepFreedMemory(t *testing.T) {
 	for env, want := range map[string]string{
 		"NOTHING=1":          "kept",

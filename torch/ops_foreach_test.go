@@ -9,7 +9,7 @@ func inPlace(x *inputs, f func(l outs)) any {
 	return l
 }
 
-// fused runs an optimiser's step on A and C with the gradients B and V and n sets of zeroed state; it gives the
+// fused runs an optimizer's step on A and C with the gradients B and V and n sets of zeroed state; it gives the
 // parameters and the state.
 func fused(x *inputs, n int, step func(params, grads outs, state []outs, steps outs)) any {
 	params := outs{x.A, x.C}

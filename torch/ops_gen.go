@@ -367,7 +367,7 @@ var (
 	opAmpUpdateScaleInPlace                     = op{name: "aten::_amp_update_scale_", overload: ""}
 )
 
-// Empty is
+// Empty makes a tensor [size] whose elements are not set.
 //
 //	aten::empty.memory_format(SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor
 func Empty(dtype DType, device Device, size ...int) Tensor {
@@ -380,7 +380,7 @@ func Empty(dtype DType, device Device, size ...int) Tensor {
 	return c.result(0)
 }
 
-// Zeros is
+// Zeros makes a tensor [size] of zeros.
 //
 //	aten::zeros(SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
 func Zeros(dtype DType, device Device, size ...int) Tensor {
@@ -393,7 +393,7 @@ func Zeros(dtype DType, device Device, size ...int) Tensor {
 	return c.result(0)
 }
 
-// Ones is
+// Ones makes a tensor [size] of ones.
 //
 //	aten::ones(SymInt[] size, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
 func Ones(dtype DType, device Device, size ...int) Tensor {
@@ -406,7 +406,7 @@ func Ones(dtype DType, device Device, size ...int) Tensor {
 	return c.result(0)
 }
 
-// Full is
+// Full makes a tensor [size] whose elements are all fillValue.
 //
 //	aten::full(SymInt[] size, Scalar fill_value, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
 func Full(size []int, fillValue Scalar, dtype DType, device Device) Tensor {
@@ -420,28 +420,28 @@ func Full(size []int, fillValue Scalar, dtype DType, device Device) Tensor {
 	return c.result(0)
 }
 
-// ZerosLike is
+// ZerosLike makes zeros with self's shape, dtype, device and layout.
 //
 //	aten::zeros_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor
 func (self Tensor) ZerosLike() Tensor {
 	return opZerosLike.on1(self)
 }
 
-// OnesLike is
+// OnesLike makes ones with self's shape, dtype, device and layout.
 //
 //	aten::ones_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor
 func (self Tensor) OnesLike() Tensor {
 	return opOnesLike.on1(self)
 }
 
-// EmptyLike is
+// EmptyLike makes a tensor like self whose elements are not set.
 //
 //	aten::empty_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor
 func (self Tensor) EmptyLike() Tensor {
 	return opEmptyLike.on1(self)
 }
 
-// FullLike is
+// FullLike makes a tensor like self whose elements are all fillValue.
 //
 //	aten::full_like(Tensor self, Scalar fill_value, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor
 func (self Tensor) FullLike(fillValue Scalar) Tensor {
@@ -453,21 +453,21 @@ func (self Tensor) FullLike(fillValue Scalar) Tensor {
 	return c.result(0)
 }
 
-// RandLike is
+// RandLike makes a tensor like self, uniform in [0, 1), from the default generator.
 //
 //	aten::rand_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor
 func (self Tensor) RandLike() Tensor {
 	return opRandLike.on1(self)
 }
 
-// RandnLike is
+// RandnLike makes a tensor like self, from N(0, 1) and the default generator.
 //
 //	aten::randn_like(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, MemoryFormat? memory_format=None) -> Tensor
 func (self Tensor) RandnLike() Tensor {
 	return opRandnLike.on1(self)
 }
 
-// ArangeStep is
+// ArangeStep gives start, start+step, ... below end: [ceil((end-start)/step)].
 //
 //	aten::arange.start_step(Scalar start, Scalar end, Scalar step=1, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
 func ArangeStep(start Scalar, end Scalar, step Scalar, dtype DType, device Device) Tensor {
@@ -482,7 +482,7 @@ func ArangeStep(start Scalar, end Scalar, step Scalar, dtype DType, device Devic
 	return c.result(0)
 }
 
-// Linspace is
+// Linspace gives steps numbers evenly spaced from start to end, both included: [steps].
 //
 //	aten::linspace(Scalar start, Scalar end, int steps, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
 func Linspace(start Scalar, end Scalar, steps int, dtype DType, device Device) Tensor {
@@ -497,7 +497,7 @@ func Linspace(start Scalar, end Scalar, steps int, dtype DType, device Device) T
 	return c.result(0)
 }
 
-// Eye is
+// Eye gives the identity matrix [n, n].
 //
 //	aten::eye(SymInt n, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
 func Eye(n int, dtype DType, device Device) Tensor {
@@ -510,7 +510,7 @@ func Eye(n int, dtype DType, device Device) Tensor {
 	return c.result(0)
 }
 
-// Rand is
+// Rand makes a tensor [size], uniform in [0, 1); a nil generator is the default one.
 //
 //	aten::rand.generator(SymInt[] size, *, Generator? generator, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
 func Rand(generator *Generator, dtype DType, device Device, size ...int) Tensor {
@@ -525,7 +525,7 @@ func Rand(generator *Generator, dtype DType, device Device, size ...int) Tensor 
 	return c.result(0)
 }
 
-// Randn is
+// Randn makes a tensor [size] from N(0, 1); a nil generator is the default one.
 //
 //	aten::randn.generator(SymInt[] size, *, Generator? generator, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
 func Randn(generator *Generator, dtype DType, device Device, size ...int) Tensor {
@@ -540,7 +540,7 @@ func Randn(generator *Generator, dtype DType, device Device, size ...int) Tensor
 	return c.result(0)
 }
 
-// Randint is
+// Randint makes integers [size], uniform in low ... high-1; a nil generator is the default one.
 //
 //	aten::randint.low_generator(SymInt low, SymInt high, SymInt[] size, *, Generator? generator, ScalarType? dtype=4, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
 func Randint(low int, high int, size []int, generator *Generator, dtype DType, device Device) Tensor {
@@ -557,7 +557,7 @@ func Randint(low int, high int, size []int, generator *Generator, dtype DType, d
 	return c.result(0)
 }
 
-// Randperm is
+// Randperm gives 0 ... n-1 in random order: [n]; a nil generator is the default one.
 //
 //	aten::randperm.generator(SymInt n, *, Generator? generator, ScalarType? dtype=4, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
 func Randperm(n int, generator *Generator, dtype DType, device Device) Tensor {
@@ -572,7 +572,7 @@ func Randperm(n int, generator *Generator, dtype DType, device Device) Tensor {
 	return c.result(0)
 }
 
-// Normal_ is
+// Normal_ fills self from N(mean, std) and returns it.
 //
 //	aten::normal_(Tensor(a!) self, float mean=0., float std=1., *, Generator? generator=None) -> Tensor(a!)
 func (self Tensor) Normal_(mean float64, std float64, generator *Generator) Tensor {
@@ -587,7 +587,7 @@ func (self Tensor) Normal_(mean float64, std float64, generator *Generator) Tens
 	return self
 }
 
-// Uniform_ is
+// Uniform_ fills self uniformly from [from, to) and returns it.
 //
 //	aten::uniform_(Tensor(a!) self, float from=0., float to=1., *, Generator? generator=None) -> Tensor(a!)
 func (self Tensor) Uniform_(from float64, to float64, generator *Generator) Tensor {
@@ -602,7 +602,7 @@ func (self Tensor) Uniform_(from float64, to float64, generator *Generator) Tens
 	return self
 }
 
-// Bernoulli_ is
+// Bernoulli_ fills self with 1 with probability p and 0 otherwise, and returns it.
 //
 //	aten::bernoulli_.float(Tensor(a!) self, float p=0.5, *, Generator? generator=None) -> Tensor(a!)
 func (self Tensor) Bernoulli_(p float64, generator *Generator) Tensor {
@@ -616,7 +616,7 @@ func (self Tensor) Bernoulli_(p float64, generator *Generator) Tensor {
 	return self
 }
 
-// Bernoulli is
+// Bernoulli gives 1 with the probability that stands in self and 0 otherwise, in self's shape and dtype.
 //
 //	aten::bernoulli(Tensor self, *, Generator? generator=None) -> Tensor
 func (self Tensor) Bernoulli(generator *Generator) Tensor {
@@ -629,7 +629,7 @@ func (self Tensor) Bernoulli(generator *Generator) Tensor {
 	return c.result(0)
 }
 
-// Multinomial is
+// Multinomial draws numSamples indices, with the weights in self [n] or [m, n]: int64 [numSamples] or [m, numSamples].
 //
 //	aten::multinomial(Tensor self, SymInt num_samples, bool replacement=False, *, Generator? generator=None) -> Tensor
 func (self Tensor) Multinomial(numSamples int, replacement bool, generator *Generator) Tensor {
@@ -644,7 +644,7 @@ func (self Tensor) Multinomial(numSamples int, replacement bool, generator *Gene
 	return c.result(0)
 }
 
-// Tril is
+// Tril gives [..., m, n] with the elements above a diagonal (0 the main one, above it positive) set to 0.
 //
 //	aten::tril(Tensor self, SymInt diagonal=0) -> Tensor
 func (self Tensor) Tril(diagonal int) Tensor {
@@ -656,7 +656,7 @@ func (self Tensor) Tril(diagonal int) Tensor {
 	return c.result(0)
 }
 
-// Triu is
+// Triu gives [..., m, n] with the elements below a diagonal (0 the main one, above it positive) set to 0.
 //
 //	aten::triu(Tensor self, SymInt diagonal=0) -> Tensor
 func (self Tensor) Triu(diagonal int) Tensor {
@@ -668,7 +668,7 @@ func (self Tensor) Triu(diagonal int) Tensor {
 	return c.result(0)
 }
 
-// TrilIndices is
+// TrilIndices gives the rows and columns of the lower triangle of a matrix [row, col]: [2, elements].
 //
 //	aten::tril_indices(int row, int col, int offset=0, *, ScalarType? dtype=4, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor
 func TrilIndices(row int, col int, dtype DType, device Device) Tensor {
@@ -683,7 +683,7 @@ func TrilIndices(row int, col int, dtype DType, device Device) Tensor {
 	return c.result(0)
 }
 
-// OneHot is
+// OneHot gives, for classes [...] (int64), 1 at the class and 0 elsewhere: int64 [..., numClasses].
 //
 //	aten::one_hot(Tensor self, int num_classes=-1) -> Tensor
 func (self Tensor) OneHot(numClasses int) Tensor {
@@ -695,7 +695,8 @@ func (self Tensor) OneHot(numClasses int) Tensor {
 	return c.result(0)
 }
 
-// Meshgrid is
+// Meshgrid spreads vectors [n_i] over a grid: a tensor [n_0, n_1, ...] of each, for the indexing "ij"; "xy" swaps the
+// first two.
 //
 //	aten::meshgrid.indexing(Tensor[] tensors, *, str indexing) -> Tensor[]
 func Meshgrid(tensors []Tensor, indexing string) []Tensor {
@@ -707,14 +708,14 @@ func Meshgrid(tensors []Tensor, indexing string) []Tensor {
 	return c.results(0)
 }
 
-// Clone is
+// Clone copies self, in the same layout.
 //
 //	aten::clone(Tensor self, *, MemoryFormat? memory_format=None) -> Tensor
 func (self Tensor) Clone() Tensor {
 	return opClone.on1(self)
 }
 
-// CloneAs is
+// CloneAs copies self in a memory format.
 //
 //	aten::clone(Tensor self, *, MemoryFormat? memory_format=None) -> Tensor
 func (self Tensor) CloneAs(memoryFormat MemoryFormat) Tensor {
@@ -726,14 +727,14 @@ func (self Tensor) CloneAs(memoryFormat MemoryFormat) Tensor {
 	return c.result(0)
 }
 
-// Detach is
+// Detach gives self, sharing memory, as a leaf that autograd does not trace back.
 //
 //	aten::detach(Tensor(a) self) -> Tensor(a)
 func (self Tensor) Detach() Tensor {
 	return opDetach.on1(self)
 }
 
-// Detach_ is
+// Detach_ cuts self off from what recorded it, in place.
 //
 //	aten::detach_(Tensor(a!) self) -> Tensor(a!)
 func (self Tensor) Detach_() Tensor {
@@ -744,14 +745,14 @@ func (self Tensor) Detach_() Tensor {
 	return self
 }
 
-// ViewAlias is
+// ViewAlias gives a view of all of self, which autograd records.
 //
 //	aten::alias(Tensor(a) self) -> Tensor(a)
 func (self Tensor) ViewAlias() Tensor {
 	return opAlias.on1(self)
 }
 
-// Copy_ is
+// Copy_ copies src, broadcast, over self, converting dtype and device, and returns self.
 //
 //	aten::copy_(Tensor(a!) self, Tensor src, bool non_blocking=False) -> Tensor(a!)
 func (self Tensor) Copy_(src Tensor) Tensor {
@@ -764,7 +765,7 @@ func (self Tensor) Copy_(src Tensor) Tensor {
 	return self
 }
 
-// CopyAsync_ is
+// CopyAsync_ is Copy_ that does not wait for copies between pinned memory and a GPU.
 //
 //	aten::copy_(Tensor(a!) self, Tensor src, bool non_blocking=False) -> Tensor(a!)
 //
@@ -780,7 +781,7 @@ func (self Tensor) CopyAsync_(src Tensor) Tensor {
 	return self
 }
 
-// toCopy is
+// toCopy converts self to a dtype and copies it to a device.
 //
 //	aten::_to_copy(Tensor self, *, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None, bool non_blocking=False, MemoryFormat? memory_format=None) -> Tensor
 func (self Tensor) toCopy(dtype DType, device Device) Tensor {
@@ -794,14 +795,14 @@ func (self Tensor) toCopy(dtype DType, device Device) Tensor {
 	return c.result(0)
 }
 
-// Contiguous is
+// Contiguous gives self in row-major order: itself where it is so already, else a copy.
 //
 //	aten::contiguous(Tensor(a) self, *, MemoryFormat memory_format=0) -> Tensor(a)
 func (self Tensor) Contiguous() Tensor {
 	return opContiguous.on1(self)
 }
 
-// ContiguousAs is
+// ContiguousAs gives self in a memory format: itself where it is so already, else a copy.
 //
 //	aten::contiguous(Tensor(a) self, *, MemoryFormat memory_format=0) -> Tensor(a)
 func (self Tensor) ContiguousAs(memoryFormat MemoryFormat) Tensor {
@@ -813,14 +814,14 @@ func (self Tensor) ContiguousAs(memoryFormat MemoryFormat) Tensor {
 	return c.result(0)
 }
 
-// PinMemory is
+// PinMemory copies self to page-locked memory, from which copies to a GPU need not wait.
 //
 //	aten::pin_memory(Tensor(a) self, Device? device=None) -> Tensor(a)
 func (self Tensor) PinMemory() Tensor {
 	return opPinMemory.on1(self)
 }
 
-// View is
+// View gives self's memory another shape with as many elements; -1 stands for what is left. It never copies.
 //
 //	aten::view(Tensor(a) self, SymInt[] size) -> Tensor(a)
 func (self Tensor) View(size ...int) Tensor {
@@ -832,7 +833,7 @@ func (self Tensor) View(size ...int) Tensor {
 	return c.result(0)
 }
 
-// ViewDType is
+// ViewDType reads self's memory as another dtype; the last dimension changes with its size.
 //
 //	aten::view.dtype(Tensor(a) self, ScalarType dtype) -> Tensor(a)
 func (self Tensor) ViewDType(dtype DType) Tensor {
@@ -844,7 +845,7 @@ func (self Tensor) ViewDType(dtype DType) Tensor {
 	return c.result(0)
 }
 
-// Reshape is
+// Reshape gives self another shape with as many elements; -1 stands for what is left. It copies where a view cannot be.
 //
 //	aten::reshape(Tensor(a) self, SymInt[] shape) -> Tensor(a)
 func (self Tensor) Reshape(shape ...int) Tensor {
@@ -856,7 +857,7 @@ func (self Tensor) Reshape(shape ...int) Tensor {
 	return c.result(0)
 }
 
-// UnsafeView is
+// UnsafeView is View of a temporary: autograd does not count it as a view.
 //
 //	aten::_unsafe_view(Tensor self, SymInt[] size) -> Tensor
 func (self Tensor) UnsafeView(size ...int) Tensor {
@@ -868,7 +869,7 @@ func (self Tensor) UnsafeView(size ...int) Tensor {
 	return c.result(0)
 }
 
-// Expand is
+// Expand repeats dimensions of length 1 to size, without copying; -1 keeps a length.
 //
 //	aten::expand(Tensor(a) self, SymInt[] size, *, bool implicit=False) -> Tensor(a)
 func (self Tensor) Expand(size ...int) Tensor {
@@ -880,14 +881,14 @@ func (self Tensor) Expand(size ...int) Tensor {
 	return c.result(0)
 }
 
-// ExpandAs is
+// ExpandAs repeats dimensions of length 1 to other's shape, without copying.
 //
 //	aten::expand_as(Tensor(a) self, Tensor other) -> Tensor(a)
 func (self Tensor) ExpandAs(other Tensor) Tensor {
 	return opExpandAs.on2(self, other)
 }
 
-// Repeat is
+// Repeat copies self side by side repeats[i] times along each dimension.
 //
 //	aten::repeat(Tensor self, SymInt[] repeats) -> Tensor
 func (self Tensor) Repeat(repeats ...int) Tensor {
@@ -899,7 +900,7 @@ func (self Tensor) Repeat(repeats ...int) Tensor {
 	return c.result(0)
 }
 
-// RepeatInterleave is
+// RepeatInterleave repeats each slice along dim, one behind the other: its length becomes repeats times as large.
 //
 //	aten::repeat_interleave.self_int(Tensor self, SymInt repeats, int? dim=None, *, SymInt? output_size=None) -> Tensor
 func (self Tensor) RepeatInterleave(repeats int, dim int) Tensor {
@@ -912,7 +913,7 @@ func (self Tensor) RepeatInterleave(repeats int, dim int) Tensor {
 	return c.result(0)
 }
 
-// RepeatInterleaveEach is
+// RepeatInterleaveEach repeats the i-th slice along dim repeats[i] times (int64 [n]).
 //
 //	aten::repeat_interleave.self_Tensor(Tensor self, Tensor repeats, int? dim=None, *, SymInt? output_size=None) -> Tensor
 func (self Tensor) RepeatInterleaveEach(repeats Tensor, dim int) Tensor {
@@ -926,7 +927,7 @@ func (self Tensor) RepeatInterleaveEach(repeats Tensor, dim int) Tensor {
 	return c.result(0)
 }
 
-// Permute is
+// Permute reorders dimensions: the i-th is self's dims[i]. It is a view.
 //
 //	aten::permute(Tensor(a) self, int[] dims) -> Tensor(a)
 func (self Tensor) Permute(dims ...int) Tensor {
@@ -938,7 +939,7 @@ func (self Tensor) Permute(dims ...int) Tensor {
 	return c.result(0)
 }
 
-// Transpose is
+// Transpose exchanges two dimensions. It is a view.
 //
 //	aten::transpose.int(Tensor(a) self, int dim0, int dim1) -> Tensor(a)
 func (self Tensor) Transpose(dim0 int, dim1 int) Tensor {
@@ -951,28 +952,28 @@ func (self Tensor) Transpose(dim0 int, dim1 int) Tensor {
 	return c.result(0)
 }
 
-// T is
+// T exchanges the dimensions of a matrix; a vector stays, more dimensions are an error. It is a view.
 //
 //	aten::t(Tensor(a) self) -> Tensor(a)
 func (self Tensor) T() Tensor {
 	return opT.on1(self)
 }
 
-// MT is
+// MT exchanges the last two dimensions. It is a view.
 //
 //	aten::mT(Tensor(a) self) -> Tensor(a)
 func (self Tensor) MT() Tensor {
 	return opMT.on1(self)
 }
 
-// Squeeze is
+// Squeeze drops all dimensions of length 1. It is a view.
 //
 //	aten::squeeze(Tensor(a) self) -> Tensor(a)
 func (self Tensor) Squeeze() Tensor {
 	return opSqueeze.on1(self)
 }
 
-// SqueezeDim is
+// SqueezeDim drops dimension dim where its length is 1. It is a view.
 //
 //	aten::squeeze.dim(Tensor(a) self, int dim) -> Tensor(a)
 func (self Tensor) SqueezeDim(dim int) Tensor {
@@ -984,7 +985,7 @@ func (self Tensor) SqueezeDim(dim int) Tensor {
 	return c.result(0)
 }
 
-// Unsqueeze is
+// Unsqueeze puts in a dimension of length 1 at dim. It is a view.
 //
 //	aten::unsqueeze(Tensor(a) self, int dim) -> Tensor(a)
 func (self Tensor) Unsqueeze(dim int) Tensor {
@@ -996,7 +997,7 @@ func (self Tensor) Unsqueeze(dim int) Tensor {
 	return c.result(0)
 }
 
-// Unsqueeze_ is
+// Unsqueeze_ puts in a dimension of length 1 at dim, in place.
 //
 //	aten::unsqueeze_(Tensor(a!) self, int dim) -> Tensor(a!)
 func (self Tensor) Unsqueeze_(dim int) Tensor {
@@ -1008,7 +1009,7 @@ func (self Tensor) Unsqueeze_(dim int) Tensor {
 	return self
 }
 
-// Flatten is
+// Flatten joins the dimensions startDim ... endDim into one.
 //
 //	aten::flatten.using_ints(Tensor(a) self, int start_dim=0, int end_dim=-1) -> Tensor(a)
 func (self Tensor) Flatten(startDim int, endDim int) Tensor {
@@ -1021,7 +1022,7 @@ func (self Tensor) Flatten(startDim int, endDim int) Tensor {
 	return c.result(0)
 }
 
-// Unflatten is
+// Unflatten splits dimension dim into sizes; -1 stands for what is left.
 //
 //	aten::unflatten.int(Tensor(a) self, int dim, SymInt[] sizes) -> Tensor(a)
 func (self Tensor) Unflatten(dim int, sizes []int) Tensor {
@@ -1034,7 +1035,7 @@ func (self Tensor) Unflatten(dim int, sizes []int) Tensor {
 	return c.result(0)
 }
 
-// Movedim is
+// Movedim moves dimension source to destination, the others keeping their order. It is a view.
 //
 //	aten::movedim.int(Tensor(a) self, int source, int destination) -> Tensor(a)
 func (self Tensor) Movedim(source int, destination int) Tensor {
@@ -1047,7 +1048,7 @@ func (self Tensor) Movedim(source int, destination int) Tensor {
 	return c.result(0)
 }
 
-// Flip is
+// Flip reverses the order along dims, in a copy.
 //
 //	aten::flip(Tensor self, int[] dims) -> Tensor
 func (self Tensor) Flip(dims ...int) Tensor {
@@ -1059,7 +1060,7 @@ func (self Tensor) Flip(dims ...int) Tensor {
 	return c.result(0)
 }
 
-// Roll is
+// Roll shifts elements by shifts along dims; what falls off the end comes in at the start.
 //
 //	aten::roll(Tensor self, SymInt[1] shifts, int[1] dims=[]) -> Tensor
 func (self Tensor) Roll(shifts []int, dims []int) Tensor {
@@ -1072,7 +1073,7 @@ func (self Tensor) Roll(shifts []int, dims []int) Tensor {
 	return c.result(0)
 }
 
-// Select is
+// Select gives the index-th slice along dim, without that dimension. It is a view.
 //
 //	aten::select.int(Tensor(a) self, int dim, SymInt index) -> Tensor(a)
 func (self Tensor) Select(dim int, index int) Tensor {
@@ -1085,7 +1086,7 @@ func (self Tensor) Select(dim int, index int) Tensor {
 	return c.result(0)
 }
 
-// Narrow is
+// Narrow gives the slices start ... start+length-1 along dim. It is a view.
 //
 //	aten::narrow(Tensor(a) self, int dim, SymInt start, SymInt length) -> Tensor(a)
 func (self Tensor) Narrow(dim int, start int, length int) Tensor {
@@ -1099,7 +1100,7 @@ func (self Tensor) Narrow(dim int, start int, length int) Tensor {
 	return c.result(0)
 }
 
-// Slice is
+// Slice gives every step-th slice along dim from start to before end; negative ones count from the end. It is a view.
 //
 //	aten::slice.Tensor(Tensor(a) self, int dim=0, SymInt? start=None, SymInt? end=None, SymInt step=1) -> Tensor(a)
 func (self Tensor) Slice(dim int, start int, end int, step int) Tensor {
@@ -1114,7 +1115,7 @@ func (self Tensor) Slice(dim int, start int, end int, step int) Tensor {
 	return c.result(0)
 }
 
-// Split is
+// Split cuts self along dim into views of splitSize slices, the last of what is left.
 //
 //	aten::split.Tensor(Tensor(a -> *) self, SymInt split_size, int dim=0) -> Tensor(a)[]
 func (self Tensor) Split(splitSize int, dim int) []Tensor {
@@ -1127,7 +1128,7 @@ func (self Tensor) Split(splitSize int, dim int) []Tensor {
 	return c.results(0)
 }
 
-// SplitSizes is
+// SplitSizes cuts self along dim into views of the given lengths.
 //
 //	aten::split_with_sizes(Tensor(a -> *) self, SymInt[] split_sizes, int dim=0) -> Tensor(a)[]
 func (self Tensor) SplitSizes(splitSizes []int, dim int) []Tensor {
@@ -1140,7 +1141,7 @@ func (self Tensor) SplitSizes(splitSizes []int, dim int) []Tensor {
 	return c.results(0)
 }
 
-// Chunk is
+// Chunk cuts self along dim into at most chunks views of one length, the last of what is left.
 //
 //	aten::chunk(Tensor(a -> *) self, int chunks, int dim=0) -> Tensor(a)[]
 func (self Tensor) Chunk(chunks int, dim int) []Tensor {
@@ -1153,7 +1154,7 @@ func (self Tensor) Chunk(chunks int, dim int) []Tensor {
 	return c.results(0)
 }
 
-// Unbind is
+// Unbind gives the views of all slices along dim, without that dimension.
 //
 //	aten::unbind.int(Tensor(a -> *) self, int dim=0) -> Tensor(a)[]
 func (self Tensor) Unbind(dim int) []Tensor {
@@ -1165,7 +1166,8 @@ func (self Tensor) Unbind(dim int) []Tensor {
 	return c.results(0)
 }
 
-// Unfold is
+// Unfold gives windows of size slices along dimension, step apart, in a new last dimension: a view [..., windows, ...,
+// size].
 //
 //	aten::unfold(Tensor(a) self, int dimension, int size, int step) -> Tensor(a)
 func (self Tensor) Unfold(dimension int, size int, step int) Tensor {
@@ -1179,7 +1181,7 @@ func (self Tensor) Unfold(dimension int, size int, step int) Tensor {
 	return c.result(0)
 }
 
-// Diagonal is
+// Diagonal gives the diagonals over two dimensions, as a new last one. It is a view.
 //
 //	aten::diagonal(Tensor(a) self, int offset=0, int dim1=0, int dim2=1) -> Tensor(a)
 func (self Tensor) Diagonal(offset int, dim1 int, dim2 int) Tensor {
@@ -1193,7 +1195,7 @@ func (self Tensor) Diagonal(offset int, dim1 int, dim2 int) Tensor {
 	return c.result(0)
 }
 
-// AsStrided is
+// AsStrided gives a view of self's memory with a shape and strides, in elements.
 //
 //	aten::as_strided(Tensor(a) self, SymInt[] size, SymInt[] stride, SymInt? storage_offset=None) -> Tensor(a)
 func (self Tensor) AsStrided(size []int, stride []int) Tensor {
@@ -1206,14 +1208,14 @@ func (self Tensor) AsStrided(size []int, stride []int) Tensor {
 	return c.result(0)
 }
 
-// ViewAs is
+// ViewAs is View with other's shape.
 //
 //	aten::view_as(Tensor(a) self, Tensor other) -> Tensor(a)
 func (self Tensor) ViewAs(other Tensor) Tensor {
 	return opViewAs.on2(self, other)
 }
 
-// Cat is
+// Cat joins tensors along dim; their other dimensions are equal.
 //
 //	aten::cat(Tensor[] tensors, int dim=0) -> Tensor
 func Cat(tensors []Tensor, dim int) Tensor {
@@ -1225,7 +1227,7 @@ func Cat(tensors []Tensor, dim int) Tensor {
 	return c.result(0)
 }
 
-// Stack is
+// Stack joins tensors of one shape along a new dimension dim.
 //
 //	aten::stack(Tensor[] tensors, int dim=0) -> Tensor
 func Stack(tensors []Tensor, dim int) Tensor {
@@ -1237,7 +1239,8 @@ func Stack(tensors []Tensor, dim int) Tensor {
 	return c.result(0)
 }
 
-// ConstantPad is
+// ConstantPad puts value around self: pad holds before and after of the last dimension, then of the one before it, and
+// so on.
 //
 //	aten::constant_pad_nd(Tensor self, SymInt[] pad, Scalar value=0) -> Tensor
 func (self Tensor) ConstantPad(pad []int, value Scalar) Tensor {
@@ -1250,7 +1253,7 @@ func (self Tensor) ConstantPad(pad []int, value Scalar) Tensor {
 	return c.result(0)
 }
 
-// Pad is
+// Pad pads self as ConstantPad, in the mode "constant", "reflect", "replicate" or "circular".
 //
 //	aten::pad(Tensor self, SymInt[] pad, str mode="constant", float? value=None) -> Tensor
 func (self Tensor) Pad(pad []int, mode string, value float64) Tensor {
@@ -1264,7 +1267,7 @@ func (self Tensor) Pad(pad []int, mode string, value float64) Tensor {
 	return c.result(0)
 }
 
-// PixelShuffle is
+// PixelShuffle maps [N, C r r, H, W] to [N, C, H r, W r], r being upscaleFactor.
 //
 //	aten::pixel_shuffle(Tensor self, int upscale_factor) -> Tensor
 func (self Tensor) PixelShuffle(upscaleFactor int) Tensor {
@@ -1276,7 +1279,7 @@ func (self Tensor) PixelShuffle(upscaleFactor int) Tensor {
 	return c.result(0)
 }
 
-// Im2Col is
+// Im2Col gives the windows of [N, C, H, W] as columns: [N, C kh kw, windows].
 //
 //	aten::im2col(Tensor self, int[2] kernel_size, int[2] dilation, int[2] padding, int[2] stride) -> Tensor
 func (self Tensor) Im2Col(kernelSize []int, dilation []int, padding []int, stride []int) Tensor {
@@ -1291,7 +1294,7 @@ func (self Tensor) Im2Col(kernelSize []int, dilation []int, padding []int, strid
 	return c.result(0)
 }
 
-// indexTensors is
+// indexTensors gives the elements at indices, tensors of integers or bools, undefined for whole dimensions.
 //
 //	aten::index.Tensor(Tensor self, Tensor?[] indices) -> Tensor
 func indexTensors(self Tensor, indices []Tensor) Tensor {
@@ -1304,7 +1307,7 @@ func indexTensors(self Tensor, indices []Tensor) Tensor {
 	return c.result(0)
 }
 
-// indexPut_ is
+// indexPut_ writes values at indices, as indexTensors reads them, in place.
 //
 //	aten::index_put_(Tensor(a!) self, Tensor?[] indices, Tensor values, bool accumulate=False) -> Tensor(a!)
 func indexPut_(self Tensor, indices []Tensor, values Tensor) Tensor {
@@ -1319,7 +1322,7 @@ func indexPut_(self Tensor, indices []Tensor, values Tensor) Tensor {
 	return self
 }
 
-// indexPutAdd_ is
+// indexPutAdd_ adds values at indices, as indexTensors reads them, in place.
 //
 //	aten::index_put_(Tensor(a!) self, Tensor?[] indices, Tensor values, bool accumulate=False) -> Tensor(a!)
 //
@@ -1337,7 +1340,7 @@ func indexPutAdd_(self Tensor, indices []Tensor, values Tensor) Tensor {
 	return self
 }
 
-// IndexSelect is
+// IndexSelect gives the slices along dim that index (int64 [n]) lists.
 //
 //	aten::index_select(Tensor self, int dim, Tensor index) -> Tensor
 func (self Tensor) IndexSelect(dim int, index Tensor) Tensor {
@@ -1351,7 +1354,7 @@ func (self Tensor) IndexSelect(dim int, index Tensor) Tensor {
 	return c.result(0)
 }
 
-// IndexAdd is
+// IndexAdd adds alpha times the i-th slice of source to self's slice index[i] along dim, in a copy.
 //
 //	aten::index_add(Tensor self, int dim, Tensor index, Tensor source, *, Scalar alpha=1) -> Tensor
 func (self Tensor) IndexAdd(dim int, index Tensor, source Tensor, alpha Scalar) Tensor {
@@ -1368,7 +1371,7 @@ func (self Tensor) IndexAdd(dim int, index Tensor, source Tensor, alpha Scalar) 
 	return c.result(0)
 }
 
-// IndexAdd_ is
+// IndexAdd_ adds alpha times the i-th slice of source to self's slice index[i] along dim, in place.
 //
 //	aten::index_add_(Tensor(a!) self, int dim, Tensor index, Tensor source, *, Scalar alpha=1) -> Tensor(a!)
 func (self Tensor) IndexAdd_(dim int, index Tensor, source Tensor, alpha Scalar) Tensor {
@@ -1385,7 +1388,7 @@ func (self Tensor) IndexAdd_(dim int, index Tensor, source Tensor, alpha Scalar)
 	return self
 }
 
-// IndexCopy_ is
+// IndexCopy_ copies the i-th slice of source over self's slice index[i] along dim, in place.
 //
 //	aten::index_copy_(Tensor(a!) self, int dim, Tensor index, Tensor source) -> Tensor(a!)
 func (self Tensor) IndexCopy_(dim int, index Tensor, source Tensor) Tensor {
@@ -1401,7 +1404,7 @@ func (self Tensor) IndexCopy_(dim int, index Tensor, source Tensor) Tensor {
 	return self
 }
 
-// IndexFill_ is
+// IndexFill_ fills self's slices index[i] along dim with value, in place.
 //
 //	aten::index_fill_.int_Scalar(Tensor(a!) self, int dim, Tensor index, Scalar value) -> Tensor(a!)
 func (self Tensor) IndexFill_(dim int, index Tensor, value Scalar) Tensor {
@@ -1416,7 +1419,7 @@ func (self Tensor) IndexFill_(dim int, index Tensor, value Scalar) Tensor {
 	return self
 }
 
-// Gather is
+// Gather gives, in index's shape, the elements of self at index (int64) along dim and at their own place elsewhere.
 //
 //	aten::gather(Tensor self, int dim, Tensor index, *, bool sparse_grad=False) -> Tensor
 func (self Tensor) Gather(dim int, index Tensor) Tensor {
@@ -1430,7 +1433,7 @@ func (self Tensor) Gather(dim int, index Tensor) Tensor {
 	return c.result(0)
 }
 
-// Scatter is
+// Scatter writes src's elements at index (int64) along dim and at their own place elsewhere, in a copy of self.
 //
 //	aten::scatter.src(Tensor self, int dim, Tensor index, Tensor src) -> Tensor
 func (self Tensor) Scatter(dim int, index Tensor, src Tensor) Tensor {
@@ -1446,7 +1449,7 @@ func (self Tensor) Scatter(dim int, index Tensor, src Tensor) Tensor {
 	return c.result(0)
 }
 
-// Scatter_ is
+// Scatter_ writes src's elements at index (int64) along dim and at their own place elsewhere, in place.
 //
 //	aten::scatter_.src(Tensor(a!) self, int dim, Tensor index, Tensor src) -> Tensor(a!)
 func (self Tensor) Scatter_(dim int, index Tensor, src Tensor) Tensor {
@@ -1462,7 +1465,7 @@ func (self Tensor) Scatter_(dim int, index Tensor, src Tensor) Tensor {
 	return self
 }
 
-// ScatterValue_ is
+// ScatterValue_ writes value at index (int64) along dim and at their own place elsewhere, in place.
 //
 //	aten::scatter_.value(Tensor(a!) self, int dim, Tensor index, Scalar value) -> Tensor(a!)
 func (self Tensor) ScatterValue_(dim int, index Tensor, value Scalar) Tensor {
@@ -1477,7 +1480,7 @@ func (self Tensor) ScatterValue_(dim int, index Tensor, value Scalar) Tensor {
 	return self
 }
 
-// ScatterAdd is
+// ScatterAdd adds src's elements at index (int64) along dim and at their own place elsewhere, in a copy of self.
 //
 //	aten::scatter_add(Tensor self, int dim, Tensor index, Tensor src) -> Tensor
 func (self Tensor) ScatterAdd(dim int, index Tensor, src Tensor) Tensor {
@@ -1493,7 +1496,7 @@ func (self Tensor) ScatterAdd(dim int, index Tensor, src Tensor) Tensor {
 	return c.result(0)
 }
 
-// ScatterAdd_ is
+// ScatterAdd_ adds src's elements at index (int64) along dim and at their own place elsewhere, in place.
 //
 //	aten::scatter_add_(Tensor(a!) self, int dim, Tensor index, Tensor src) -> Tensor(a!)
 func (self Tensor) ScatterAdd_(dim int, index Tensor, src Tensor) Tensor {
@@ -1509,7 +1512,7 @@ func (self Tensor) ScatterAdd_(dim int, index Tensor, src Tensor) Tensor {
 	return self
 }
 
-// ScatterReduce is
+// ScatterReduce is ScatterAdd with reduce "sum", "prod", "mean", "amax" or "amin" over self's element and src's.
 //
 //	aten::scatter_reduce.two(Tensor self, int dim, Tensor index, Tensor src, str reduce, *, bool include_self=True) -> Tensor
 func (self Tensor) ScatterReduce(dim int, index Tensor, src Tensor, reduce string) Tensor {
@@ -1526,7 +1529,7 @@ func (self Tensor) ScatterReduce(dim int, index Tensor, src Tensor, reduce strin
 	return c.result(0)
 }
 
-// MaskedFill is
+// MaskedFill gives self with value where mask (bool, broadcast) is true.
 //
 //	aten::masked_fill.Scalar(Tensor self, Tensor mask, Scalar value) -> Tensor
 func (self Tensor) MaskedFill(mask Tensor, value Scalar) Tensor {
@@ -1540,7 +1543,7 @@ func (self Tensor) MaskedFill(mask Tensor, value Scalar) Tensor {
 	return c.result(0)
 }
 
-// MaskedFillTensor is
+// MaskedFillTensor gives self with value, a tensor without dimensions, where mask (bool, broadcast) is true.
 //
 //	aten::masked_fill.Tensor(Tensor self, Tensor mask, Tensor value) -> Tensor
 func (self Tensor) MaskedFillTensor(mask Tensor, value Tensor) Tensor {
@@ -1555,7 +1558,7 @@ func (self Tensor) MaskedFillTensor(mask Tensor, value Tensor) Tensor {
 	return c.result(0)
 }
 
-// MaskedFill_ is
+// MaskedFill_ writes value where mask (bool, broadcast) is true, in place.
 //
 //	aten::masked_fill_.Scalar(Tensor(a!) self, Tensor mask, Scalar value) -> Tensor(a!)
 func (self Tensor) MaskedFill_(mask Tensor, value Scalar) Tensor {
@@ -1569,14 +1572,14 @@ func (self Tensor) MaskedFill_(mask Tensor, value Scalar) Tensor {
 	return self
 }
 
-// MaskedSelect is
+// MaskedSelect gives the elements where mask (bool, broadcast) is true, in row-major order: [n]. A GPU is waited for.
 //
 //	aten::masked_select(Tensor self, Tensor mask) -> Tensor
 func (self Tensor) MaskedSelect(mask Tensor) Tensor {
 	return opMaskedSelect.on2(self, mask)
 }
 
-// MaskedScatter is
+// MaskedScatter gives self with source's elements, in order, where mask (bool, broadcast) is true.
 //
 //	aten::masked_scatter(Tensor self, Tensor mask, Tensor source) -> Tensor
 func (self Tensor) MaskedScatter(mask Tensor, source Tensor) Tensor {
@@ -1591,14 +1594,14 @@ func (self Tensor) MaskedScatter(mask Tensor, source Tensor) Tensor {
 	return c.result(0)
 }
 
-// Take is
+// Take gives the elements at index (int64), counted in row-major order, in index's shape.
 //
 //	aten::take(Tensor self, Tensor index) -> Tensor
 func (self Tensor) Take(index Tensor) Tensor {
 	return opTake.on2(self, index)
 }
 
-// TakeAlongDim is
+// TakeAlongDim is Gather whose shapes broadcast, as for the indices of Argsort.
 //
 //	aten::take_along_dim(Tensor self, Tensor indices, int? dim=None) -> Tensor
 func (self Tensor) TakeAlongDim(indices Tensor, dim int) Tensor {
@@ -1612,7 +1615,7 @@ func (self Tensor) TakeAlongDim(indices Tensor, dim int) Tensor {
 	return c.result(0)
 }
 
-// Where is
+// Where gives self where condition (bool) is true and other elsewhere, broadcast.
 //
 //	aten::where.self(Tensor condition, Tensor self, Tensor other) -> Tensor
 func Where(condition Tensor, self Tensor, other Tensor) Tensor {
@@ -1627,7 +1630,7 @@ func Where(condition Tensor, self Tensor, other Tensor) Tensor {
 	return c.result(0)
 }
 
-// WhereScalarOther is
+// WhereScalarOther gives self where condition (bool) is true and the number other elsewhere.
 //
 //	aten::where.ScalarOther(Tensor condition, Tensor self, Scalar other) -> Tensor
 func WhereScalarOther(condition Tensor, self Tensor, other Scalar) Tensor {
@@ -1641,7 +1644,7 @@ func WhereScalarOther(condition Tensor, self Tensor, other Scalar) Tensor {
 	return c.result(0)
 }
 
-// WhereScalarSelf is
+// WhereScalarSelf gives the number self where condition (bool) is true and other elsewhere.
 //
 //	aten::where.ScalarSelf(Tensor condition, Scalar self, Tensor other) -> Tensor
 func WhereScalarSelf(condition Tensor, self Scalar, other Tensor) Tensor {
@@ -1655,21 +1658,22 @@ func WhereScalarSelf(condition Tensor, self Scalar, other Tensor) Tensor {
 	return c.result(0)
 }
 
-// Nonzero is
+// Nonzero gives the indices of the elements that are not 0: int64 [n, dimensions]. A GPU is waited for.
 //
 //	aten::nonzero(Tensor self) -> Tensor
 func (self Tensor) Nonzero() Tensor {
 	return opNonzero.on1(self)
 }
 
-// Argwhere is
+// Argwhere is Nonzero, also for tensors without dimensions.
 //
 //	aten::argwhere(Tensor self) -> Tensor
 func (self Tensor) Argwhere() Tensor {
 	return opArgwhere.on1(self)
 }
 
-// Searchsorted is
+// Searchsorted gives where self's numbers would go into sortedSequence [..., n], behind equal ones if right: int64,
+// self's shape.
 //
 //	aten::searchsorted.Tensor(Tensor sorted_sequence, Tensor self, *, bool out_int32=False, bool right=False, str? side=None, Tensor? sorter=None) -> Tensor
 func Searchsorted(sortedSequence Tensor, self Tensor, right bool) Tensor {
@@ -1684,7 +1688,7 @@ func Searchsorted(sortedSequence Tensor, self Tensor, right bool) Tensor {
 	return c.result(0)
 }
 
-// Bucketize is
+// Bucketize gives the bucket of self's numbers between boundaries [n], ascending: int64 0 ... n, self's shape.
 //
 //	aten::bucketize.Tensor(Tensor self, Tensor boundaries, *, bool out_int32=False, bool right=False) -> Tensor
 func Bucketize(self Tensor, boundaries Tensor, right bool) Tensor {
@@ -1699,7 +1703,7 @@ func Bucketize(self Tensor, boundaries Tensor, right bool) Tensor {
 	return c.result(0)
 }
 
-// Bincount is
+// Bincount counts how often each number appears in self (integers >= 0, [n]): [max(largest+1, minlength)].
 //
 //	aten::bincount(Tensor self, Tensor? weights=None, SymInt minlength=0) -> Tensor
 func (self Tensor) Bincount(minlength int) Tensor {
@@ -1712,7 +1716,7 @@ func (self Tensor) Bincount(minlength int) Tensor {
 	return c.result(0)
 }
 
-// UniqueConsecutive is
+// UniqueConsecutive drops repeats that stand side by side: values [n], for each element its value's index, and counts.
 //
 //	aten::unique_consecutive(Tensor self, bool return_inverse=False, bool return_counts=False, int? dim=None) -> (Tensor, Tensor, Tensor)
 func (self Tensor) UniqueConsecutive(returnInverse bool, returnCounts bool) (Tensor, Tensor, Tensor) {
@@ -1725,7 +1729,8 @@ func (self Tensor) UniqueConsecutive(returnInverse bool, returnCounts bool) (Ten
 	return c.result(0), c.result(1), c.result(2)
 }
 
-// Unique is
+// Unique gives the different values [n], for each element its value's index, and counts; what is not asked for is
+// empty.
 //
 //	aten::_unique2(Tensor self, bool sorted=True, bool return_inverse=False, bool return_counts=False) -> (Tensor, Tensor, Tensor)
 func (self Tensor) Unique(sorted bool, returnInverse bool, returnCounts bool) (Tensor, Tensor, Tensor) {
@@ -1739,14 +1744,14 @@ func (self Tensor) Unique(sorted bool, returnInverse bool, returnCounts bool) (T
 	return c.result(0), c.result(1), c.result(2)
 }
 
-// Add is
+// Add adds other, broadcast, element by element.
 //
 //	aten::add.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor
 func (self Tensor) Add(other Tensor) Tensor {
 	return opAddTensor.on2(self, other)
 }
 
-// AddScaled is
+// AddScaled gives self + alpha other, broadcast.
 //
 //	aten::add.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor
 func (self Tensor) AddScaled(other Tensor, alpha Scalar) Tensor {
@@ -1760,7 +1765,7 @@ func (self Tensor) AddScaled(other Tensor, alpha Scalar) Tensor {
 	return c.result(0)
 }
 
-// AddScalar is
+// AddScalar adds a number to every element.
 //
 //	aten::add.Scalar(Tensor self, Scalar other, Scalar alpha=1) -> Tensor
 func (self Tensor) AddScalar(other Scalar) Tensor {
@@ -1772,7 +1777,7 @@ func (self Tensor) AddScalar(other Scalar) Tensor {
 	return c.result(0)
 }
 
-// Add_ is
+// Add_ adds other, broadcast, in place.
 //
 //	aten::add_.Tensor(Tensor(a!) self, Tensor other, *, Scalar alpha=1) -> Tensor(a!)
 func (self Tensor) Add_(other Tensor) Tensor {
@@ -1785,7 +1790,7 @@ func (self Tensor) Add_(other Tensor) Tensor {
 	return self
 }
 
-// AddScaled_ is
+// AddScaled_ adds alpha other, broadcast, in place.
 //
 //	aten::add_.Tensor(Tensor(a!) self, Tensor other, *, Scalar alpha=1) -> Tensor(a!)
 func (self Tensor) AddScaled_(other Tensor, alpha Scalar) Tensor {
@@ -1799,7 +1804,7 @@ func (self Tensor) AddScaled_(other Tensor, alpha Scalar) Tensor {
 	return self
 }
 
-// AddScalar_ is
+// AddScalar_ adds a number to every element, in place.
 //
 //	aten::add_.Scalar(Tensor(a!) self, Scalar other, Scalar alpha=1) -> Tensor(a!)
 func (self Tensor) AddScalar_(other Scalar) Tensor {
@@ -1811,14 +1816,14 @@ func (self Tensor) AddScalar_(other Scalar) Tensor {
 	return self
 }
 
-// Sub is
+// Sub subtracts other, broadcast, element by element.
 //
 //	aten::sub.Tensor(Tensor self, Tensor other, *, Scalar alpha=1) -> Tensor
 func (self Tensor) Sub(other Tensor) Tensor {
 	return opSubTensor.on2(self, other)
 }
 
-// SubScalar is
+// SubScalar subtracts a number from every element.
 //
 //	aten::sub.Scalar(Tensor self, Scalar other, Scalar alpha=1) -> Tensor
 func (self Tensor) SubScalar(other Scalar) Tensor {
@@ -1830,7 +1835,7 @@ func (self Tensor) SubScalar(other Scalar) Tensor {
 	return c.result(0)
 }
 
-// Sub_ is
+// Sub_ subtracts other, broadcast, in place.
 //
 //	aten::sub_.Tensor(Tensor(a!) self, Tensor other, *, Scalar alpha=1) -> Tensor(a!)
 func (self Tensor) Sub_(other Tensor) Tensor {
@@ -1843,7 +1848,7 @@ func (self Tensor) Sub_(other Tensor) Tensor {
 	return self
 }
 
-// SubScalar_ is
+// SubScalar_ subtracts a number from every element, in place.
 //
 //	aten::sub_.Scalar(Tensor(a!) self, Scalar other, Scalar alpha=1) -> Tensor(a!)
 func (self Tensor) SubScalar_(other Scalar) Tensor {
@@ -1855,7 +1860,7 @@ func (self Tensor) SubScalar_(other Scalar) Tensor {
 	return self
 }
 
-// RSubScalar is
+// RSubScalar gives other - self for a number other.
 //
 //	aten::rsub.Scalar(Tensor self, Scalar other, Scalar alpha=1) -> Tensor
 func (self Tensor) RSubScalar(other Scalar) Tensor {
@@ -1867,14 +1872,14 @@ func (self Tensor) RSubScalar(other Scalar) Tensor {
 	return c.result(0)
 }
 
-// Mul is
+// Mul multiplies by other, broadcast, element by element.
 //
 //	aten::mul.Tensor(Tensor self, Tensor other) -> Tensor
 func (self Tensor) Mul(other Tensor) Tensor {
 	return opMulTensor.on2(self, other)
 }
 
-// MulScalar is
+// MulScalar multiplies every element by a number.
 //
 //	aten::mul.Scalar(Tensor self, Scalar other) -> Tensor
 func (self Tensor) MulScalar(other Scalar) Tensor {
@@ -1886,7 +1891,7 @@ func (self Tensor) MulScalar(other Scalar) Tensor {
 	return c.result(0)
 }
 
-// Mul_ is
+// Mul_ multiplies by other, broadcast, in place.
 //
 //	aten::mul_.Tensor(Tensor(a!) self, Tensor other) -> Tensor(a!)
 func (self Tensor) Mul_(other Tensor) Tensor {
@@ -1899,7 +1904,7 @@ func (self Tensor) Mul_(other Tensor) Tensor {
 	return self
 }
 
-// MulScalar_ is
+// MulScalar_ multiplies every element by a number, in place.
 //
 //	aten::mul_.Scalar(Tensor(a!) self, Scalar other) -> Tensor(a!)
 func (self Tensor) MulScalar_(other Scalar) Tensor {
@@ -1911,14 +1916,14 @@ func (self Tensor) MulScalar_(other Scalar) Tensor {
 	return self
 }
 
-// Div is
+// Div divides by other, broadcast, element by element; integers give floating-point quotients.
 //
 //	aten::div.Tensor(Tensor self, Tensor other) -> Tensor
 func (self Tensor) Div(other Tensor) Tensor {
 	return opDivTensor.on2(self, other)
 }
 
-// DivScalar is
+// DivScalar divides every element by a number; integers give floating-point quotients.
 //
 //	aten::div.Scalar(Tensor self, Scalar other) -> Tensor
 func (self Tensor) DivScalar(other Scalar) Tensor {
@@ -1930,7 +1935,7 @@ func (self Tensor) DivScalar(other Scalar) Tensor {
 	return c.result(0)
 }
 
-// Div_ is
+// Div_ divides by other, broadcast, in place.
 //
 //	aten::div_.Tensor(Tensor(a!) self, Tensor other) -> Tensor(a!)
 func (self Tensor) Div_(other Tensor) Tensor {
@@ -1943,7 +1948,7 @@ func (self Tensor) Div_(other Tensor) Tensor {
 	return self
 }
 
-// DivScalar_ is
+// DivScalar_ divides every element by a number, in place.
 //
 //	aten::div_.Scalar(Tensor(a!) self, Scalar other) -> Tensor(a!)
 func (self Tensor) DivScalar_(other Scalar) Tensor {
@@ -1955,7 +1960,7 @@ func (self Tensor) DivScalar_(other Scalar) Tensor {
 	return self
 }
 
-// DivRounded is
+// DivRounded divides by other, broadcast, and rounds by roundingMode: "floor", or "trunc", towards 0.
 //
 //	aten::div.Tensor_mode(Tensor self, Tensor other, *, str? rounding_mode) -> Tensor
 func (self Tensor) DivRounded(other Tensor, roundingMode string) Tensor {
@@ -1969,7 +1974,7 @@ func (self Tensor) DivRounded(other Tensor, roundingMode string) Tensor {
 	return c.result(0)
 }
 
-// DivScalarRounded is
+// DivScalarRounded divides by a number and rounds by roundingMode: "floor", or "trunc", towards 0.
 //
 //	aten::div.Scalar_mode(Tensor self, Scalar other, *, str? rounding_mode) -> Tensor
 func (self Tensor) DivScalarRounded(other Scalar, roundingMode string) Tensor {
@@ -1982,14 +1987,14 @@ func (self Tensor) DivScalarRounded(other Scalar, roundingMode string) Tensor {
 	return c.result(0)
 }
 
-// FloorDivide is
+// FloorDivide divides by other, broadcast, and rounds down.
 //
 //	aten::floor_divide(Tensor self, Tensor other) -> Tensor
 func (self Tensor) FloorDivide(other Tensor) Tensor {
 	return opFloorDivide.on2(self, other)
 }
 
-// RemainderScalar is
+// RemainderScalar gives the remainder of the division by a number, with that number's sign.
 //
 //	aten::remainder.Scalar(Tensor self, Scalar other) -> Tensor
 func (self Tensor) RemainderScalar(other Scalar) Tensor {
@@ -2001,14 +2006,14 @@ func (self Tensor) RemainderScalar(other Scalar) Tensor {
 	return c.result(0)
 }
 
-// Remainder is
+// Remainder gives the remainder of the division by other, broadcast, with other's sign.
 //
 //	aten::remainder.Tensor(Tensor self, Tensor other) -> Tensor
 func (self Tensor) Remainder(other Tensor) Tensor {
 	return opRemainderTensor.on2(self, other)
 }
 
-// FmodScalar is
+// FmodScalar gives the remainder of the division by a number, with self's sign.
 //
 //	aten::fmod.Scalar(Tensor self, Scalar other) -> Tensor
 func (self Tensor) FmodScalar(other Scalar) Tensor {
@@ -2020,7 +2025,7 @@ func (self Tensor) FmodScalar(other Scalar) Tensor {
 	return c.result(0)
 }
 
-// PowScalar is
+// PowScalar raises every element to a power.
 //
 //	aten::pow.Tensor_Scalar(Tensor self, Scalar exponent) -> Tensor
 func (self Tensor) PowScalar(exponent Scalar) Tensor {
@@ -2032,14 +2037,14 @@ func (self Tensor) PowScalar(exponent Scalar) Tensor {
 	return c.result(0)
 }
 
-// Pow is
+// Pow raises self's elements to the powers exponent, broadcast.
 //
 //	aten::pow.Tensor_Tensor(Tensor self, Tensor exponent) -> Tensor
 func (self Tensor) Pow(exponent Tensor) Tensor {
 	return opPowTensorTensor.on2(self, exponent)
 }
 
-// ScalarPow is
+// ScalarPow raises the number self to the powers exponent.
 //
 //	aten::pow.Scalar(Scalar self, Tensor exponent) -> Tensor
 func ScalarPow(self Scalar, exponent Tensor) Tensor {
@@ -2051,14 +2056,14 @@ func ScalarPow(self Scalar, exponent Tensor) Tensor {
 	return c.result(0)
 }
 
-// Neg is
+// Neg changes every sign.
 //
 //	aten::neg(Tensor self) -> Tensor
 func (self Tensor) Neg() Tensor {
 	return opNeg.on1(self)
 }
 
-// Neg_ is
+// Neg_ changes every sign, in place.
 //
 //	aten::neg_(Tensor(a!) self) -> Tensor(a!)
 func (self Tensor) Neg_() Tensor {
@@ -2069,35 +2074,35 @@ func (self Tensor) Neg_() Tensor {
 	return self
 }
 
-// Abs is
+// Abs gives absolute values.
 //
 //	aten::abs(Tensor self) -> Tensor
 func (self Tensor) Abs() Tensor {
 	return opAbs.on1(self)
 }
 
-// Sign is
+// Sign gives -1, 0 or 1 by the sign.
 //
 //	aten::sign(Tensor self) -> Tensor
 func (self Tensor) Sign() Tensor {
 	return opSign.on1(self)
 }
 
-// Square is
+// Square gives squares.
 //
 //	aten::square(Tensor self) -> Tensor
 func (self Tensor) Square() Tensor {
 	return opSquare.on1(self)
 }
 
-// Sqrt is
+// Sqrt gives square roots; NaN below 0.
 //
 //	aten::sqrt(Tensor self) -> Tensor
 func (self Tensor) Sqrt() Tensor {
 	return opSqrt.on1(self)
 }
 
-// Sqrt_ is
+// Sqrt_ takes square roots in place.
 //
 //	aten::sqrt_(Tensor(a!) self) -> Tensor(a!)
 func (self Tensor) Sqrt_() Tensor {
@@ -2108,28 +2113,28 @@ func (self Tensor) Sqrt_() Tensor {
 	return self
 }
 
-// Rsqrt is
+// Rsqrt gives 1 / sqrt(self).
 //
 //	aten::rsqrt(Tensor self) -> Tensor
 func (self Tensor) Rsqrt() Tensor {
 	return opRsqrt.on1(self)
 }
 
-// Reciprocal is
+// Reciprocal gives 1 / self.
 //
 //	aten::reciprocal(Tensor self) -> Tensor
 func (self Tensor) Reciprocal() Tensor {
 	return opReciprocal.on1(self)
 }
 
-// Exp is
+// Exp gives e to the power of self.
 //
 //	aten::exp(Tensor self) -> Tensor
 func (self Tensor) Exp() Tensor {
 	return opExp.on1(self)
 }
 
-// Exp_ is
+// Exp_ takes e to the power of self, in place.
 //
 //	aten::exp_(Tensor(a!) self) -> Tensor(a!)
 func (self Tensor) Exp_() Tensor {
@@ -2140,126 +2145,126 @@ func (self Tensor) Exp_() Tensor {
 	return self
 }
 
-// Exp2 is
+// Exp2 gives 2 to the power of self.
 //
 //	aten::exp2(Tensor self) -> Tensor
 func (self Tensor) Exp2() Tensor {
 	return opExp2.on1(self)
 }
 
-// Expm1 is
+// Expm1 gives exp(self) - 1, exact near 0.
 //
 //	aten::expm1(Tensor self) -> Tensor
 func (self Tensor) Expm1() Tensor {
 	return opExpm1.on1(self)
 }
 
-// Log is
+// Log gives natural logarithms.
 //
 //	aten::log(Tensor self) -> Tensor
 func (self Tensor) Log() Tensor {
 	return opLog.on1(self)
 }
 
-// Log2 is
+// Log2 gives logarithms to base 2.
 //
 //	aten::log2(Tensor self) -> Tensor
 func (self Tensor) Log2() Tensor {
 	return opLog2.on1(self)
 }
 
-// Log10 is
+// Log10 gives logarithms to base 10.
 //
 //	aten::log10(Tensor self) -> Tensor
 func (self Tensor) Log10() Tensor {
 	return opLog10.on1(self)
 }
 
-// Log1p is
+// Log1p gives log(1 + self), exact near 0.
 //
 //	aten::log1p(Tensor self) -> Tensor
 func (self Tensor) Log1p() Tensor {
 	return opLog1p.on1(self)
 }
 
-// Sin is
+// Sin gives sines, of radians.
 //
 //	aten::sin(Tensor self) -> Tensor
 func (self Tensor) Sin() Tensor {
 	return opSin.on1(self)
 }
 
-// Cos is
+// Cos gives cosines, of radians.
 //
 //	aten::cos(Tensor self) -> Tensor
 func (self Tensor) Cos() Tensor {
 	return opCos.on1(self)
 }
 
-// Tan is
+// Tan gives tangents, of radians.
 //
 //	aten::tan(Tensor self) -> Tensor
 func (self Tensor) Tan() Tensor {
 	return opTan.on1(self)
 }
 
-// Atan is
+// Atan gives arc tangents, in radians.
 //
 //	aten::atan(Tensor self) -> Tensor
 func (self Tensor) Atan() Tensor {
 	return opAtan.on1(self)
 }
 
-// Atan2 is
+// Atan2 gives the angle of the point (x = other, y = self), in radians.
 //
 //	aten::atan2(Tensor self, Tensor other) -> Tensor
 func (self Tensor) Atan2(other Tensor) Tensor {
 	return opAtan2.on2(self, other)
 }
 
-// Tanh is
+// Tanh gives hyperbolic tangents.
 //
 //	aten::tanh(Tensor self) -> Tensor
 func (self Tensor) Tanh() Tensor {
 	return opTanh.on1(self)
 }
 
-// Erf is
+// Erf gives the error function.
 //
 //	aten::erf(Tensor self) -> Tensor
 func (self Tensor) Erf() Tensor {
 	return opErf.on1(self)
 }
 
-// Erfinv is
+// Erfinv gives the inverse of the error function, for numbers in (-1, 1).
 //
 //	aten::erfinv(Tensor self) -> Tensor
 func (self Tensor) Erfinv() Tensor {
 	return opErfinv.on1(self)
 }
 
-// Floor is
+// Floor rounds down.
 //
 //	aten::floor(Tensor self) -> Tensor
 func (self Tensor) Floor() Tensor {
 	return opFloor.on1(self)
 }
 
-// Ceil is
+// Ceil rounds up.
 //
 //	aten::ceil(Tensor self) -> Tensor
 func (self Tensor) Ceil() Tensor {
 	return opCeil.on1(self)
 }
 
-// Round is
+// Round rounds to the nearest integer, halves to the even one.
 //
 //	aten::round(Tensor self) -> Tensor
 func (self Tensor) Round() Tensor {
 	return opRound.on1(self)
 }
 
-// RoundDecimals is
+// RoundDecimals rounds to a number of decimals.
 //
 //	aten::round.decimals(Tensor self, *, int decimals) -> Tensor
 func (self Tensor) RoundDecimals(decimals int) Tensor {
@@ -2271,21 +2276,21 @@ func (self Tensor) RoundDecimals(decimals int) Tensor {
 	return c.result(0)
 }
 
-// Trunc is
+// Trunc rounds towards 0.
 //
 //	aten::trunc(Tensor self) -> Tensor
 func (self Tensor) Trunc() Tensor {
 	return opTrunc.on1(self)
 }
 
-// Frac is
+// Frac gives what is behind the decimal point, with the sign.
 //
 //	aten::frac(Tensor self) -> Tensor
 func (self Tensor) Frac() Tensor {
 	return opFrac.on1(self)
 }
 
-// Lerp is
+// Lerp gives self + weight (end - self).
 //
 //	aten::lerp.Scalar(Tensor self, Tensor end, Scalar weight) -> Tensor
 func (self Tensor) Lerp(end Tensor, weight Scalar) Tensor {
@@ -2299,7 +2304,7 @@ func (self Tensor) Lerp(end Tensor, weight Scalar) Tensor {
 	return c.result(0)
 }
 
-// Lerp_ is
+// Lerp_ moves self towards end by the share weight, in place.
 //
 //	aten::lerp_.Scalar(Tensor(a!) self, Tensor end, Scalar weight) -> Tensor(a!)
 func (self Tensor) Lerp_(end Tensor, weight Scalar) Tensor {
@@ -2313,7 +2318,7 @@ func (self Tensor) Lerp_(end Tensor, weight Scalar) Tensor {
 	return self
 }
 
-// LerpTensor is
+// LerpTensor gives self + weight (end - self), weight being a tensor.
 //
 //	aten::lerp.Tensor(Tensor self, Tensor end, Tensor weight) -> Tensor
 func (self Tensor) LerpTensor(end Tensor, weight Tensor) Tensor {
@@ -2328,7 +2333,7 @@ func (self Tensor) LerpTensor(end Tensor, weight Tensor) Tensor {
 	return c.result(0)
 }
 
-// Addcmul is
+// Addcmul gives self + value tensor1 tensor2, element by element.
 //
 //	aten::addcmul(Tensor self, Tensor tensor1, Tensor tensor2, *, Scalar value=1) -> Tensor
 func (self Tensor) Addcmul(tensor1 Tensor, tensor2 Tensor, value Scalar) Tensor {
@@ -2344,7 +2349,7 @@ func (self Tensor) Addcmul(tensor1 Tensor, tensor2 Tensor, value Scalar) Tensor 
 	return c.result(0)
 }
 
-// Addcmul_ is
+// Addcmul_ adds value tensor1 tensor2, element by element, in place.
 //
 //	aten::addcmul_(Tensor(a!) self, Tensor tensor1, Tensor tensor2, *, Scalar value=1) -> Tensor(a!)
 func (self Tensor) Addcmul_(tensor1 Tensor, tensor2 Tensor, value Scalar) Tensor {
@@ -2360,7 +2365,7 @@ func (self Tensor) Addcmul_(tensor1 Tensor, tensor2 Tensor, value Scalar) Tensor
 	return self
 }
 
-// Addcdiv is
+// Addcdiv gives self + value tensor1 / tensor2, element by element.
 //
 //	aten::addcdiv(Tensor self, Tensor tensor1, Tensor tensor2, *, Scalar value=1) -> Tensor
 func (self Tensor) Addcdiv(tensor1 Tensor, tensor2 Tensor, value Scalar) Tensor {
@@ -2376,7 +2381,7 @@ func (self Tensor) Addcdiv(tensor1 Tensor, tensor2 Tensor, value Scalar) Tensor 
 	return c.result(0)
 }
 
-// Addcdiv_ is
+// Addcdiv_ adds value tensor1 / tensor2, element by element, in place.
 //
 //	aten::addcdiv_(Tensor(a!) self, Tensor tensor1, Tensor tensor2, *, Scalar value=1) -> Tensor(a!)
 func (self Tensor) Addcdiv_(tensor1 Tensor, tensor2 Tensor, value Scalar) Tensor {
@@ -2392,7 +2397,7 @@ func (self Tensor) Addcdiv_(tensor1 Tensor, tensor2 Tensor, value Scalar) Tensor
 	return self
 }
 
-// Clamp is
+// Clamp limits elements to min ... max; nil is no limit.
 //
 //	aten::clamp(Tensor self, Scalar? min=None, Scalar? max=None) -> Tensor
 func (self Tensor) Clamp(min Scalar, max Scalar) Tensor {
@@ -2405,7 +2410,7 @@ func (self Tensor) Clamp(min Scalar, max Scalar) Tensor {
 	return c.result(0)
 }
 
-// Clamp_ is
+// Clamp_ limits elements to min ... max, in place; nil is no limit.
 //
 //	aten::clamp_(Tensor(a!) self, Scalar? min=None, Scalar? max=None) -> Tensor(a!)
 func (self Tensor) Clamp_(min Scalar, max Scalar) Tensor {
@@ -2418,7 +2423,7 @@ func (self Tensor) Clamp_(min Scalar, max Scalar) Tensor {
 	return self
 }
 
-// ClampTensor is
+// ClampTensor limits elements to the tensors min ... max, broadcast; an undefined one is no limit.
 //
 //	aten::clamp.Tensor(Tensor self, Tensor? min=None, Tensor? max=None) -> Tensor
 func (self Tensor) ClampTensor(min Tensor, max Tensor) Tensor {
@@ -2433,7 +2438,7 @@ func (self Tensor) ClampTensor(min Tensor, max Tensor) Tensor {
 	return c.result(0)
 }
 
-// ClampMin is
+// ClampMin raises elements below min to min.
 //
 //	aten::clamp_min(Tensor self, Scalar min) -> Tensor
 func (self Tensor) ClampMin(min Scalar) Tensor {
@@ -2445,7 +2450,7 @@ func (self Tensor) ClampMin(min Scalar) Tensor {
 	return c.result(0)
 }
 
-// ClampMax is
+// ClampMax lowers elements above max to max.
 //
 //	aten::clamp_max(Tensor self, Scalar max) -> Tensor
 func (self Tensor) ClampMax(max Scalar) Tensor {
@@ -2457,21 +2462,21 @@ func (self Tensor) ClampMax(max Scalar) Tensor {
 	return c.result(0)
 }
 
-// Maximum is
+// Maximum gives the larger of self and other, broadcast, element by element.
 //
 //	aten::maximum(Tensor self, Tensor other) -> Tensor
 func (self Tensor) Maximum(other Tensor) Tensor {
 	return opMaximum.on2(self, other)
 }
 
-// Minimum is
+// Minimum gives the smaller of self and other, broadcast, element by element.
 //
 //	aten::minimum(Tensor self, Tensor other) -> Tensor
 func (self Tensor) Minimum(other Tensor) Tensor {
 	return opMinimum.on2(self, other)
 }
 
-// NanToNum is
+// NanToNum replaces NaN by nan, +Inf by posinf and -Inf by neginf.
 //
 //	aten::nan_to_num(Tensor self, float? nan=None, float? posinf=None, float? neginf=None) -> Tensor
 func (self Tensor) NanToNum(nan float64, posinf float64, neginf float64) Tensor {
@@ -2485,28 +2490,28 @@ func (self Tensor) NanToNum(nan float64, posinf float64, neginf float64) Tensor 
 	return c.result(0)
 }
 
-// IsNaN is
+// IsNaN reports which elements are NaN: bool.
 //
 //	aten::isnan(Tensor self) -> Tensor
 func (self Tensor) IsNaN() Tensor {
 	return opIsnan.on1(self)
 }
 
-// IsInf is
+// IsInf reports which elements are +Inf or -Inf: bool.
 //
 //	aten::isinf(Tensor self) -> Tensor
 func (self Tensor) IsInf() Tensor {
 	return opIsinf.on1(self)
 }
 
-// IsFinite is
+// IsFinite reports which elements are neither NaN nor infinite: bool.
 //
 //	aten::isfinite(Tensor self) -> Tensor
 func (self Tensor) IsFinite() Tensor {
 	return opIsfinite.on1(self)
 }
 
-// Zero_ is
+// Zero_ sets all elements to 0 and returns self.
 //
 //	aten::zero_(Tensor(a!) self) -> Tensor(a!)
 func (self Tensor) Zero_() Tensor {
@@ -2517,7 +2522,7 @@ func (self Tensor) Zero_() Tensor {
 	return self
 }
 
-// Fill_ is
+// Fill_ sets all elements to a number and returns self.
 //
 //	aten::fill_.Scalar(Tensor(a!) self, Scalar value) -> Tensor(a!)
 func (self Tensor) Fill_(value Scalar) Tensor {
@@ -2529,7 +2534,7 @@ func (self Tensor) Fill_(value Scalar) Tensor {
 	return self
 }
 
-// FillTensor_ is
+// FillTensor_ sets all elements to that of value, a tensor without dimensions, and returns self.
 //
 //	aten::fill_.Tensor(Tensor(a!) self, Tensor value) -> Tensor(a!)
 func (self Tensor) FillTensor_(value Tensor) Tensor {
@@ -2542,7 +2547,7 @@ func (self Tensor) FillTensor_(value Tensor) Tensor {
 	return self
 }
 
-// FillDiagonal_ is
+// FillDiagonal_ sets the main diagonal to a number, in place.
 //
 //	aten::fill_diagonal_(Tensor(a!) self, Scalar fill_value, bool wrap=False) -> Tensor(a!)
 func (self Tensor) FillDiagonal_(fillValue Scalar) Tensor {
@@ -2554,14 +2559,14 @@ func (self Tensor) FillDiagonal_(fillValue Scalar) Tensor {
 	return self
 }
 
-// Eq is
+// Eq reports where self == other, broadcast: bool.
 //
 //	aten::eq.Tensor(Tensor self, Tensor other) -> Tensor
 func (self Tensor) Eq(other Tensor) Tensor {
 	return opEqTensor.on2(self, other)
 }
 
-// EqScalar is
+// EqScalar reports where self equals a number: bool.
 //
 //	aten::eq.Scalar(Tensor self, Scalar other) -> Tensor
 func (self Tensor) EqScalar(other Scalar) Tensor {
@@ -2573,14 +2578,14 @@ func (self Tensor) EqScalar(other Scalar) Tensor {
 	return c.result(0)
 }
 
-// Ne is
+// Ne reports where self != other, broadcast: bool.
 //
 //	aten::ne.Tensor(Tensor self, Tensor other) -> Tensor
 func (self Tensor) Ne(other Tensor) Tensor {
 	return opNeTensor.on2(self, other)
 }
 
-// NeScalar is
+// NeScalar reports where self is not a number: bool.
 //
 //	aten::ne.Scalar(Tensor self, Scalar other) -> Tensor
 func (self Tensor) NeScalar(other Scalar) Tensor {
@@ -2592,14 +2597,14 @@ func (self Tensor) NeScalar(other Scalar) Tensor {
 	return c.result(0)
 }
 
-// Lt is
+// Lt reports where self < other, broadcast: bool.
 //
 //	aten::lt.Tensor(Tensor self, Tensor other) -> Tensor
 func (self Tensor) Lt(other Tensor) Tensor {
 	return opLtTensor.on2(self, other)
 }
 
-// LtScalar is
+// LtScalar reports where self is less than a number: bool.
 //
 //	aten::lt.Scalar(Tensor self, Scalar other) -> Tensor
 func (self Tensor) LtScalar(other Scalar) Tensor {
@@ -2611,14 +2616,14 @@ func (self Tensor) LtScalar(other Scalar) Tensor {
 	return c.result(0)
 }
 
-// Le is
+// Le reports where self <= other, broadcast: bool.
 //
 //	aten::le.Tensor(Tensor self, Tensor other) -> Tensor
 func (self Tensor) Le(other Tensor) Tensor {
 	return opLeTensor.on2(self, other)
 }
 
-// LeScalar is
+// LeScalar reports where self is at most a number: bool.
 //
 //	aten::le.Scalar(Tensor self, Scalar other) -> Tensor
 func (self Tensor) LeScalar(other Scalar) Tensor {
@@ -2630,14 +2635,14 @@ func (self Tensor) LeScalar(other Scalar) Tensor {
 	return c.result(0)
 }
 
-// Gt is
+// Gt reports where self > other, broadcast: bool.
 //
 //	aten::gt.Tensor(Tensor self, Tensor other) -> Tensor
 func (self Tensor) Gt(other Tensor) Tensor {
 	return opGtTensor.on2(self, other)
 }
 
-// GtScalar is
+// GtScalar reports where self is greater than a number: bool.
 //
 //	aten::gt.Scalar(Tensor self, Scalar other) -> Tensor
 func (self Tensor) GtScalar(other Scalar) Tensor {
@@ -2649,14 +2654,14 @@ func (self Tensor) GtScalar(other Scalar) Tensor {
 	return c.result(0)
 }
 
-// Ge is
+// Ge reports where self >= other, broadcast: bool.
 //
 //	aten::ge.Tensor(Tensor self, Tensor other) -> Tensor
 func (self Tensor) Ge(other Tensor) Tensor {
 	return opGeTensor.on2(self, other)
 }
 
-// GeScalar is
+// GeScalar reports where self is at least a number: bool.
 //
 //	aten::ge.Scalar(Tensor self, Scalar other) -> Tensor
 func (self Tensor) GeScalar(other Scalar) Tensor {
@@ -2668,7 +2673,7 @@ func (self Tensor) GeScalar(other Scalar) Tensor {
 	return c.result(0)
 }
 
-// Equal is
+// Equal reports whether both have the same shape and elements. A GPU is waited for.
 //
 //	aten::equal(Tensor self, Tensor other) -> bool
 func (self Tensor) Equal(other Tensor) bool {
@@ -2681,7 +2686,7 @@ func (self Tensor) Equal(other Tensor) bool {
 	return c.boolResult(0)
 }
 
-// AllClose is
+// AllClose reports whether |self - other| <= atol + rtol |other| everywhere. A GPU is waited for.
 //
 //	aten::allclose(Tensor self, Tensor other, float rtol=1.0000000000000001e-05, float atol=1e-08, bool equal_nan=False) -> bool
 func (self Tensor) AllClose(other Tensor, rtol float64, atol float64) bool {
@@ -2696,7 +2701,7 @@ func (self Tensor) AllClose(other Tensor, rtol float64, atol float64) bool {
 	return c.boolResult(0)
 }
 
-// IsClose is
+// IsClose reports where |self - other| <= atol + rtol |other|: bool.
 //
 //	aten::isclose(Tensor self, Tensor other, float rtol=1.0000000000000001e-05, float atol=1e-08, bool equal_nan=False) -> Tensor
 func (self Tensor) IsClose(other Tensor, rtol float64, atol float64) Tensor {
@@ -2711,70 +2716,70 @@ func (self Tensor) IsClose(other Tensor, rtol float64, atol float64) Tensor {
 	return c.result(0)
 }
 
-// IsIn is
+// IsIn reports which elements are among testElements: bool, elements' shape.
 //
 //	aten::isin.Tensor_Tensor(Tensor elements, Tensor test_elements, *, bool assume_unique=False, bool invert=False) -> Tensor
 func IsIn(elements Tensor, testElements Tensor) Tensor {
 	return opIsinTensorTensor.on2(elements, testElements)
 }
 
-// LogicalAnd is
+// LogicalAnd reports where both are not 0: bool.
 //
 //	aten::logical_and(Tensor self, Tensor other) -> Tensor
 func (self Tensor) LogicalAnd(other Tensor) Tensor {
 	return opLogicalAnd.on2(self, other)
 }
 
-// LogicalOr is
+// LogicalOr reports where one of both is not 0: bool.
 //
 //	aten::logical_or(Tensor self, Tensor other) -> Tensor
 func (self Tensor) LogicalOr(other Tensor) Tensor {
 	return opLogicalOr.on2(self, other)
 }
 
-// LogicalXor is
+// LogicalXor reports where exactly one is not 0: bool.
 //
 //	aten::logical_xor(Tensor self, Tensor other) -> Tensor
 func (self Tensor) LogicalXor(other Tensor) Tensor {
 	return opLogicalXor.on2(self, other)
 }
 
-// LogicalNot is
+// LogicalNot reports where self is 0: bool.
 //
 //	aten::logical_not(Tensor self) -> Tensor
 func (self Tensor) LogicalNot() Tensor {
 	return opLogicalNot.on1(self)
 }
 
-// BitwiseAnd is
+// BitwiseAnd gives self and other bit by bit, for integers and bool.
 //
 //	aten::bitwise_and.Tensor(Tensor self, Tensor other) -> Tensor
 func (self Tensor) BitwiseAnd(other Tensor) Tensor {
 	return opBitwiseAndTensor.on2(self, other)
 }
 
-// BitwiseOr is
+// BitwiseOr gives self or other bit by bit, for integers and bool.
 //
 //	aten::bitwise_or.Tensor(Tensor self, Tensor other) -> Tensor
 func (self Tensor) BitwiseOr(other Tensor) Tensor {
 	return opBitwiseOrTensor.on2(self, other)
 }
 
-// BitwiseXor is
+// BitwiseXor gives the bits in which self and other differ, for integers and bool.
 //
 //	aten::bitwise_xor.Tensor(Tensor self, Tensor other) -> Tensor
 func (self Tensor) BitwiseXor(other Tensor) Tensor {
 	return opBitwiseXorTensor.on2(self, other)
 }
 
-// BitwiseNot is
+// BitwiseNot flips every bit, for integers; for bool it is the logical not.
 //
 //	aten::bitwise_not(Tensor self) -> Tensor
 func (self Tensor) BitwiseNot() Tensor {
 	return opBitwiseNot.on1(self)
 }
 
-// BitwiseLeftShift is
+// BitwiseLeftShift shifts the bits of integers to the left.
 //
 //	aten::bitwise_left_shift.Tensor_Scalar(Tensor self, Scalar other) -> Tensor
 func (self Tensor) BitwiseLeftShift(other Scalar) Tensor {
@@ -2786,7 +2791,7 @@ func (self Tensor) BitwiseLeftShift(other Scalar) Tensor {
 	return c.result(0)
 }
 
-// BitwiseRightShift is
+// BitwiseRightShift shifts the bits of integers to the right, keeping the sign.
 //
 //	aten::bitwise_right_shift.Tensor_Scalar(Tensor self, Scalar other) -> Tensor
 func (self Tensor) BitwiseRightShift(other Scalar) Tensor {
@@ -2798,14 +2803,14 @@ func (self Tensor) BitwiseRightShift(other Scalar) Tensor {
 	return c.result(0)
 }
 
-// Sum is
+// Sum adds up all elements: no dimensions. Integers and bool become int64.
 //
 //	aten::sum(Tensor self, *, ScalarType? dtype=None) -> Tensor
 func (self Tensor) Sum() Tensor {
 	return opSum.on1(self)
 }
 
-// SumAs is
+// SumAs adds up all elements in a dtype: no dimensions.
 //
 //	aten::sum(Tensor self, *, ScalarType? dtype=None) -> Tensor
 func (self Tensor) SumAs(dtype DType) Tensor {
@@ -2817,7 +2822,7 @@ func (self Tensor) SumAs(dtype DType) Tensor {
 	return c.result(0)
 }
 
-// SumDim is
+// SumDim adds up over the dimensions dim, which go.
 //
 //	aten::sum.dim_IntList(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor
 func (self Tensor) SumDim(dim ...int) Tensor {
@@ -2829,7 +2834,7 @@ func (self Tensor) SumDim(dim ...int) Tensor {
 	return c.result(0)
 }
 
-// SumKeepDim is
+// SumKeepDim adds up over the dimensions dim, which become 1.
 //
 //	aten::sum.dim_IntList(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor
 //
@@ -2844,14 +2849,14 @@ func (self Tensor) SumKeepDim(dim ...int) Tensor {
 	return c.result(0)
 }
 
-// Mean is
+// Mean is the mean of all elements: no dimensions.
 //
 //	aten::mean(Tensor self, *, ScalarType? dtype=None) -> Tensor
 func (self Tensor) Mean() Tensor {
 	return opMean.on1(self)
 }
 
-// MeanDim is
+// MeanDim is the mean over the dimensions dim, which go.
 //
 //	aten::mean.dim(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor
 func (self Tensor) MeanDim(dim ...int) Tensor {
@@ -2863,7 +2868,7 @@ func (self Tensor) MeanDim(dim ...int) Tensor {
 	return c.result(0)
 }
 
-// MeanKeepDim is
+// MeanKeepDim is the mean over the dimensions dim, which become 1.
 //
 //	aten::mean.dim(Tensor self, int[1]? dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor
 //
@@ -2878,14 +2883,14 @@ func (self Tensor) MeanKeepDim(dim ...int) Tensor {
 	return c.result(0)
 }
 
-// Prod is
+// Prod multiplies all elements: no dimensions.
 //
 //	aten::prod(Tensor self, *, ScalarType? dtype=None) -> Tensor
 func (self Tensor) Prod() Tensor {
 	return opProd.on1(self)
 }
 
-// ProdDim is
+// ProdDim multiplies over the dimension dim, which goes.
 //
 //	aten::prod.dim_int(Tensor self, int dim, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor
 func (self Tensor) ProdDim(dim int) Tensor {
@@ -2897,7 +2902,7 @@ func (self Tensor) ProdDim(dim int) Tensor {
 	return c.result(0)
 }
 
-// Std is
+// Std is the standard deviation over dim (nil: all); a correction of 1 divides by n-1.
 //
 //	aten::std.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False) -> Tensor
 func (self Tensor) Std(dim []int, correction Scalar, keepdim bool) Tensor {
@@ -2911,7 +2916,7 @@ func (self Tensor) Std(dim []int, correction Scalar, keepdim bool) Tensor {
 	return c.result(0)
 }
 
-// Var is
+// Var is the variance over dim (nil: all); a correction of 1 divides by n-1.
 //
 //	aten::var.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False) -> Tensor
 func (self Tensor) Var(dim []int, correction Scalar, keepdim bool) Tensor {
@@ -2925,7 +2930,7 @@ func (self Tensor) Var(dim []int, correction Scalar, keepdim bool) Tensor {
 	return c.result(0)
 }
 
-// VarMean is
+// VarMean gives the variance, as Var, and the mean over dim (nil: all).
 //
 //	aten::var_mean.correction(Tensor self, int[1]? dim=None, *, Scalar? correction=None, bool keepdim=False) -> (Tensor, Tensor)
 func (self Tensor) VarMean(dim []int, correction Scalar, keepdim bool) (Tensor, Tensor) {
@@ -2939,14 +2944,14 @@ func (self Tensor) VarMean(dim []int, correction Scalar, keepdim bool) (Tensor, 
 	return c.result(0), c.result(1)
 }
 
-// Max is
+// Max is the largest element: no dimensions.
 //
 //	aten::max(Tensor self) -> Tensor
 func (self Tensor) Max() Tensor {
 	return opMax.on1(self)
 }
 
-// MaxDim is
+// MaxDim gives the largest elements along dim, which goes, and their indices (int64).
 //
 //	aten::max.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)
 func (self Tensor) MaxDim(dim int) (Tensor, Tensor) {
@@ -2958,7 +2963,7 @@ func (self Tensor) MaxDim(dim int) (Tensor, Tensor) {
 	return c.result(0), c.result(1)
 }
 
-// MaxKeepDim is
+// MaxKeepDim gives the largest elements along dim, which becomes 1, and their indices (int64).
 //
 //	aten::max.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)
 //
@@ -2973,14 +2978,14 @@ func (self Tensor) MaxKeepDim(dim int) (Tensor, Tensor) {
 	return c.result(0), c.result(1)
 }
 
-// Min is
+// Min is the smallest element: no dimensions.
 //
 //	aten::min(Tensor self) -> Tensor
 func (self Tensor) Min() Tensor {
 	return opMin.on1(self)
 }
 
-// MinDim is
+// MinDim gives the smallest elements along dim, which goes, and their indices (int64).
 //
 //	aten::min.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)
 func (self Tensor) MinDim(dim int) (Tensor, Tensor) {
@@ -2992,7 +2997,7 @@ func (self Tensor) MinDim(dim int) (Tensor, Tensor) {
 	return c.result(0), c.result(1)
 }
 
-// MinKeepDim is
+// MinKeepDim gives the smallest elements along dim, which becomes 1, and their indices (int64).
 //
 //	aten::min.dim(Tensor self, int dim, bool keepdim=False) -> (Tensor values, Tensor indices)
 //
@@ -3007,7 +3012,7 @@ func (self Tensor) MinKeepDim(dim int) (Tensor, Tensor) {
 	return c.result(0), c.result(1)
 }
 
-// Amax is
+// Amax is the largest element over the dimensions dim (none: all), which go.
 //
 //	aten::amax(Tensor self, int[1] dim=[], bool keepdim=False) -> Tensor
 func (self Tensor) Amax(dim ...int) Tensor {
@@ -3019,7 +3024,7 @@ func (self Tensor) Amax(dim ...int) Tensor {
 	return c.result(0)
 }
 
-// AmaxKeepDim is
+// AmaxKeepDim is the largest element over the dimensions dim (none: all), which become 1.
 //
 //	aten::amax(Tensor self, int[1] dim=[], bool keepdim=False) -> Tensor
 //
@@ -3034,7 +3039,7 @@ func (self Tensor) AmaxKeepDim(dim ...int) Tensor {
 	return c.result(0)
 }
 
-// Amin is
+// Amin is the smallest element over the dimensions dim (none: all), which go.
 //
 //	aten::amin(Tensor self, int[1] dim=[], bool keepdim=False) -> Tensor
 func (self Tensor) Amin(dim ...int) Tensor {
@@ -3046,7 +3051,7 @@ func (self Tensor) Amin(dim ...int) Tensor {
 	return c.result(0)
 }
 
-// Aminmax is
+// Aminmax gives the smallest and the largest element: no dimensions.
 //
 //	aten::aminmax(Tensor self, *, int? dim=None, bool keepdim=False) -> (Tensor min, Tensor max)
 func (self Tensor) Aminmax() (Tensor, Tensor) {
@@ -3057,7 +3062,7 @@ func (self Tensor) Aminmax() (Tensor, Tensor) {
 	return c.result(0), c.result(1)
 }
 
-// Argmax is
+// Argmax gives the indices (int64) of the largest elements along dim, which goes.
 //
 //	aten::argmax(Tensor self, int? dim=None, bool keepdim=False) -> Tensor
 func (self Tensor) Argmax(dim int) Tensor {
@@ -3069,7 +3074,7 @@ func (self Tensor) Argmax(dim int) Tensor {
 	return c.result(0)
 }
 
-// Argmin is
+// Argmin gives the indices (int64) of the smallest elements along dim, which goes.
 //
 //	aten::argmin(Tensor self, int? dim=None, bool keepdim=False) -> Tensor
 func (self Tensor) Argmin(dim int) Tensor {
@@ -3081,7 +3086,7 @@ func (self Tensor) Argmin(dim int) Tensor {
 	return c.result(0)
 }
 
-// ArgmaxAll is
+// ArgmaxAll gives the index (int64) of the largest element, counted in row-major order: no dimensions.
 //
 //	aten::argmax(Tensor self, int? dim=None, bool keepdim=False) -> Tensor
 //
@@ -3095,14 +3100,14 @@ func (self Tensor) ArgmaxAll() Tensor {
 	return c.result(0)
 }
 
-// Any is
+// Any reports whether an element is not 0: bool, no dimensions.
 //
 //	aten::any(Tensor self) -> Tensor
 func (self Tensor) Any() Tensor {
 	return opAny.on1(self)
 }
 
-// AnyDim is
+// AnyDim reports whether an element along dim, which goes, is not 0: bool.
 //
 //	aten::any.dim(Tensor self, int dim, bool keepdim=False) -> Tensor
 func (self Tensor) AnyDim(dim int) Tensor {
@@ -3114,14 +3119,14 @@ func (self Tensor) AnyDim(dim int) Tensor {
 	return c.result(0)
 }
 
-// All is
+// All reports whether no element is 0: bool, no dimensions.
 //
 //	aten::all(Tensor self) -> Tensor
 func (self Tensor) All() Tensor {
 	return opAll.on1(self)
 }
 
-// AllDim is
+// AllDim reports whether no element along dim, which goes, is 0: bool.
 //
 //	aten::all.dim(Tensor self, int dim, bool keepdim=False) -> Tensor
 func (self Tensor) AllDim(dim int) Tensor {
@@ -3133,7 +3138,7 @@ func (self Tensor) AllDim(dim int) Tensor {
 	return c.result(0)
 }
 
-// Norm is
+// Norm is the p-norm of all elements: no dimensions.
 //
 //	aten::norm.Scalar(Tensor self, Scalar p=2) -> Tensor
 func (self Tensor) Norm(p Scalar) Tensor {
@@ -3145,7 +3150,7 @@ func (self Tensor) Norm(p Scalar) Tensor {
 	return c.result(0)
 }
 
-// NormDim is
+// NormDim is the p-norm over the dimensions dim, which go.
 //
 //	aten::norm.ScalarOpt_dim(Tensor self, Scalar? p, int[1] dim, bool keepdim=False) -> Tensor
 func (self Tensor) NormDim(p Scalar, dim []int) Tensor {
@@ -3158,7 +3163,7 @@ func (self Tensor) NormDim(p Scalar, dim []int) Tensor {
 	return c.result(0)
 }
 
-// VectorNorm is
+// VectorNorm is the norm of order ord over dim (nil: all).
 //
 //	aten::linalg_vector_norm(Tensor self, Scalar ord=2, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor
 func (self Tensor) VectorNorm(ord Scalar, dim []int, keepdim bool) Tensor {
@@ -3172,7 +3177,7 @@ func (self Tensor) VectorNorm(ord Scalar, dim []int, keepdim bool) Tensor {
 	return c.result(0)
 }
 
-// LogSumExp is
+// LogSumExp is log(sum(exp(self))) over the dimensions dim, which go, without overflow.
 //
 //	aten::logsumexp(Tensor self, int[1] dim, bool keepdim=False) -> Tensor
 func (self Tensor) LogSumExp(dim []int) Tensor {
@@ -3184,7 +3189,7 @@ func (self Tensor) LogSumExp(dim []int) Tensor {
 	return c.result(0)
 }
 
-// Cumsum is
+// Cumsum gives the running sums along dim.
 //
 //	aten::cumsum(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor
 func (self Tensor) Cumsum(dim int) Tensor {
@@ -3196,7 +3201,7 @@ func (self Tensor) Cumsum(dim int) Tensor {
 	return c.result(0)
 }
 
-// Cumprod is
+// Cumprod gives the running products along dim.
 //
 //	aten::cumprod(Tensor self, int dim, *, ScalarType? dtype=None) -> Tensor
 func (self Tensor) Cumprod(dim int) Tensor {
@@ -3208,14 +3213,14 @@ func (self Tensor) Cumprod(dim int) Tensor {
 	return c.result(0)
 }
 
-// Median is
+// Median is the median, the lower of two: no dimensions.
 //
 //	aten::median(Tensor self) -> Tensor
 func (self Tensor) Median() Tensor {
 	return opMedian.on1(self)
 }
 
-// Quantile is
+// Quantile gives the quantiles q (in [0, 1], [n] or no dimensions) along dim: [n, ...] or [...].
 //
 //	aten::quantile(Tensor self, Tensor q, int? dim=None, bool keepdim=False, *, str interpolation="linear") -> Tensor
 func (self Tensor) Quantile(q Tensor, dim int) Tensor {
@@ -3229,7 +3234,7 @@ func (self Tensor) Quantile(q Tensor, dim int) Tensor {
 	return c.result(0)
 }
 
-// Topk is
+// Topk gives the k largest (or smallest) elements along dim, and their indices (int64).
 //
 //	aten::topk(Tensor self, SymInt k, int dim=-1, bool largest=True, bool sorted=True) -> (Tensor values, Tensor indices)
 func (self Tensor) Topk(k int, dim int, largest bool, sorted bool) (Tensor, Tensor) {
@@ -3244,7 +3249,7 @@ func (self Tensor) Topk(k int, dim int, largest bool, sorted bool) (Tensor, Tens
 	return c.result(0), c.result(1)
 }
 
-// Sort is
+// Sort sorts along dim and gives the indices (int64) too.
 //
 //	aten::sort(Tensor self, int dim=-1, bool descending=False) -> (Tensor values, Tensor indices)
 func (self Tensor) Sort(dim int, descending bool) (Tensor, Tensor) {
@@ -3257,7 +3262,8 @@ func (self Tensor) Sort(dim int, descending bool) (Tensor, Tensor) {
 	return c.result(0), c.result(1)
 }
 
-// SortStable is
+// SortStable sorts along dim, equal elements keeping their order where stable is set, and gives the indices (int64)
+// too.
 //
 //	aten::sort.stable(Tensor self, *, bool? stable, int dim=-1, bool descending=False) -> (Tensor values, Tensor indices)
 func (self Tensor) SortStable(stable bool, dim int, descending bool) (Tensor, Tensor) {
@@ -3271,7 +3277,7 @@ func (self Tensor) SortStable(stable bool, dim int, descending bool) (Tensor, Te
 	return c.result(0), c.result(1)
 }
 
-// Argsort is
+// Argsort gives the indices (int64) that sort along dim.
 //
 //	aten::argsort(Tensor self, int dim=-1, bool descending=False) -> Tensor
 func (self Tensor) Argsort(dim int, descending bool) Tensor {
@@ -3284,7 +3290,7 @@ func (self Tensor) Argsort(dim int, descending bool) Tensor {
 	return c.result(0)
 }
 
-// KthValue is
+// KthValue gives the k-th smallest elements along dim, counted from 1, which goes, and their indices (int64).
 //
 //	aten::kthvalue(Tensor self, SymInt k, int dim=-1, bool keepdim=False) -> (Tensor values, Tensor indices)
 func (self Tensor) KthValue(k int, dim int) (Tensor, Tensor) {
@@ -3297,14 +3303,14 @@ func (self Tensor) KthValue(k int, dim int) (Tensor, Tensor) {
 	return c.result(0), c.result(1)
 }
 
-// CountNonzero is
+// CountNonzero counts the elements that are not 0: int64, no dimensions.
 //
 //	aten::count_nonzero(Tensor self, int? dim=None) -> Tensor
 func (self Tensor) CountNonzero() Tensor {
 	return opCountNonzero.on1(self)
 }
 
-// Histc is
+// Histc counts elements in bins of equal width from min to max (both 0: self's range): [bins].
 //
 //	aten::histc(Tensor self, int bins=100, Scalar min=0, Scalar max=0) -> Tensor
 func (self Tensor) Histc(bins int, min Scalar, max Scalar) Tensor {
@@ -3318,7 +3324,7 @@ func (self Tensor) Histc(bins int, min Scalar, max Scalar) Tensor {
 	return c.result(0)
 }
 
-// Diff is
+// Diff gives the differences of neighbours along dim, n times over: its length shrinks by n.
 //
 //	aten::diff(Tensor self, int n=1, int dim=-1, Tensor? prepend=None, Tensor? append=None) -> Tensor
 func (self Tensor) Diff(n int, dim int) Tensor {
@@ -3331,49 +3337,50 @@ func (self Tensor) Diff(n int, dim int) Tensor {
 	return c.result(0)
 }
 
-// MM is
+// MM is the matrix product of [n, m] and [m, p]: [n, p].
 //
 //	aten::mm(Tensor self, Tensor mat2) -> Tensor
 func (self Tensor) MM(mat2 Tensor) Tensor {
 	return opMm.on2(self, mat2)
 }
 
-// BMM is
+// BMM is the matrix products of [B, n, m] and [B, m, p]: [B, n, p].
 //
 //	aten::bmm(Tensor self, Tensor mat2) -> Tensor
 func (self Tensor) BMM(mat2 Tensor) Tensor {
 	return opBmm.on2(self, mat2)
 }
 
-// MatMul is
+// MatMul is the matrix product of [..., n, m] and [..., m, p], leading dimensions broadcast; vectors are rows or
+// columns.
 //
 //	aten::matmul(Tensor self, Tensor other) -> Tensor
 func (self Tensor) MatMul(other Tensor) Tensor {
 	return opMatmul.on2(self, other)
 }
 
-// MV is
+// MV is the product of a matrix [n, m] and a vector [m]: [n].
 //
 //	aten::mv(Tensor self, Tensor vec) -> Tensor
 func (self Tensor) MV(vec Tensor) Tensor {
 	return opMv.on2(self, vec)
 }
 
-// Dot is
+// Dot is the inner product of two vectors [n]: no dimensions.
 //
 //	aten::dot(Tensor self, Tensor tensor) -> Tensor
 func (self Tensor) Dot(tensor Tensor) Tensor {
 	return opDot.on2(self, tensor)
 }
 
-// Outer is
+// Outer is the outer product of [n] and [m]: [n, m].
 //
 //	aten::outer(Tensor self, Tensor vec2) -> Tensor
 func (self Tensor) Outer(vec2 Tensor) Tensor {
 	return opOuter.on2(self, vec2)
 }
 
-// Addmm is
+// Addmm gives beta self + alpha mat1 mat2, mat1 [n, m], mat2 [m, p], self broadcast to [n, p].
 //
 //	aten::addmm(Tensor self, Tensor mat1, Tensor mat2, *, Scalar beta=1, Scalar alpha=1) -> Tensor
 func (self Tensor) Addmm(mat1 Tensor, mat2 Tensor, beta Scalar, alpha Scalar) Tensor {
@@ -3390,7 +3397,7 @@ func (self Tensor) Addmm(mat1 Tensor, mat2 Tensor, beta Scalar, alpha Scalar) Te
 	return c.result(0)
 }
 
-// Baddbmm is
+// Baddbmm gives beta self + alpha batch1 batch2, batch1 [B, n, m], batch2 [B, m, p], self broadcast to [B, n, p].
 //
 //	aten::baddbmm(Tensor self, Tensor batch1, Tensor batch2, *, Scalar beta=1, Scalar alpha=1) -> Tensor
 func (self Tensor) Baddbmm(batch1 Tensor, batch2 Tensor, beta Scalar, alpha Scalar) Tensor {
@@ -3407,7 +3414,7 @@ func (self Tensor) Baddbmm(batch1 Tensor, batch2 Tensor, beta Scalar, alpha Scal
 	return c.result(0)
 }
 
-// Linear is
+// Linear maps input [..., in] by weight [out, in] and bias [out] (undefined for none): [..., out].
 //
 //	aten::linear(Tensor input, Tensor weight, Tensor? bias=None) -> Tensor
 func Linear(input Tensor, weight Tensor, bias Tensor) Tensor {
@@ -3422,7 +3429,7 @@ func Linear(input Tensor, weight Tensor, bias Tensor) Tensor {
 	return c.result(0)
 }
 
-// Einsum is
+// Einsum sums products as the equation says, as in "bij,bjk->bik".
 //
 //	aten::einsum(str equation, Tensor[] tensors, *, int[]? path=None) -> Tensor
 func Einsum(equation string, tensors []Tensor) Tensor {
@@ -3434,7 +3441,7 @@ func Einsum(equation string, tensors []Tensor) Tensor {
 	return c.result(0)
 }
 
-// Cdist is
+// Cdist gives the distances, by the p-norm, of the rows of x1 [..., n, d] and x2 [..., m, d]: [..., n, m].
 //
 //	aten::cdist(Tensor x1, Tensor x2, float p=2., int? compute_mode=None) -> Tensor
 func Cdist(x1 Tensor, x2 Tensor, p float64) Tensor {
@@ -3448,28 +3455,29 @@ func Cdist(x1 Tensor, x2 Tensor, p float64) Tensor {
 	return c.result(0)
 }
 
-// LinalgNorm is
+// LinalgNorm is the 2-norm of all elements: no dimensions.
 //
 //	aten::linalg_norm(Tensor self, Scalar? ord=None, int[1]? dim=None, bool keepdim=False, *, ScalarType? dtype=None) -> Tensor
 func (self Tensor) LinalgNorm() Tensor {
 	return opLinalgNorm.on1(self)
 }
 
-// LinalgInv is
+// LinalgInv gives the inverses of [..., n, n].
 //
 //	aten::linalg_inv(Tensor A) -> Tensor
 func LinalgInv(A Tensor) Tensor {
 	return opLinalgInv.on1(A)
 }
 
-// LinalgSolve is
+// LinalgSolve solves A X = B, A [..., n, n], B [..., n] or [..., n, k].
 //
 //	aten::linalg_solve(Tensor A, Tensor B, *, bool left=True) -> Tensor
 func LinalgSolve(A Tensor, B Tensor) Tensor {
 	return opLinalgSolve.on2(A, B)
 }
 
-// LinalgSVD is
+// LinalgSVD gives U [..., m, m], S [..., k] and V^H [..., n, n] of [..., m, n], k = min(m, n); U and V cut to k unless
+// fullMatrices.
 //
 //	aten::linalg_svd(Tensor A, bool full_matrices=True, *, str? driver=None) -> (Tensor U, Tensor S, Tensor Vh)
 func LinalgSVD(A Tensor, fullMatrices bool) (Tensor, Tensor, Tensor) {
@@ -3481,7 +3489,7 @@ func LinalgSVD(A Tensor, fullMatrices bool) (Tensor, Tensor, Tensor) {
 	return c.result(0), c.result(1), c.result(2)
 }
 
-// LinalgQR is
+// LinalgQR gives Q [..., m, k] and R [..., k, n] of [..., m, n], in the mode "reduced", "complete" or "r".
 //
 //	aten::linalg_qr(Tensor A, str mode="reduced") -> (Tensor Q, Tensor R)
 func LinalgQR(A Tensor, mode string) (Tensor, Tensor) {
@@ -3493,7 +3501,7 @@ func LinalgQR(A Tensor, mode string) (Tensor, Tensor) {
 	return c.result(0), c.result(1)
 }
 
-// LinalgEigh is
+// LinalgEigh gives the eigenvalues [..., n], ascending, and eigenvectors [..., n, n] of symmetric matrices.
 //
 //	aten::linalg_eigh(Tensor self, str UPLO="L") -> (Tensor eigenvalues, Tensor eigenvectors)
 func (self Tensor) LinalgEigh() (Tensor, Tensor) {
@@ -3504,14 +3512,14 @@ func (self Tensor) LinalgEigh() (Tensor, Tensor) {
 	return c.result(0), c.result(1)
 }
 
-// LinalgDet is
+// LinalgDet gives the determinants of [..., n, n]: [...].
 //
 //	aten::linalg_det(Tensor A) -> Tensor
 func LinalgDet(A Tensor) Tensor {
 	return opLinalgDet.on1(A)
 }
 
-// Cross is
+// Cross gives the cross products of vectors of three along dim.
 //
 //	aten::cross(Tensor self, Tensor other, int? dim=None) -> Tensor
 func (self Tensor) Cross(other Tensor, dim int) Tensor {
@@ -3525,28 +3533,28 @@ func (self Tensor) Cross(other Tensor, dim int) Tensor {
 	return c.result(0)
 }
 
-// Kron is
+// Kron is the Kronecker product.
 //
 //	aten::kron(Tensor self, Tensor other) -> Tensor
 func (self Tensor) Kron(other Tensor) Tensor {
 	return opKron.on2(self, other)
 }
 
-// Trace is
+// Trace is the sum of the diagonal of a matrix: no dimensions.
 //
 //	aten::trace(Tensor self) -> Tensor
 func (self Tensor) Trace() Tensor {
 	return opTrace.on1(self)
 }
 
-// ReLU is
+// ReLU gives max(0, self).
 //
 //	aten::relu(Tensor self) -> Tensor
 func (self Tensor) ReLU() Tensor {
 	return opRelu.on1(self)
 }
 
-// ReLU_ is
+// ReLU_ sets elements below 0 to 0, in place.
 //
 //	aten::relu_(Tensor(a!) self) -> Tensor(a!)
 func (self Tensor) ReLU_() Tensor {
@@ -3557,14 +3565,14 @@ func (self Tensor) ReLU_() Tensor {
 	return self
 }
 
-// ReLU6 is
+// ReLU6 gives min(max(0, self), 6).
 //
 //	aten::relu6(Tensor self) -> Tensor
 func (self Tensor) ReLU6() Tensor {
 	return opRelu6.on1(self)
 }
 
-// LeakyReLU is
+// LeakyReLU gives self, and negativeSlope self below 0.
 //
 //	aten::leaky_relu(Tensor self, Scalar negative_slope=0.01) -> Tensor
 func (self Tensor) LeakyReLU(negativeSlope Scalar) Tensor {
@@ -3576,14 +3584,14 @@ func (self Tensor) LeakyReLU(negativeSlope Scalar) Tensor {
 	return c.result(0)
 }
 
-// PReLU is
+// PReLU gives self, and weight self below 0, weight one number or one a channel of [N, C, ...].
 //
 //	aten::prelu(Tensor self, Tensor weight) -> Tensor
 func (self Tensor) PReLU(weight Tensor) Tensor {
 	return opPrelu.on2(self, weight)
 }
 
-// ELU is
+// ELU gives self, and alpha (exp(self) - 1) below 0.
 //
 //	aten::elu(Tensor self, Scalar alpha=1, Scalar scale=1, Scalar input_scale=1) -> Tensor
 func (self Tensor) ELU(alpha Scalar) Tensor {
@@ -3595,14 +3603,14 @@ func (self Tensor) ELU(alpha Scalar) Tensor {
 	return c.result(0)
 }
 
-// GELU is
+// GELU gives self times the normal distribution function of self, by erf.
 //
 //	aten::gelu(Tensor self, *, str approximate="none") -> Tensor
 func (self Tensor) GELU() Tensor {
 	return opGelu.on1(self)
 }
 
-// GELUTanh is
+// GELUTanh gives GELU by its approximation with tanh.
 //
 //	aten::gelu(Tensor self, *, str approximate="none") -> Tensor
 //
@@ -3616,14 +3624,14 @@ func (self Tensor) GELUTanh() Tensor {
 	return c.result(0)
 }
 
-// SiLU is
+// SiLU gives self sigmoid(self).
 //
 //	aten::silu(Tensor self) -> Tensor
 func (self Tensor) SiLU() Tensor {
 	return opSilu.on1(self)
 }
 
-// SiLU_ is
+// SiLU_ multiplies self by sigmoid(self), in place.
 //
 //	aten::silu_(Tensor(a!) self) -> Tensor(a!)
 func (self Tensor) SiLU_() Tensor {
@@ -3634,21 +3642,21 @@ func (self Tensor) SiLU_() Tensor {
 	return self
 }
 
-// Mish is
+// Mish gives self tanh(softplus(self)).
 //
 //	aten::mish(Tensor self) -> Tensor
 func (self Tensor) Mish() Tensor {
 	return opMish.on1(self)
 }
 
-// Sigmoid is
+// Sigmoid gives 1 / (1 + exp(-self)).
 //
 //	aten::sigmoid(Tensor self) -> Tensor
 func (self Tensor) Sigmoid() Tensor {
 	return opSigmoid.on1(self)
 }
 
-// Sigmoid_ is
+// Sigmoid_ takes 1 / (1 + exp(-self)), in place.
 //
 //	aten::sigmoid_(Tensor(a!) self) -> Tensor(a!)
 func (self Tensor) Sigmoid_() Tensor {
@@ -3659,28 +3667,28 @@ func (self Tensor) Sigmoid_() Tensor {
 	return self
 }
 
-// LogSigmoid is
+// LogSigmoid gives log(sigmoid(self)), without overflow.
 //
 //	aten::log_sigmoid(Tensor self) -> Tensor
 func (self Tensor) LogSigmoid() Tensor {
 	return opLogSigmoid.on1(self)
 }
 
-// HardSwish is
+// HardSwish gives self min(max(self + 3, 0), 6) / 6.
 //
 //	aten::hardswish(Tensor self) -> Tensor
 func (self Tensor) HardSwish() Tensor {
 	return opHardswish.on1(self)
 }
 
-// HardSigmoid is
+// HardSigmoid gives min(max(self + 3, 0), 6) / 6.
 //
 //	aten::hardsigmoid(Tensor self) -> Tensor
 func (self Tensor) HardSigmoid() Tensor {
 	return opHardsigmoid.on1(self)
 }
 
-// HardTanh is
+// HardTanh limits elements to minVal ... maxVal.
 //
 //	aten::hardtanh(Tensor self, Scalar min_val=-1, Scalar max_val=1) -> Tensor
 func (self Tensor) HardTanh(minVal Scalar, maxVal Scalar) Tensor {
@@ -3693,7 +3701,7 @@ func (self Tensor) HardTanh(minVal Scalar, maxVal Scalar) Tensor {
 	return c.result(0)
 }
 
-// Softplus is
+// Softplus gives log(1 + exp(beta self)) / beta, and self where beta self is above threshold.
 //
 //	aten::softplus(Tensor self, Scalar beta=1, Scalar threshold=20) -> Tensor
 func (self Tensor) Softplus(beta Scalar, threshold Scalar) Tensor {
@@ -3706,7 +3714,7 @@ func (self Tensor) Softplus(beta Scalar, threshold Scalar) Tensor {
 	return c.result(0)
 }
 
-// Softmax is
+// Softmax gives exp(self), scaled so that it adds up to 1 along dim.
 //
 //	aten::softmax.int(Tensor self, int dim, ScalarType? dtype=None) -> Tensor
 func (self Tensor) Softmax(dim int) Tensor {
@@ -3718,7 +3726,7 @@ func (self Tensor) Softmax(dim int) Tensor {
 	return c.result(0)
 }
 
-// SoftmaxAs is
+// SoftmaxAs is Softmax computed in a dtype.
 //
 //	aten::softmax.int(Tensor self, int dim, ScalarType? dtype=None) -> Tensor
 func (self Tensor) SoftmaxAs(dim int, dtype DType) Tensor {
@@ -3731,7 +3739,7 @@ func (self Tensor) SoftmaxAs(dim int, dtype DType) Tensor {
 	return c.result(0)
 }
 
-// LogSoftmax is
+// LogSoftmax gives the logarithm of Softmax along dim, without overflow.
 //
 //	aten::log_softmax.int(Tensor self, int dim, ScalarType? dtype=None) -> Tensor
 func (self Tensor) LogSoftmax(dim int) Tensor {
@@ -3743,7 +3751,7 @@ func (self Tensor) LogSoftmax(dim int) Tensor {
 	return c.result(0)
 }
 
-// LogSoftmaxAs is
+// LogSoftmaxAs is LogSoftmax computed in a dtype.
 //
 //	aten::log_softmax.int(Tensor self, int dim, ScalarType? dtype=None) -> Tensor
 func (self Tensor) LogSoftmaxAs(dim int, dtype DType) Tensor {
@@ -3756,7 +3764,7 @@ func (self Tensor) LogSoftmaxAs(dim int, dtype DType) Tensor {
 	return c.result(0)
 }
 
-// GLU is
+// GLU halves dim: the first half times the sigmoid of the second.
 //
 //	aten::glu(Tensor self, int dim=-1) -> Tensor
 func (self Tensor) GLU(dim int) Tensor {
@@ -3768,7 +3776,7 @@ func (self Tensor) GLU(dim int) Tensor {
 	return c.result(0)
 }
 
-// Threshold is
+// Threshold gives self where it is above threshold and value elsewhere.
 //
 //	aten::threshold(Tensor self, Scalar threshold, Scalar value) -> Tensor
 func (self Tensor) Threshold(threshold Scalar, value Scalar) Tensor {
@@ -3781,14 +3789,14 @@ func (self Tensor) Threshold(threshold Scalar, value Scalar) Tensor {
 	return c.result(0)
 }
 
-// GELUBackward is
+// GELUBackward gives the gradient of GELU's input self from that of its output.
 //
 //	aten::gelu_backward(Tensor grad_output, Tensor self, *, str approximate="none") -> Tensor
 func GELUBackward(gradOutput Tensor, self Tensor) Tensor {
 	return opGeluBackward.on2(gradOutput, self)
 }
 
-// ThresholdBackward is
+// ThresholdBackward gives gradOutput where self is above threshold and 0 elsewhere.
 //
 //	aten::threshold_backward(Tensor grad_output, Tensor self, Scalar threshold) -> Tensor
 func ThresholdBackward(gradOutput Tensor, self Tensor, threshold Scalar) Tensor {
@@ -3802,7 +3810,7 @@ func ThresholdBackward(gradOutput Tensor, self Tensor, threshold Scalar) Tensor 
 	return c.result(0)
 }
 
-// Dropout is
+// Dropout sets elements to 0 with probability p and divides the others by 1-p, where train is set; else it gives input.
 //
 //	aten::dropout(Tensor input, float p, bool train) -> Tensor
 func Dropout(input Tensor, p float64, train bool) Tensor {
@@ -3815,7 +3823,7 @@ func Dropout(input Tensor, p float64, train bool) Tensor {
 	return c.result(0)
 }
 
-// NativeDropout is
+// NativeDropout is Dropout that gives the mask (bool) too.
 //
 //	aten::native_dropout(Tensor input, float p, bool? train) -> (Tensor, Tensor)
 func NativeDropout(input Tensor, p float64, train bool) (Tensor, Tensor) {
@@ -3828,7 +3836,7 @@ func NativeDropout(input Tensor, p float64, train bool) (Tensor, Tensor) {
 	return c.result(0), c.result(1)
 }
 
-// FeatureDropout is
+// FeatureDropout is Dropout of whole channels of [N, C, ...].
 //
 //	aten::feature_dropout(Tensor input, float p, bool train) -> Tensor
 func FeatureDropout(input Tensor, p float64, train bool) Tensor {
@@ -3841,7 +3849,8 @@ func FeatureDropout(input Tensor, p float64, train bool) Tensor {
 	return c.result(0)
 }
 
-// Embedding is
+// Embedding looks up rows of weight [n, d] for indices [...] (int64): [..., d]; the row paddingIdx gets no gradient, -1
+// for none.
 //
 //	aten::embedding(Tensor weight, Tensor indices, SymInt padding_idx=-1, bool scale_grad_by_freq=False, bool sparse=False) -> Tensor
 func Embedding(weight Tensor, indices Tensor, paddingIdx int) Tensor {
@@ -3855,7 +3864,8 @@ func Embedding(weight Tensor, indices Tensor, paddingIdx int) Tensor {
 	return c.result(0)
 }
 
-// EmbeddingBagPadded is
+// EmbeddingBagPadded sums up (mode 0), averages (1) or maximises (2) rows of weight [n, d] over bags of indices that
+// start at offsets: [bags, d] first. Indices equal to paddingIdx do not count.
 //
 //	aten::embedding_bag.padding_idx(Tensor weight, Tensor indices, Tensor offsets, bool scale_grad_by_freq, int mode, bool sparse, Tensor? per_sample_weights, bool include_last_offset, int? padding_idx) -> (Tensor, Tensor, Tensor, Tensor)
 func EmbeddingBagPadded(weight Tensor, indices Tensor, offsets Tensor, scaleGradByFreq bool, mode int, sparse bool, perSampleWeights Tensor, includeLastOffset bool, paddingIdx int) (Tensor, Tensor, Tensor, Tensor) {
@@ -3877,7 +3887,7 @@ func EmbeddingBagPadded(weight Tensor, indices Tensor, offsets Tensor, scaleGrad
 	return c.result(0), c.result(1), c.result(2), c.result(3)
 }
 
-// LayerNorm is
+// LayerNorm normalises over the last dimensions normalizedShape, with weight and bias of that shape, or undefined.
 //
 //	aten::layer_norm(Tensor input, SymInt[] normalized_shape, Tensor? weight=None, Tensor? bias=None, float eps=1.0000000000000001e-05, bool cudnn_enable=True) -> Tensor
 func LayerNorm(input Tensor, normalizedShape []int, weight Tensor, bias Tensor, eps float64) Tensor {
@@ -3894,7 +3904,7 @@ func LayerNorm(input Tensor, normalizedShape []int, weight Tensor, bias Tensor, 
 	return c.result(0)
 }
 
-// NativeLayerNorm is
+// NativeLayerNorm is LayerNorm that gives means and inverse deviations too.
 //
 //	aten::native_layer_norm(Tensor input, SymInt[] normalized_shape, Tensor? weight, Tensor? bias, float eps) -> (Tensor, Tensor, Tensor)
 func NativeLayerNorm(input Tensor, normalizedShape []int, weight Tensor, bias Tensor, eps float64) (Tensor, Tensor, Tensor) {
@@ -3911,7 +3921,8 @@ func NativeLayerNorm(input Tensor, normalizedShape []int, weight Tensor, bias Te
 	return c.result(0), c.result(1), c.result(2)
 }
 
-// RMSNorm is
+// RMSNorm divides by the root mean square over the last dimensions normalizedShape, with weight of that shape, or
+// undefined.
 //
 //	aten::rms_norm(Tensor input, SymInt[] normalized_shape, Tensor? weight=None, float? eps=None) -> Tensor
 func RMSNorm(input Tensor, normalizedShape []int, weight Tensor, eps float64) Tensor {
@@ -3926,7 +3937,7 @@ func RMSNorm(input Tensor, normalizedShape []int, weight Tensor, eps float64) Te
 	return c.result(0)
 }
 
-// GroupNorm is
+// GroupNorm normalises [N, C, ...] over each of numGroups groups of channels, with weight and bias [C], or undefined.
 //
 //	aten::group_norm(Tensor input, int num_groups, Tensor? weight=None, Tensor? bias=None, float eps=1.0000000000000001e-05, bool cudnn_enabled=True) -> Tensor
 func GroupNorm(input Tensor, numGroups int, weight Tensor, bias Tensor, eps float64) Tensor {
@@ -3943,7 +3954,8 @@ func GroupNorm(input Tensor, numGroups int, weight Tensor, bias Tensor, eps floa
 	return c.result(0)
 }
 
-// BatchNorm is
+// BatchNorm normalises each channel of [N, C, ...]: in training by the batch, moving the running mean and variance [C]
+// by momentum.
 //
 //	aten::batch_norm(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean, Tensor? running_var, bool training, float momentum, float eps, bool cudnn_enabled) -> Tensor
 func BatchNorm(input Tensor, weight Tensor, bias Tensor, runningMean Tensor, runningVar Tensor, training bool, momentum float64, eps float64, cudnnEnabled bool) Tensor {
@@ -3966,7 +3978,7 @@ func BatchNorm(input Tensor, weight Tensor, bias Tensor, runningMean Tensor, run
 	return c.result(0)
 }
 
-// NativeBatchNorm is
+// NativeBatchNorm is BatchNorm that gives the batch's means and inverse deviations too.
 //
 //	aten::native_batch_norm(Tensor input, Tensor? weight, Tensor? bias, Tensor? running_mean, Tensor? running_var, bool training, float momentum, float eps) -> (Tensor, Tensor, Tensor)
 func NativeBatchNorm(input Tensor, weight Tensor, bias Tensor, runningMean Tensor, runningVar Tensor, training bool, momentum float64, eps float64) (Tensor, Tensor, Tensor) {
@@ -3988,7 +4000,7 @@ func NativeBatchNorm(input Tensor, weight Tensor, bias Tensor, runningMean Tenso
 	return c.result(0), c.result(1), c.result(2)
 }
 
-// Conv1d is
+// Conv1d convolves [N, in, L] with weight [out, in/groups, k] and bias [out]: [N, out, L'].
 //
 //	aten::conv1d(Tensor input, Tensor weight, Tensor? bias=None, SymInt[1] stride=[1], SymInt[1] padding=[0], SymInt[1] dilation=[1], SymInt groups=1) -> Tensor
 func Conv1d(input Tensor, weight Tensor, bias Tensor, stride []int, padding []int, dilation []int, groups int) Tensor {
@@ -4007,7 +4019,7 @@ func Conv1d(input Tensor, weight Tensor, bias Tensor, stride []int, padding []in
 	return c.result(0)
 }
 
-// Conv2d is
+// Conv2d convolves [N, in, H, W] with weight [out, in/groups, kh, kw] and bias [out]: [N, out, H', W'].
 //
 //	aten::conv2d(Tensor input, Tensor weight, Tensor? bias=None, SymInt[2] stride=[1, 1], SymInt[2] padding=[0, 0], SymInt[2] dilation=[1, 1], SymInt groups=1) -> Tensor
 func Conv2d(input Tensor, weight Tensor, bias Tensor, stride []int, padding []int, dilation []int, groups int) Tensor {
@@ -4026,7 +4038,7 @@ func Conv2d(input Tensor, weight Tensor, bias Tensor, stride []int, padding []in
 	return c.result(0)
 }
 
-// Conv3d is
+// Conv3d convolves [N, in, D, H, W] with weight [out, in/groups, kd, kh, kw] and bias [out]: [N, out, D', H', W'].
 //
 //	aten::conv3d(Tensor input, Tensor weight, Tensor? bias=None, SymInt[3] stride=[1, 1, 1], SymInt[3] padding=[0, 0, 0], SymInt[3] dilation=[1, 1, 1], SymInt groups=1) -> Tensor
 func Conv3d(input Tensor, weight Tensor, bias Tensor, stride []int, padding []int, dilation []int, groups int) Tensor {
@@ -4045,7 +4057,8 @@ func Conv3d(input Tensor, weight Tensor, bias Tensor, stride []int, padding []in
 	return c.result(0)
 }
 
-// ConvTranspose2d is
+// ConvTranspose2d is the transposed convolution of [N, in, H, W] with weight [in, out/groups, kh, kw] and bias [out]:
+// [N, out, H', W'].
 //
 //	aten::conv_transpose2d.input(Tensor input, Tensor weight, Tensor? bias=None, SymInt[2] stride=[1, 1], SymInt[2] padding=[0, 0], SymInt[2] output_padding=[0, 0], SymInt groups=1, SymInt[2] dilation=[1, 1]) -> Tensor
 func ConvTranspose2d(input Tensor, weight Tensor, bias Tensor, stride []int, padding []int, outputPadding []int, groups int, dilation []int) Tensor {
@@ -4065,7 +4078,7 @@ func ConvTranspose2d(input Tensor, weight Tensor, bias Tensor, stride []int, pad
 	return c.result(0)
 }
 
-// Convolution is
+// Convolution is a convolution, or its transposed one, of as many dimensions as stride has.
 //
 //	aten::convolution(Tensor input, Tensor weight, Tensor? bias, SymInt[] stride, SymInt[] padding, SymInt[] dilation, bool transposed, SymInt[] output_padding, SymInt groups) -> Tensor
 func Convolution(input Tensor, weight Tensor, bias Tensor, stride []int, padding []int, dilation []int, transposed bool, outputPadding []int, groups int) Tensor {
@@ -4086,7 +4099,7 @@ func Convolution(input Tensor, weight Tensor, bias Tensor, stride []int, padding
 	return c.result(0)
 }
 
-// MaxPool2d is
+// MaxPool2d takes the largest of each window of [N, C, H, W]: [N, C, H', W']; a nil stride is kernelSize.
 //
 //	aten::max_pool2d(Tensor self, int[2] kernel_size, int[2] stride=[], int[2] padding=0, int[2] dilation=1, bool ceil_mode=False) -> Tensor
 func MaxPool2d(self Tensor, kernelSize []int, stride []int, padding []int, dilation []int, ceilMode bool) Tensor {
@@ -4102,7 +4115,7 @@ func MaxPool2d(self Tensor, kernelSize []int, stride []int, padding []int, dilat
 	return c.result(0)
 }
 
-// MaxPool2dWithIndices is
+// MaxPool2dWithIndices is MaxPool2d that gives the places (int64, counted in H W) too.
 //
 //	aten::max_pool2d_with_indices(Tensor self, int[2] kernel_size, int[2] stride=[], int[2] padding=0, int[2] dilation=1, bool ceil_mode=False) -> (Tensor, Tensor)
 func MaxPool2dWithIndices(self Tensor, kernelSize []int, stride []int, padding []int, dilation []int, ceilMode bool) (Tensor, Tensor) {
@@ -4118,7 +4131,7 @@ func MaxPool2dWithIndices(self Tensor, kernelSize []int, stride []int, padding [
 	return c.result(0), c.result(1)
 }
 
-// AvgPool2d is
+// AvgPool2d takes the mean of each window of [N, C, H, W]: [N, C, H', W']; a nil stride is kernelSize.
 //
 //	aten::avg_pool2d(Tensor self, int[2] kernel_size, int[2] stride=[], int[2] padding=0, bool ceil_mode=False, bool count_include_pad=True, int? divisor_override=None) -> Tensor
 func AvgPool2d(self Tensor, kernelSize []int, stride []int, padding []int, ceilMode bool, countIncludePad bool) Tensor {
@@ -4134,7 +4147,7 @@ func AvgPool2d(self Tensor, kernelSize []int, stride []int, padding []int, ceilM
 	return c.result(0)
 }
 
-// AdaptiveAvgPool2d is
+// AdaptiveAvgPool2d takes means over windows that cover [N, C, H, W]: [N, C, outputSize].
 //
 //	aten::adaptive_avg_pool2d(Tensor self, SymInt[2] output_size) -> Tensor
 func AdaptiveAvgPool2d(self Tensor, outputSize []int) Tensor {
@@ -4146,7 +4159,7 @@ func AdaptiveAvgPool2d(self Tensor, outputSize []int) Tensor {
 	return c.result(0)
 }
 
-// AdaptiveMaxPool2d is
+// AdaptiveMaxPool2d takes the largest over windows that cover [N, C, H, W]: [N, C, outputSize], and the places (int64).
 //
 //	aten::adaptive_max_pool2d(Tensor self, int[2] output_size) -> (Tensor, Tensor)
 func AdaptiveMaxPool2d(self Tensor, outputSize []int) (Tensor, Tensor) {
@@ -4158,7 +4171,7 @@ func AdaptiveMaxPool2d(self Tensor, outputSize []int) (Tensor, Tensor) {
 	return c.result(0), c.result(1)
 }
 
-// UpsampleNearest2d is
+// UpsampleNearest2d resizes [N, C, H, W] to outputSize, or by scaleFactors, by the nearest pixel.
 //
 //	aten::upsample_nearest2d.vec(Tensor input, SymInt[]? output_size, float[]? scale_factors) -> Tensor
 func UpsampleNearest2d(input Tensor, outputSize []int, scaleFactors []float64) Tensor {
@@ -4171,7 +4184,7 @@ func UpsampleNearest2d(input Tensor, outputSize []int, scaleFactors []float64) T
 	return c.result(0)
 }
 
-// UpsampleBilinear2d is
+// UpsampleBilinear2d resizes [N, C, H, W] to outputSize, or by scaleFactors, linearly between four pixels.
 //
 //	aten::upsample_bilinear2d.vec(Tensor input, SymInt[]? output_size, bool align_corners, float[]? scale_factors) -> Tensor
 func UpsampleBilinear2d(input Tensor, outputSize []int, alignCorners bool, scaleFactors []float64) Tensor {
@@ -4185,7 +4198,7 @@ func UpsampleBilinear2d(input Tensor, outputSize []int, alignCorners bool, scale
 	return c.result(0)
 }
 
-// UpsampleBicubic2d is
+// UpsampleBicubic2d resizes [N, C, H, W] to outputSize, or by scaleFactors, cubically between sixteen pixels.
 //
 //	aten::upsample_bicubic2d.vec(Tensor input, SymInt[]? output_size, bool align_corners, float[]? scale_factors) -> Tensor
 func UpsampleBicubic2d(input Tensor, outputSize []int, alignCorners bool, scaleFactors []float64) Tensor {
@@ -4199,7 +4212,7 @@ func UpsampleBicubic2d(input Tensor, outputSize []int, alignCorners bool, scaleF
 	return c.result(0)
 }
 
-// UpsampleBilinear2dAntialias is
+// UpsampleBilinear2dAntialias is UpsampleBilinear2d that averages where it shrinks, as Pillow does.
 //
 //	aten::_upsample_bilinear2d_aa.vec(Tensor input, SymInt[]? output_size, bool align_corners, float[]? scale_factors) -> Tensor
 func UpsampleBilinear2dAntialias(input Tensor, outputSize []int, alignCorners bool, scaleFactors []float64) Tensor {
@@ -4213,7 +4226,7 @@ func UpsampleBilinear2dAntialias(input Tensor, outputSize []int, alignCorners bo
 	return c.result(0)
 }
 
-// UpsampleBicubic2dAntialias is
+// UpsampleBicubic2dAntialias is UpsampleBicubic2d that averages where it shrinks, as Pillow does.
 //
 //	aten::_upsample_bicubic2d_aa.vec(Tensor input, SymInt[]? output_size, bool align_corners, float[]? scale_factors) -> Tensor
 func UpsampleBicubic2dAntialias(input Tensor, outputSize []int, alignCorners bool, scaleFactors []float64) Tensor {
@@ -4227,7 +4240,8 @@ func UpsampleBicubic2dAntialias(input Tensor, outputSize []int, alignCorners boo
 	return c.result(0)
 }
 
-// GridSampler is
+// GridSampler reads [N, C, H, W] at grid [N, H', W', 2], x and y in [-1, 1]: [N, C, H', W']. interpolationMode is 0
+// bilinear, 1 nearest, 2 bicubic; paddingMode 0 zeros, 1 border, 2 reflection.
 //
 //	aten::grid_sampler(Tensor input, Tensor grid, int interpolation_mode, int padding_mode, bool align_corners) -> Tensor
 func GridSampler(input Tensor, grid Tensor, interpolationMode int, paddingMode int, alignCorners bool) Tensor {
@@ -4243,7 +4257,7 @@ func GridSampler(input Tensor, grid Tensor, interpolationMode int, paddingMode i
 	return c.result(0)
 }
 
-// AffineGrid is
+// AffineGrid gives the grid [N, H, W, 2] of affine maps theta [N, 2, 3] for GridSampler, size being [N, C, H, W].
 //
 //	aten::affine_grid_generator(Tensor theta, SymInt[] size, bool align_corners) -> Tensor
 func AffineGrid(theta Tensor, size []int, alignCorners bool) Tensor {
@@ -4256,7 +4270,8 @@ func AffineGrid(theta Tensor, size []int, alignCorners bool) Tensor {
 	return c.result(0)
 }
 
-// ScaledDotProductAttention is
+// ScaledDotProductAttention is softmax(query key^T / sqrt(d) + attnMask) value, with [..., T, d], [..., S, d], [..., S,
+// v]: [..., T, v]. attnMask is undefined, added, or bool and true where attention may look.
 //
 //	aten::scaled_dot_product_attention(Tensor query, Tensor key, Tensor value, Tensor? attn_mask=None, float dropout_p=0., bool is_causal=False, *, float? scale=None, bool enable_gqa=False) -> Tensor
 func ScaledDotProductAttention(query Tensor, key Tensor, value Tensor, attnMask Tensor, dropoutP float64, isCausal bool) Tensor {
@@ -4275,7 +4290,8 @@ func ScaledDotProductAttention(query Tensor, key Tensor, value Tensor, attnMask 
 	return c.result(0)
 }
 
-// CrossEntropyLoss is
+// CrossEntropyLoss is -log softmax(self)[target], self [N, C, ...], target [N, ...] (int64) or class shares [N, C,
+// ...], weight [C] or undefined.
 //
 //	aten::cross_entropy_loss(Tensor self, Tensor target, Tensor? weight=None, int reduction=1, SymInt ignore_index=-100, float label_smoothing=0.) -> Tensor
 func CrossEntropyLoss(self Tensor, target Tensor, weight Tensor, reduction Reduction, ignoreIndex int, labelSmoothing float64) Tensor {
@@ -4293,7 +4309,7 @@ func CrossEntropyLoss(self Tensor, target Tensor, weight Tensor, reduction Reduc
 	return c.result(0)
 }
 
-// NLLLoss is
+// NLLLoss is -self[target] for log-probabilities self [N, C, ...] and target [N, ...] (int64), weight [C] or undefined.
 //
 //	aten::nll_loss_nd(Tensor self, Tensor target, Tensor? weight=None, int reduction=1, SymInt ignore_index=-100) -> Tensor
 func NLLLoss(self Tensor, target Tensor, weight Tensor, reduction Reduction, ignoreIndex int) Tensor {
@@ -4310,7 +4326,7 @@ func NLLLoss(self Tensor, target Tensor, weight Tensor, reduction Reduction, ign
 	return c.result(0)
 }
 
-// MSELoss is
+// MSELoss is (self - target)^2, reduced.
 //
 //	aten::mse_loss(Tensor self, Tensor target, int reduction=1) -> Tensor
 func MSELoss(self Tensor, target Tensor, reduction Reduction) Tensor {
@@ -4324,7 +4340,7 @@ func MSELoss(self Tensor, target Tensor, reduction Reduction) Tensor {
 	return c.result(0)
 }
 
-// L1Loss is
+// L1Loss is |self - target|, reduced.
 //
 //	aten::l1_loss(Tensor self, Tensor target, int reduction=1) -> Tensor
 func L1Loss(self Tensor, target Tensor, reduction Reduction) Tensor {
@@ -4338,7 +4354,8 @@ func L1Loss(self Tensor, target Tensor, reduction Reduction) Tensor {
 	return c.result(0)
 }
 
-// SmoothL1Loss is
+// SmoothL1Loss is (self - target)^2 / (2 beta) where they differ by less than beta, |self - target| - beta/2 elsewhere,
+// reduced.
 //
 //	aten::smooth_l1_loss(Tensor self, Tensor target, int reduction=1, float beta=1.) -> Tensor
 func SmoothL1Loss(self Tensor, target Tensor, reduction Reduction, beta float64) Tensor {
@@ -4353,7 +4370,8 @@ func SmoothL1Loss(self Tensor, target Tensor, reduction Reduction, beta float64)
 	return c.result(0)
 }
 
-// HuberLoss is
+// HuberLoss is (self - target)^2 / 2 where they differ by at most delta, delta (|self - target| - delta/2) elsewhere,
+// reduced.
 //
 //	aten::huber_loss(Tensor self, Tensor target, int reduction=1, float delta=1.) -> Tensor
 func HuberLoss(self Tensor, target Tensor, reduction Reduction, delta float64) Tensor {
@@ -4368,7 +4386,7 @@ func HuberLoss(self Tensor, target Tensor, reduction Reduction, delta float64) T
 	return c.result(0)
 }
 
-// BinaryCrossEntropy is
+// BinaryCrossEntropy is -(target log(self) + (1-target) log(1-self)) for probabilities self, reduced.
 //
 //	aten::binary_cross_entropy(Tensor self, Tensor target, Tensor? weight=None, int reduction=1) -> Tensor
 func BinaryCrossEntropy(self Tensor, target Tensor, weight Tensor, reduction Reduction) Tensor {
@@ -4384,7 +4402,8 @@ func BinaryCrossEntropy(self Tensor, target Tensor, weight Tensor, reduction Red
 	return c.result(0)
 }
 
-// BinaryCrossEntropyWithLogits is
+// BinaryCrossEntropyWithLogits is BinaryCrossEntropy of sigmoid(self), without overflow; posWeight weighs the positive
+// part.
 //
 //	aten::binary_cross_entropy_with_logits(Tensor self, Tensor target, Tensor? weight=None, Tensor? pos_weight=None, int reduction=1) -> Tensor
 func BinaryCrossEntropyWithLogits(self Tensor, target Tensor, weight Tensor, posWeight Tensor, reduction Reduction) Tensor {
@@ -4402,7 +4421,7 @@ func BinaryCrossEntropyWithLogits(self Tensor, target Tensor, weight Tensor, pos
 	return c.result(0)
 }
 
-// KLDiv is
+// KLDiv is target (log(target) - self), self being log-probabilities, and target too where logTarget is set, reduced.
 //
 //	aten::kl_div(Tensor self, Tensor target, int reduction=1, *, bool log_target=False) -> Tensor
 func KLDiv(self Tensor, target Tensor, reduction Reduction, logTarget bool) Tensor {
@@ -4417,7 +4436,7 @@ func KLDiv(self Tensor, target Tensor, reduction Reduction, logTarget bool) Tens
 	return c.result(0)
 }
 
-// CosineSimilarity is
+// CosineSimilarity is the cosine of the angle between x1 and x2 along dim, which goes.
 //
 //	aten::cosine_similarity(Tensor x1, Tensor x2, int dim=1, float eps=1e-08) -> Tensor
 func CosineSimilarity(x1 Tensor, x2 Tensor, dim int, eps float64) Tensor {
@@ -4432,7 +4451,7 @@ func CosineSimilarity(x1 Tensor, x2 Tensor, dim int, eps float64) Tensor {
 	return c.result(0)
 }
 
-// CosineEmbeddingLoss is
+// CosineEmbeddingLoss is 1 - cos for targets 1 and max(0, cos - margin) for -1, inputs [N, d], target [N], reduced.
 //
 //	aten::cosine_embedding_loss(Tensor input1, Tensor input2, Tensor target, float margin=0., int reduction=1) -> Tensor
 func CosineEmbeddingLoss(input1 Tensor, input2 Tensor, target Tensor, margin float64, reduction Reduction) Tensor {
@@ -4449,7 +4468,7 @@ func CosineEmbeddingLoss(input1 Tensor, input2 Tensor, target Tensor, margin flo
 	return c.result(0)
 }
 
-// MarginRankingLoss is
+// MarginRankingLoss is max(0, -target (input1 - input2) + margin), target 1 or -1, reduced.
 //
 //	aten::margin_ranking_loss(Tensor input1, Tensor input2, Tensor target, float margin=0., int reduction=1) -> Tensor
 func MarginRankingLoss(input1 Tensor, input2 Tensor, target Tensor, margin float64, reduction Reduction) Tensor {
@@ -4466,7 +4485,8 @@ func MarginRankingLoss(input1 Tensor, input2 Tensor, target Tensor, margin float
 	return c.result(0)
 }
 
-// TripletMarginLoss is
+// TripletMarginLoss is max(0, |anchor - positive| - |anchor - negative| + margin) by the p-norm, tensors [N, d],
+// reduced.
 //
 //	aten::triplet_margin_loss(Tensor anchor, Tensor positive, Tensor negative, float margin=1., float p=2., float eps=9.9999999999999995e-07, bool swap=False, int reduction=1) -> Tensor
 func TripletMarginLoss(anchor Tensor, positive Tensor, negative Tensor, margin float64, p float64, eps float64, swap bool, reduction Reduction) Tensor {
@@ -4486,7 +4506,7 @@ func TripletMarginLoss(anchor Tensor, positive Tensor, negative Tensor, margin f
 	return c.result(0)
 }
 
-// ForeachAdd_ is
+// ForeachAdd_ adds alpha other[i] to each self[i], in place, by few kernels.
 //
 //	aten::_foreach_add_.List(Tensor(a!)[] self, Tensor[] other, *, Scalar alpha=1) -> ()
 func ForeachAdd_(self []Tensor, other []Tensor, alpha Scalar) {
@@ -4499,7 +4519,7 @@ func ForeachAdd_(self []Tensor, other []Tensor, alpha Scalar) {
 	runtime.KeepAlive(other)
 }
 
-// ForeachAddScalar_ is
+// ForeachAddScalar_ adds a number to every tensor, in place, by few kernels.
 //
 //	aten::_foreach_add_.Scalar(Tensor(a!)[] self, Scalar scalar) -> ()
 func ForeachAddScalar_(self []Tensor, scalar Scalar) {
@@ -4510,7 +4530,7 @@ func ForeachAddScalar_(self []Tensor, scalar Scalar) {
 	runtime.KeepAlive(self)
 }
 
-// ForeachSub_ is
+// ForeachSub_ subtracts alpha other[i] from each self[i], in place, by few kernels.
 //
 //	aten::_foreach_sub_.List(Tensor(a!)[] self, Tensor[] other, *, Scalar alpha=1) -> ()
 func ForeachSub_(self []Tensor, other []Tensor, alpha Scalar) {
@@ -4523,7 +4543,7 @@ func ForeachSub_(self []Tensor, other []Tensor, alpha Scalar) {
 	runtime.KeepAlive(other)
 }
 
-// ForeachMul_ is
+// ForeachMul_ multiplies each self[i] by other[i], in place, by few kernels.
 //
 //	aten::_foreach_mul_.List(Tensor(a!)[] self, Tensor[] other) -> ()
 func ForeachMul_(self []Tensor, other []Tensor) {
@@ -4535,7 +4555,7 @@ func ForeachMul_(self []Tensor, other []Tensor) {
 	runtime.KeepAlive(other)
 }
 
-// ForeachMulScalar_ is
+// ForeachMulScalar_ multiplies every tensor by a number, in place, by few kernels.
 //
 //	aten::_foreach_mul_.Scalar(Tensor(a!)[] self, Scalar scalar) -> ()
 func ForeachMulScalar_(self []Tensor, scalar Scalar) {
@@ -4546,7 +4566,7 @@ func ForeachMulScalar_(self []Tensor, scalar Scalar) {
 	runtime.KeepAlive(self)
 }
 
-// ForeachMulTensor_ is
+// ForeachMulTensor_ multiplies every tensor by other, a tensor without dimensions, in place, by few kernels.
 //
 //	aten::_foreach_mul_.Tensor(Tensor(a!)[] self, Tensor other) -> ()
 func ForeachMulTensor_(self []Tensor, other Tensor) {
@@ -4558,7 +4578,7 @@ func ForeachMulTensor_(self []Tensor, other Tensor) {
 	runtime.KeepAlive(other)
 }
 
-// ForeachMulScalars_ is
+// ForeachMulScalars_ multiplies each self[i] by scalars[i], in place, by few kernels.
 //
 //	aten::_foreach_mul_.ScalarList(Tensor(a!)[] self, Scalar[] scalars) -> ()
 func ForeachMulScalars_(self []Tensor, scalars []float64) {
@@ -4569,7 +4589,7 @@ func ForeachMulScalars_(self []Tensor, scalars []float64) {
 	runtime.KeepAlive(self)
 }
 
-// ForeachMulScalar is
+// ForeachMulScalar multiplies every tensor by a number, by few kernels.
 //
 //	aten::_foreach_mul.Scalar(Tensor[] self, Scalar scalar) -> Tensor[]
 func ForeachMulScalar(self []Tensor, scalar Scalar) []Tensor {
@@ -4581,7 +4601,7 @@ func ForeachMulScalar(self []Tensor, scalar Scalar) []Tensor {
 	return c.results(0)
 }
 
-// ForeachDivScalar_ is
+// ForeachDivScalar_ divides every tensor by a number, in place, by few kernels.
 //
 //	aten::_foreach_div_.Scalar(Tensor(a!)[] self, Scalar scalar) -> ()
 func ForeachDivScalar_(self []Tensor, scalar Scalar) {
@@ -4592,7 +4612,7 @@ func ForeachDivScalar_(self []Tensor, scalar Scalar) {
 	runtime.KeepAlive(self)
 }
 
-// ForeachDiv_ is
+// ForeachDiv_ divides each self[i] by other[i], in place, by few kernels.
 //
 //	aten::_foreach_div_.List(Tensor(a!)[] self, Tensor[] other) -> ()
 func ForeachDiv_(self []Tensor, other []Tensor) {
@@ -4604,7 +4624,7 @@ func ForeachDiv_(self []Tensor, other []Tensor) {
 	runtime.KeepAlive(other)
 }
 
-// ForeachAddcmul_ is
+// ForeachAddcmul_ adds value tensor1[i] tensor2[i] to each self[i], in place, by few kernels.
 //
 //	aten::_foreach_addcmul_.Scalar(Tensor(a!)[] self, Tensor[] tensor1, Tensor[] tensor2, Scalar value=1) -> ()
 func ForeachAddcmul_(self []Tensor, tensor1 []Tensor, tensor2 []Tensor, value Scalar) {
@@ -4619,7 +4639,7 @@ func ForeachAddcmul_(self []Tensor, tensor1 []Tensor, tensor2 []Tensor, value Sc
 	runtime.KeepAlive(tensor2)
 }
 
-// ForeachAddcdiv_ is
+// ForeachAddcdiv_ adds value tensor1[i] / tensor2[i] to each self[i], in place, by few kernels.
 //
 //	aten::_foreach_addcdiv_.Scalar(Tensor(a!)[] self, Tensor[] tensor1, Tensor[] tensor2, Scalar value=1) -> ()
 func ForeachAddcdiv_(self []Tensor, tensor1 []Tensor, tensor2 []Tensor, value Scalar) {
@@ -4634,7 +4654,7 @@ func ForeachAddcdiv_(self []Tensor, tensor1 []Tensor, tensor2 []Tensor, value Sc
 	runtime.KeepAlive(tensor2)
 }
 
-// ForeachLerp_ is
+// ForeachLerp_ moves each self[i] towards tensors1[i] by the share weight, in place, by few kernels.
 //
 //	aten::_foreach_lerp_.Scalar(Tensor(a!)[] self, Tensor[] tensors1, Scalar weight) -> ()
 func ForeachLerp_(self []Tensor, tensors1 []Tensor, weight Scalar) {
@@ -4647,7 +4667,7 @@ func ForeachLerp_(self []Tensor, tensors1 []Tensor, weight Scalar) {
 	runtime.KeepAlive(tensors1)
 }
 
-// ForeachSqrt is
+// ForeachSqrt gives the square roots of every tensor, by few kernels.
 //
 //	aten::_foreach_sqrt(Tensor[] self) -> Tensor[]
 func ForeachSqrt(self []Tensor) []Tensor {
@@ -4658,7 +4678,7 @@ func ForeachSqrt(self []Tensor) []Tensor {
 	return c.results(0)
 }
 
-// ForeachSqrt_ is
+// ForeachSqrt_ takes the square roots of every tensor, in place, by few kernels.
 //
 //	aten::_foreach_sqrt_(Tensor(a!)[] self) -> ()
 func ForeachSqrt_(self []Tensor) {
@@ -4668,7 +4688,7 @@ func ForeachSqrt_(self []Tensor) {
 	runtime.KeepAlive(self)
 }
 
-// ForeachNeg_ is
+// ForeachNeg_ changes all signs of every tensor, in place, by few kernels.
 //
 //	aten::_foreach_neg_(Tensor(a!)[] self) -> ()
 func ForeachNeg_(self []Tensor) {
@@ -4678,7 +4698,7 @@ func ForeachNeg_(self []Tensor) {
 	runtime.KeepAlive(self)
 }
 
-// ForeachNorm is
+// ForeachNorm gives the norm of order ord of each tensor: no dimensions.
 //
 //	aten::_foreach_norm.Scalar(Tensor[] self, Scalar ord=2, ScalarType? dtype=None) -> Tensor[]
 func ForeachNorm(self []Tensor, ord Scalar) []Tensor {
@@ -4690,7 +4710,7 @@ func ForeachNorm(self []Tensor, ord Scalar) []Tensor {
 	return c.results(0)
 }
 
-// ForeachCopy_ is
+// ForeachCopy_ copies each src[i] over self[i], converting dtypes, by few kernels.
 //
 //	aten::_foreach_copy_(Tensor(a!)[] self, Tensor[] src, bool non_blocking=False) -> ()
 func ForeachCopy_(self []Tensor, src []Tensor) {
@@ -4702,7 +4722,7 @@ func ForeachCopy_(self []Tensor, src []Tensor) {
 	runtime.KeepAlive(src)
 }
 
-// ForeachZero_ is
+// ForeachZero_ sets all elements of every tensor to 0, by few kernels.
 //
 //	aten::_foreach_zero_(Tensor(a!)[] self) -> ()
 func ForeachZero_(self []Tensor) {
@@ -4712,7 +4732,7 @@ func ForeachZero_(self []Tensor) {
 	runtime.KeepAlive(self)
 }
 
-// FusedAdamW_ is
+// FusedAdamW_ makes a step of AdamW for all parameters self: package optim's kernel.
 //
 //	aten::_fused_adamw_(Tensor(a!)[] self, Tensor(b!)[] grads, Tensor(c!)[] exp_avgs, Tensor(d!)[] exp_avg_sqs, Tensor(e!)[] max_exp_avg_sqs, Tensor[] state_steps, *, float lr, float beta1, float beta2, float weight_decay, float eps, bool amsgrad, bool maximize, Tensor? grad_scale=None, Tensor? found_inf=None) -> ()
 func FusedAdamW_(self []Tensor, grads []Tensor, expAvgs []Tensor, expAvgSqs []Tensor, maxExpAvgSqs []Tensor, stateSteps []Tensor, lr float64, beta1 float64, beta2 float64, weightDecay float64, eps float64, amsgrad bool, maximize bool) {
@@ -4739,7 +4759,7 @@ func FusedAdamW_(self []Tensor, grads []Tensor, expAvgs []Tensor, expAvgSqs []Te
 	runtime.KeepAlive(stateSteps)
 }
 
-// FusedAdamWTensorLR_ is
+// FusedAdamWTensorLR_ is FusedAdamW_ that reads the learning rate from lr, a tensor without dimensions.
 //
 //	aten::_fused_adamw_.tensor_lr(Tensor(a!)[] self, Tensor(b!)[] grads, Tensor(c!)[] exp_avgs, Tensor(d!)[] exp_avg_sqs, Tensor(e!)[] max_exp_avg_sqs, Tensor[] state_steps, *, Tensor lr, float beta1, float beta2, float weight_decay, float eps, bool amsgrad, bool maximize, Tensor? grad_scale=None, Tensor? found_inf=None) -> ()
 func FusedAdamWTensorLR_(self []Tensor, grads []Tensor, expAvgs []Tensor, expAvgSqs []Tensor, maxExpAvgSqs []Tensor, stateSteps []Tensor, lr Tensor, beta1 float64, beta2 float64, weightDecay float64, eps float64, amsgrad bool, maximize bool) {
@@ -4767,7 +4787,7 @@ func FusedAdamWTensorLR_(self []Tensor, grads []Tensor, expAvgs []Tensor, expAvg
 	runtime.KeepAlive(lr)
 }
 
-// FusedAdam_ is
+// FusedAdam_ makes a step of Adam, its weight decay added to the gradients, for all parameters self.
 //
 //	aten::_fused_adam_(Tensor(a!)[] self, Tensor(b!)[] grads, Tensor(c!)[] exp_avgs, Tensor(d!)[] exp_avg_sqs, Tensor(e!)[] max_exp_avg_sqs, Tensor[] state_steps, *, float lr, float beta1, float beta2, float weight_decay, float eps, bool amsgrad, bool maximize, Tensor? grad_scale=None, Tensor? found_inf=None) -> ()
 func FusedAdam_(self []Tensor, grads []Tensor, expAvgs []Tensor, expAvgSqs []Tensor, maxExpAvgSqs []Tensor, stateSteps []Tensor, lr float64, beta1 float64, beta2 float64, weightDecay float64, eps float64, amsgrad bool, maximize bool) {
@@ -4794,7 +4814,7 @@ func FusedAdam_(self []Tensor, grads []Tensor, expAvgs []Tensor, expAvgSqs []Ten
 	runtime.KeepAlive(stateSteps)
 }
 
-// FusedSGD_ is
+// FusedSGD_ makes a step of SGD for all parameters self: package optim's kernel.
 //
 //	aten::_fused_sgd_(Tensor(a!)[] self, Tensor(b!)[] grads, Tensor(c!)[] momentum_buffer_list, *, float weight_decay, float momentum, float lr, float dampening, bool nesterov, bool maximize, bool is_first_step, Tensor? grad_scale=None, Tensor? found_inf=None) -> ()
 func FusedSGD_(self []Tensor, grads []Tensor, momentumBufferList []Tensor, weightDecay float64, momentum float64, lr float64, dampening float64, nesterov bool, maximize bool, isFirstStep bool) {
@@ -4815,7 +4835,7 @@ func FusedSGD_(self []Tensor, grads []Tensor, momentumBufferList []Tensor, weigh
 	runtime.KeepAlive(momentumBufferList)
 }
 
-// FusedSGDTensorLR_ is
+// FusedSGDTensorLR_ is FusedSGD_ that reads the learning rate from lr, a tensor without dimensions.
 //
 //	aten::_fused_sgd_.tensor_lr(Tensor(a!)[] self, Tensor(b!)[] grads, Tensor(c!)[] momentum_buffer_list, *, float weight_decay, float momentum, Tensor lr, float dampening, bool nesterov, bool maximize, bool is_first_step, Tensor? grad_scale=None, Tensor? found_inf=None) -> ()
 func FusedSGDTensorLR_(self []Tensor, grads []Tensor, momentumBufferList []Tensor, weightDecay float64, momentum float64, lr Tensor, dampening float64, nesterov bool, maximize bool, isFirstStep bool) {
@@ -4837,7 +4857,7 @@ func FusedSGDTensorLR_(self []Tensor, grads []Tensor, momentumBufferList []Tenso
 	runtime.KeepAlive(lr)
 }
 
-// AmpUnscale_ is
+// AmpUnscale_ multiplies gradients by invScale, in place, and sets foundInf to 1 where one is not finite.
 //
 //	aten::_amp_foreach_non_finite_check_and_unscale_(Tensor(a!)[] self, Tensor(b!) found_inf, Tensor inv_scale) -> ()
 func AmpUnscale_(self []Tensor, foundInf Tensor, invScale Tensor) {
@@ -4851,7 +4871,8 @@ func AmpUnscale_(self []Tensor, foundInf Tensor, invScale Tensor) {
 	runtime.KeepAlive(invScale)
 }
 
-// AmpUpdateScale_ is
+// AmpUpdateScale_ moves a loss scale self: times scaleBackoffFactor where foundInf is set, times scaleGrowthFactor
+// after growthInterval good steps.
 //
 //	aten::_amp_update_scale_(Tensor(a!) self, Tensor(b!) growth_tracker, Tensor found_inf, float scale_growth_factor, float scale_backoff_factor, int growth_interval) -> Tensor(a!)
 func AmpUpdateScale_(self Tensor, growthTracker Tensor, foundInf Tensor, scaleGrowthFactor float64, scaleBackoffFactor float64, growthInterval int) Tensor {

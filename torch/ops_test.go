@@ -96,8 +96,8 @@ func TestOperatorsArePyTorchs(t *testing.T) {
 	compareOperators(t, cpu, nil, opRTol, opATol)
 }
 
-// compareOperators runs the cases on a device, but for those that without names with a reason, and compares what they give
-// and their gradients with PyTorch's on the CPU.
+// compareOperators runs the cases on a device, but for those that without names with a reason, and compares what they
+// give and their gradients with PyTorch's on the CPU.
 func compareOperators(t *testing.T, on torch.Device, without map[string]string, rtol, atol float64) {
 	g := torchtest.Golden[opGolden](t, "ops.json.gz")
 	calls := map[string]func(*inputs) any{}

@@ -55,7 +55,8 @@ func testConvolution(d Device) {
 			want = append(want, x[at]*w[0]+x[at+1]*w[1]+x[at+4]*w[2]+x[at+5]*w[3])
 		}
 	}
-	got := Conv2d(FromSlice(x, 1, 1, 3, 4).ToDevice(d), FromSlice(w, 1, 1, 2, 2).ToDevice(d), Tensor{}, []int{1, 1}, []int{0, 0}, []int{1, 1}, 1)
+	image, kernel := FromSlice(x, 1, 1, 3, 4).ToDevice(d), FromSlice(w, 1, 1, 2, 2).ToDevice(d)
+	got := Conv2d(image, kernel, Tensor{}, []int{1, 1}, []int{0, 0}, []int{1, 1}, 1)
 	agree(d, "convolution", got, want, 1e-3)
 }
 
@@ -71,7 +72,8 @@ func testAttention(d Device) {
 		mean[i%width] += v / tokens
 	}
 	same := Ones(dtype, d, 1, 1, tokens, width)
-	got := ScaledDotProductAttention(same, same, FromSlice(values, 1, 1, tokens, width).ToDevice(d).To(dtype), Tensor{}, 0, false)
+	v := FromSlice(values, 1, 1, tokens, width).ToDevice(d).To(dtype)
+	got := ScaledDotProductAttention(same, same, v, Tensor{}, 0, false)
 	agree(d, "attention", got, slices.Repeat(mean, tokens), 0.02) // bfloat16 has 8 bits, and the means are below 2.5
 }
 
@@ -80,6 +82,7 @@ func agree(d Device, what string, got Tensor, want []float32, tolerance float64)
 	values := ToSlice[float32](got.ToDevice(CPU).To(Float32))
 	near := func(a, b float32) bool { return math.Abs(float64(a-b)) <= tolerance } // NaN is not
 	if !slices.EqualFunc(values, want, near) {
-		panic(&Error{Op: what, Msg: sprintf("on %v gives %v, want %v", d, values[:min(len(values), 8)], want[:min(len(want), 8)])})
+		panic(&Error{Op: what,
+			Msg: sprintf("on %v gives %v, want %v", d, values[:min(len(values), 8)], want[:min(len(want), 8)])})
 	}
 }

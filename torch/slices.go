@@ -121,7 +121,8 @@ func CopyToSlice[T Element](t Tensor, dst []T) {
 	t.describe("to_slice", &info)
 	if want := DTypeOf[T](); dtypeOf(info.DType) != want {
 		panic(&Error{Op: "to_slice", Shapes: [][]int{t.Shape()}, DTypes: []DType{dtypeOf(info.DType)},
-			Msg: sprintf("a slice of %v cannot hold it: convert with To(torch.%v) or ask for another type", reflect.TypeFor[T](), goNameOf(want))})
+			Msg: sprintf("a slice of %v cannot hold it: convert with To(torch.%v) or ask for another type",
+				reflect.TypeFor[T](), goNameOf(want))})
 	}
 	copyBytes(t, unsafe.Pointer(unsafe.SliceData(dst)), len(dst)*int(unsafe.Sizeof(*new(T))))
 }
@@ -168,7 +169,8 @@ func copyBytes(t Tensor, dst unsafe.Pointer, n int) {
 // Item is the only element, as a float64.
 func (t Tensor) Item() float64 {
 	if n := t.Numel(); n != 1 {
-		panic(&Error{Op: "item", Shapes: [][]int{t.Shape()}, DTypes: []DType{t.DType()}, Msg: sprintf("a tensor of %d elements is no single number", n)})
+		panic(&Error{Op: "item", Shapes: [][]int{t.Shape()}, DTypes: []DType{t.DType()},
+			Msg: sprintf("a tensor of %d elements is no single number", n)})
 	}
 	var v float64
 	c := t.To(Float64)
@@ -185,7 +187,8 @@ func (t Tensor) ItemInt() int {
 		return int(t.Item())
 	}
 	if n := t.Numel(); n != 1 {
-		panic(&Error{Op: "item", Shapes: [][]int{t.Shape()}, DTypes: []DType{t.DType()}, Msg: sprintf("a tensor of %d elements is no single number", n)})
+		panic(&Error{Op: "item", Shapes: [][]int{t.Shape()}, DTypes: []DType{t.DType()},
+			Msg: sprintf("a tensor of %d elements is no single number", n)})
 	}
 	var v int64
 	c := t.To(Int64)

@@ -1,15 +1,3 @@
-// Package torch is Go's side of libtorch: tensors, operators, autograd and the thread state around them.
-//
-// # Errors
-//
-// Tensor operations panic with an [*Error], so that expressions stay readable; [Try] turns such a panic back into an
-// error at the one place where it is wanted. What touches files returns errors.
-//
-// # Memory
-//
-// Native memory is not the garbage collector's. [Scoped] frees at its end every tensor made inside except those passed
-// to [Keep]; a tensor made outside a scope lives until [Tensor.Close], or until the collector finds it, which is a
-// safety net and counted in [Stats].
 package torch
 
 import (

@@ -26,7 +26,7 @@ type namesGolden struct {
 func drawn(t testing.TB, name string, classes int) *vision.ResNet {
 	t.Helper()
 	r := newResNet(t, name, classes)
-	r.Init(torch.NewGenerator(1), false)
+	r.Init(torch.NewGenerator(1), vision.InitOptions{})
 	return r
 }
 

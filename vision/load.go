@@ -149,7 +149,7 @@ func LoadClassifier(model, weights string, head Head) (*Classifier, error) {
 		c.Net, c.Report, err = LoadResNet(s.weights, ResNetOptions{Architecture: s.architecture, NewHead: len(classes), Generator: g})
 	} else if c.Net, err = NewResNet(s.architecture, len(classes)); err == nil {
 		c.Source = "random"
-		err = torch.Try(func() { c.Net.Init(g, false) })
+		err = torch.Try(func() { c.Net.Init(g, InitOptions{}) })
 	}
 	if err != nil {
 		return nil, err

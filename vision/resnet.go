@@ -161,10 +161,15 @@ func conv(in, out, kernel, stride, groups int) *nn.Conv2d {
 	return nn.EmptyConv2d(in, out, kernel, nn.ConvOptions{Stride: stride, Padding: kernel / 2, Groups: groups, NoBias: true})
 }
 
+// InitOptions say how Init draws.
+type InitOptions struct {
+	// ZeroInitResidual starts the last norm of every block at 0, so that blocks start as their shortcuts (Goyal et al. 2017).
+	ZeroInitResidual bool
+}
+
 // Init draws the parameters as torchvision does, number for number from the same seed: convolutions by Kaiming's normal
-// for ReLU (fan_out), norms 1 and 0, the head by PyTorch's default. With zeroInitResidual the last norm of every block
-// starts at 0, so that blocks start as their shortcuts (Goyal et al. 2017).
-func (r *ResNet) Init(g *torch.Generator, zeroInitResidual bool) {
+// for ReLU (fan_out), norms 1 and 0, the head by PyTorch's default.
+func (r *ResNet) Init(g *torch.Generator, o InitOptions) {
 	for _, c := range nn.Modules[*nn.Conv2d](r) {
 		c.Init(g) // what PyTorch's constructors draw; replaced below, but the generator moves on
 	}
@@ -175,7 +180,7 @@ func (r *ResNet) Init(g *torch.Generator, zeroInitResidual bool) {
 	for _, b := range nn.Modules[*nn.BatchNorm](r) {
 		b.Init()
 	}
-	if zeroInitResidual {
+	if o.ZeroInitResidual {
 		torch.NoGrad(func() {
 			for _, b := range nn.Modules[Block](r) {
 				b.lastNorm().Weight.Zero_()

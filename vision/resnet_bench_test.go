@@ -12,7 +12,7 @@ import (
 func BenchmarkResNet50Step(b *testing.B) {
 	const n, size = 16, 224
 	r := newResNet(b, "resnet50", 1000)
-	r.Init(torch.NewGenerator(1), false)
+	r.Init(torch.NewGenerator(1), vision.InitOptions{})
 	r.ChannelsLast()
 	nn.SetTraining(r, true)
 	nn.RequireGrad(r, true)

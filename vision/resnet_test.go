@@ -177,7 +177,7 @@ func TestInitIsTorchvisions(t *testing.T) {
 		for name, stored := range nets {
 			r := newResNet(t, name, g.Classes)
 			r.ChannelsLast() // drawn row by row all the same
-			r.Init(torch.NewGenerator(7), zero)
+			r.Init(torch.NewGenerator(7), vision.InitOptions{ZeroInitResidual: zero})
 			want := stored.Tensor(t)
 			values := torch.ToSlice[float32](want)
 			want.Close()

@@ -15,7 +15,7 @@ func NewClassifier(architecture string, classes int, seed uint64) (*Classifier, 
 	if err != nil {
 		return nil, err
 	}
-	if err := torch.Try(func() { net.Init(torch.NewGenerator(seed), false) }); err != nil {
+	if err := torch.Try(func() { net.Init(torch.NewGenerator(seed), InitOptions{}) }); err != nil {
 		net.Close()
 		return nil, err
 	}

@@ -61,8 +61,8 @@ func TestMemoryFraction(t *testing.T) {
 	assert.Error(t, cuda.SetMemoryFraction(99, 0.5))
 }
 
-// Of 36 MiB the next of two steps between 32 and 64 MiB is taken where that is asked for, and also when other settings were
-// named since, or refused.
+// Of 36 MiB the next of two steps between 32 and 64 MiB is taken where that is asked for, and also when other settings
+// were named since, or refused.
 func TestConfigureAllocator(t *testing.T) {
 	needGPU(t)
 	require.NoError(t, cuda.EmptyCache()) // a larger block that is kept would be split
@@ -149,8 +149,8 @@ func TestGraphShare(t *testing.T) {
 	require.NoError(t, cuda.EmptyCache())
 }
 
-// settled waits for the device and reads the counters when they stand still: autograd's own thread holds the gradients of
-// the last backward pass for a moment after that has returned.
+// settled waits for the device and reads the counters when they stand still: autograd's own thread holds the gradients
+// of the last backward pass for a moment after that has returned.
 func settled(t *testing.T) (m cuda.MemoryStats) {
 	t.Helper()
 	require.NoError(t, cuda.Synchronize(0))

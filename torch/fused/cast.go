@@ -1,6 +1,9 @@
 package fused
 
-import "github.com/thaw-ml/thaw/torch"
+import (
+	"github.com/thaw-ml/thaw/internal/undo"
+	"github.com/thaw-ml/thaw/torch"
+)
 
 // Cast holds the copies that training steps read of a model's parameters under autocast, and keeps the order in which
 // they are to be used. A nil Cast holds none: its Run is forward and backward alone, as in a step in float32.
@@ -21,11 +24,7 @@ type Cast struct{ trained, frozen *ShadowParams }
 func NewCast(trained, frozen []torch.Tensor, dtype torch.DType) *Cast {
 	c := &Cast{}
 	ready := false
-	defer func() {
-		if !ready {
-			c.Close()
-		}
-	}()
+	defer undo.Unless(&ready, c.Close) // where memory ran short
 	c.trained = NewShadowParams(trained, dtype)
 	c.frozen = NewShadowParams(frozen, dtype)
 	ready = true

@@ -14,8 +14,8 @@ import (
 // These tests need a GPU; elsewhere each skips with a line that says why. What they call with cuda:0 is called with the
 // CPU by a test beside, so that it is known to work.
 
-// Kernels on a GPU are others than the CPU's: sums of up to some hundred float32 terms about 1 in another order, and fused
-// multiply-adds. That is a few 1e-5; a wrong kernel is wrong by far more.
+// Kernels on a GPU are others than the CPU's: sums of up to some hundred float32 terms about 1 in another order, and
+// fused multiply-adds. That is a few 1e-5; a wrong kernel is wrong by far more.
 const gpuRTol, gpuATol = 1e-4, 1e-4
 
 func TestLinearOnGPU(t *testing.T)        { checkLinear(t, torchtest.GPU(t)) }

@@ -41,8 +41,8 @@ func linear(name string, x, weight, bias torch.Tensor, gelu bool) torch.Tensor {
 func LinearJoined(x torch.Tensor, weights, biases []torch.Tensor) torch.Tensor {
 	const name = "linear_joined"
 	if len(weights) == 0 || len(weights) != len(biases) {
-		panic(&torch.Error{Op: name, Msg: fmt.Sprintf(
-			"%d weights and %d biases: one of each is needed for every layer, and one layer at least", len(weights), len(biases))})
+		panic(&torch.Error{Op: name, Msg: fmt.Sprintf("%d weights and %d biases: one of each is needed for every layer, "+
+			"and one layer at least", len(weights), len(biases))})
 	}
 	in := native(x, name)
 	w, b := make([]capi.Handle, len(weights)), make([]capi.Handle, len(weights))

@@ -71,7 +71,8 @@ func (n *network) gradients(use func(func()), collect func()) outs {
 
 func TestShadowParamsOnCPU(t *testing.T) { checkShadowParams(t, cpu) }
 
-// With copies outputs and gradients are those without, bit for bit, until the parameters move: then the copies are refreshed.
+// With copies outputs and gradients are those without, bit for bit, until the parameters move: then the copies are
+// refreshed.
 func checkShadowParams(t *testing.T, on torch.Device) {
 	torchtest.Scoped(t, func() {
 		n := newNetwork(on)

@@ -64,7 +64,8 @@ func (b *BatchNorm) Forward(x torch.Tensor) torch.Tensor {
 	if b.training {
 		if n := x.Numel(); n > 0 && n == x.Size(1) {
 			panic(&torch.Error{Op: "batch_norm", Shapes: [][]int{x.Shape()}, DTypes: []torch.DType{x.DType()},
-				Msg: fmt.Sprintf("one value in each of %d channels has no variance: train on batches of two or more, or on larger images", n)})
+				Msg: fmt.Sprintf("one value in each of %d channels has no variance: train on batches of two or more, "+
+					"or on larger images", n)})
 		}
 		if !b.ExternalCounter {
 			b.NumBatchesTracked.AddScalar_(1) // on the device: a captured graph counts too

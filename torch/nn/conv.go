@@ -34,7 +34,8 @@ type ConvOptions struct {
 func EmptyConv2d(in, out, kernel int, o ConvOptions) *Conv2d {
 	stride, dilation, groups := max(o.Stride, 1), max(o.Dilation, 1), max(o.Groups, 1)
 	if in%groups != 0 || out%groups != 0 {
-		panic(&torch.Error{Op: "conv2d", Msg: fmt.Sprintf("%d groups do not divide %d input and %d output channels", groups, in, out)})
+		panic(&torch.Error{Op: "conv2d",
+			Msg: fmt.Sprintf("%d groups do not divide %d input and %d output channels", groups, in, out)})
 	}
 	c := &Conv2d{
 		Weight: Empty(out, in/groups, kernel, kernel), Groups: groups,

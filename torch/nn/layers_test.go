@@ -53,8 +53,8 @@ var layers = map[string]func(c layerCase, in map[string]torch.Tensor) torch.Tens
 	},
 }
 
-// The kernels are the golden's own; what differs is the instruction set that libtorch picks, which orders sums in another
-// way and approximates exp and tanh to a few float32 steps.
+// The kernels are the golden's own; what differs is the instruction set that libtorch picks, which orders sums in
+// another way and approximates exp and tanh to a few float32 steps.
 func TestLayersArePyTorchs(t *testing.T) {
 	g := torchtest.Golden[golden](t, "golden.json")
 	require.Len(t, g.Cases, 30)

@@ -67,8 +67,8 @@ func (l *layout) fail(t reflect.Type, f reflect.StructField, format string, args
 }
 
 func (l *layout) failUntagged(t reflect.Type, f reflect.StructField, held reflect.Type) {
-	l.fail(t, f, "holds parameters or modules (%v) but has no tag: give it its key in a checkpoint, torch:\"key\", or torch:\"-\" "+
-		"where it is not part of the module", held)
+	l.fail(t, f, "holds parameters or modules (%v) but has no tag: give it its key in a checkpoint, torch:\"key\", "+
+		"or torch:\"-\" where it is not part of the module", held)
 }
 
 // check panics where the tags of v, a struct of this layout, are wrong.

@@ -26,7 +26,8 @@ type AvgPool2d struct {
 
 // Forward maps [N, C, H, W] to [N, C, H', W'], H' as Conv2d's.
 func (p AvgPool2d) Forward(x torch.Tensor) torch.Tensor {
-	return torch.AvgPool2d(x, square(p.Kernel), square(strideOr(p.Stride, p.Kernel)), square(p.Padding), p.Ceil, !p.ExcludePad)
+	stride := square(strideOr(p.Stride, p.Kernel))
+	return torch.AvgPool2d(x, square(p.Kernel), stride, square(p.Padding), p.Ceil, !p.ExcludePad)
 }
 
 // AdaptiveAvgPool2d takes means over windows that together cover the image, whatever its size.

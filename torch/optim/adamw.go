@@ -1,6 +1,9 @@
 package optim
 
-import "github.com/thaw-ml/thaw/torch"
+import (
+	"github.com/thaw-ml/thaw/internal/undo"
+	"github.com/thaw-ml/thaw/torch"
+)
 
 // AdamWOptions are AdamW's settings beside the groups'.
 type AdamWOptions struct {
@@ -31,11 +34,7 @@ func NewAdamW(o AdamWOptions, g ...*Group) *AdamW {
 	a := &AdamW{groups: g, o: o, state: make([][]adamState, len(g))}
 	a.check("adamw")
 	ready := false
-	defer func() {
-		if !ready { // memory ran short
-			a.Close()
-		}
-	}()
+	defer undo.Unless(&ready, a.Close) // where memory ran short
 	for i, group := range g {
 		a.state[i] = make([]adamState, len(group.Params))
 		for k, p := range group.Params {
@@ -79,8 +78,8 @@ func (a *AdamW) stepGroup(number int, g *Group, state []adamState) {
 	}
 	torch.ForeachAddScalar_(steps, 1)
 	if a.o.Rates.Defined() {
-		torch.FusedAdamWTensorLR_(params, grads, avgs, avgSqs, maxSqs, steps, a.o.Rates.Select(0, number), a.o.Beta1, a.o.Beta2,
-			g.WeightDecay, a.o.Eps, a.o.AMSGrad, false)
+		torch.FusedAdamWTensorLR_(params, grads, avgs, avgSqs, maxSqs, steps, a.o.Rates.Select(0, number), a.o.Beta1,
+			a.o.Beta2, g.WeightDecay, a.o.Eps, a.o.AMSGrad, false)
 		return
 	}
 	torch.FusedAdamW_(params, grads, avgs, avgSqs, maxSqs, steps, g.LR, a.o.Beta1, a.o.Beta2, g.WeightDecay, a.o.Eps,

@@ -1,7 +1,3 @@
-// Package optim holds optimizers on libtorch's fused kernels, gradient clipping, and learning-rate schedules.
-//
-// For steps that a CUDA graph records, the learning rates are a tensor (Rates in the optimizers' options): [groups],
-// float32, on the parameters' device, read at every step in place of the groups' LR, which a captured graph would fix.
 package optim
 
 import "github.com/thaw-ml/thaw/torch"
@@ -21,8 +17,7 @@ type Optimizer interface {
 	State() []torch.Named
 	// Load copies a state that State gave into the optimizer, at any time, also before its first step: the coming steps
 	// are, bit for bit, those of the optimizer that had it. A parameter that state does not name is as before its first
-	// step. An error names what is missing, unexpected, or of another shape or dtype, and leaves the optimizer as it
-	// was.
+	// step. An error names what is missing, unexpected, or of another shape or dtype, and leaves the optimizer as it was.
 	Load(state []torch.Named) error
 	// Close frees the optimizer's own tensors.
 	Close()

@@ -1,6 +1,9 @@
 package optim
 
-import "github.com/thaw-ml/thaw/torch"
+import (
+	"github.com/thaw-ml/thaw/internal/undo"
+	"github.com/thaw-ml/thaw/torch"
+)
 
 // SGDOptions are SGD's settings beside the groups'.
 type SGDOptions struct {
@@ -25,14 +28,11 @@ func NewSGD(o SGDOptions, g ...*Group) *SGD {
 	s := &SGD{groups: g, o: o, buffers: make([][]torch.Tensor, len(g))}
 	s.check("sgd")
 	if o.Rates.Defined() && o.Dampening != 0 {
-		panic(&torch.Error{Op: "sgd", Msg: "dampening makes the first step another than the rest: it cannot be used with rates in a tensor"})
+		panic(&torch.Error{Op: "sgd",
+			Msg: "dampening makes the first step another than the rest: it cannot be used with rates in a tensor"})
 	}
 	ready := false
-	defer func() {
-		if !ready { // memory ran short
-			s.Close()
-		}
-	}()
+	defer undo.Unless(&ready, s.Close) // where memory ran short
 	for i, group := range g {
 		s.buffers[i] = make([]torch.Tensor, len(group.Params))
 		for k, p := range group.Params {

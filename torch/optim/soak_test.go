@@ -27,8 +27,8 @@ func (m *mlp) Forward(x torch.Tensor) torch.Tensor {
 	return m.Out.Forward(m.Drop.Forward(m.Norm.Forward(m.In.Forward(x).GELU())))
 }
 
-// residentBytes is what the process holds in memory, without what Go's heap keeps for later: the heap grows to 4 MB before
-// it is collected for the first time, and never gives back all that is free.
+// residentBytes is what the process holds in memory, without what Go's heap keeps for later: the heap grows to 4 MB
+// before it is collected for the first time, and never gives back all that is free.
 func residentBytes(t testing.TB) int {
 	debug.FreeOSMemory()
 	var heap runtime.MemStats

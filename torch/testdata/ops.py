@@ -322,7 +322,7 @@ def inplace(f):
 
 
 def fused(op, n, **kw):
-    """An optimiser's step on A and C with gradients B and V and zeroed state; returns parameters and state."""
+    """An optimizer's step on A and C with gradients B and V and zeroed state; returns parameters and state."""
     def run(x):
         params, grads = [x.A, x.C], [x.B, x.V]
         state = [[torch.zeros_like(p) for p in params] for _ in range(n)]

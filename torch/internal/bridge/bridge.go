@@ -1,6 +1,6 @@
-// Package bridge hands functions of package torch that its documentation does not show to the packages under torch/ that
-// call libtorch themselves (docs/decisions/003). Package torch sets them when it is initialised; they are of type any because
-// this package, which torch imports, cannot name torch.Tensor.
+// Package bridge hands functions of package torch that its documentation does not show to the packages under torch/
+// that call libtorch themselves (docs/decisions/003). Package torch sets them when it is initialised; they are of type
+// any because this package, which torch imports, cannot name torch.Tensor.
 package bridge
 
 var (

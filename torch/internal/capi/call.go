@@ -83,8 +83,8 @@ func (o Op) Call(io *[MaxArgs]Value, nin, wanted int, lists []int64) (n int, sco
 	return int(nout), int32(current), nil
 }
 
-// CallTensors runs an operator that begins with one or two tensors (b is 0 for one), takes its defaults for the rest and
-// gives a tensor.
+// CallTensors runs an operator that begins with one or two tensors (b is 0 for one), takes its defaults for the rest
+// and gives a tensor.
 func (o Op) CallTensors(a, b Handle) (out Handle, scope int32, err *Error) {
 	var t C.thaw_tensor
 	var current C.int32_t

@@ -74,7 +74,8 @@ func failure(msg *C.char) *Error {
 // plain takes from a CUDA error what libtorch says to everybody about every one.
 func plain(msg string) string {
 	for _, tail := range []string{
-		"\nSearch for `cuda", "\nCUDA kernel errors might be asynchronously", "\nFor debugging consider", "\nCompile with `TORCH_USE_CUDA_DSA`",
+		"\nSearch for `cuda", "\nCUDA kernel errors might be asynchronously", "\nFor debugging consider",
+		"\nCompile with `TORCH_USE_CUDA_DSA`",
 		"\nDevice-side assert",
 	} {
 		msg, _, _ = strings.Cut(msg, tail)

@@ -25,7 +25,8 @@ func AutocastFork(x Handle) (residual, input Handle, scope int32, err *Error) {
 func LinearJoined(x Handle, weights, biases []Handle) (Handle, int32, *Error) {
 	var out C.thaw_tensor
 	var scope C.int32_t
-	err := failure(C.thaw_linear_joined(C.thaw_tensor(x), handles(weights), handles(biases), C.int64_t(len(weights)), &out, &scope))
+	err := failure(C.thaw_linear_joined(C.thaw_tensor(x), handles(weights), handles(biases),
+		C.int64_t(len(weights)), &out, &scope))
 	return Handle(out), int32(scope), err
 }
 

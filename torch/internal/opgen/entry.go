@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// entry is one line of the allow-list: `add.Tensor AddScaled(alpha)`.
+// entry is one line of the allow-list: `add.Tensor AddScaled(alpha) # gives self + alpha other`.
 type entry struct {
 	base, overload string
 	goName         string
@@ -14,16 +14,23 @@ type entry struct {
 	shown          []string          // arguments with a default that the wrapper shows all the same
 	fixed          map[string]string // arguments that the wrapper fixes, as Go literals
 	variadic       string            // the list argument that is spread, moved to the end
+	summary        string            // what the wrapper does, going on from its name
 }
 
 var entryLine = regexp.MustCompile(`^([a-z_0-9A-Z:]+)(?:\.(\w+))?\s+(func\s+)?(\w+)(?:\((.*)\))?\s*$`)
 
 func parseEntry(line string) (entry, error) {
+	line, summary, _ := strings.Cut(line, "#")
 	m := entryLine.FindStringSubmatch(strings.TrimSpace(line))
 	if m == nil {
 		return entry{}, fmt.Errorf("want `operator.overload GoName(argument, argument=value, list...)`, got %q", line)
 	}
-	e := entry{base: m[1], overload: m[2], function: m[3] != "", goName: m[4], fixed: map[string]string{}}
+	if summary = strings.TrimSpace(summary); summary == "" || strings.HasSuffix(summary, ".") {
+		return entry{}, fmt.Errorf("%s: want `# a summary` without a full stop behind it", m[4])
+	}
+	e := entry{
+		base: m[1], overload: m[2], function: m[3] != "", goName: m[4], fixed: map[string]string{}, summary: summary,
+	}
 	for _, arg := range strings.FieldsFunc(m[5], func(r rune) bool { return r == ',' }) {
 		arg = strings.TrimSpace(arg)
 		if name, value, ok := strings.Cut(arg, "="); ok {

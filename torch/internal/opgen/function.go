@@ -37,7 +37,8 @@ type function struct {
 func newFunction(e entry, s schema) (*function, error) {
 	f := &function{entry: e, schema: s}
 	f.method = !e.function && len(s.args) > 0 && s.args[0].typ == "Tensor" && s.args[0].name == "self"
-	f.inPlace = len(s.args) > 0 && s.args[0].written && s.args[0].name == "self" && len(s.returns) == 1 && s.returns[0].written
+	f.inPlace = len(s.args) > 0 && s.args[0].written && s.args[0].name == "self" &&
+		len(s.returns) == 1 && s.returns[0].written
 	for _, name := range append(slices.Clone(e.shown), slicesOfKeys(e.fixed)...) {
 		if !slices.ContainsFunc(s.args, func(a argument) bool { return a.name == name }) {
 			return nil, fmt.Errorf("no argument is called %q", name)
@@ -96,7 +97,8 @@ var results = map[string]kind{
 }
 
 func (f *function) write(w *bytes.Buffer) {
-	fmt.Fprintf(w, "// %s is\n//\n//\t%s\n", f.goName, f.text)
+	writeComment(w, fmt.Sprintf("%s %s.", f.goName, f.summary))
+	fmt.Fprintf(w, "//\n//\t%s\n", f.text)
 	if notes := f.notes(); notes != "" {
 		fmt.Fprintf(w, "//\n// %s\n", notes)
 	}
@@ -140,6 +142,19 @@ func (f *function) write(w *bytes.Buffer) {
 		fmt.Fprintf(w, "\treturn %s\n", strings.Join(out, ", "))
 	}
 	w.WriteString("}\n\n")
+}
+
+// writeComment writes text as a comment in lines of at most 120 columns.
+func writeComment(w *bytes.Buffer, text string) {
+	line := "//"
+	for _, word := range strings.Fields(text) {
+		if len(line)+1+len(word) > 120 {
+			w.WriteString(line + "\n")
+			line = "//"
+		}
+		line += " " + word
+	}
+	w.WriteString(line + "\n")
 }
 
 // plain reports whether the operator is given one or two tensors, nothing else, and gives a new tensor: the short way.

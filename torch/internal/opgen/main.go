@@ -32,8 +32,7 @@ func run(opsPath, outPath string) error {
 	var body bytes.Buffer
 	handles := newHandles()
 	for i, line := range strings.Split(string(text), "\n") {
-		line, _, _ = strings.Cut(line, "#")
-		if strings.TrimSpace(line) == "" {
+		if operator, _, _ := strings.Cut(line, "#"); strings.TrimSpace(operator) == "" {
 			continue
 		}
 		if err := wrap(&body, handles, line); err != nil {

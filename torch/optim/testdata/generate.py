@@ -15,7 +15,7 @@ import warnings
 import torch
 import transformers
 
-warnings.simplefilter("ignore")  # schedules that are stepped without their optimiser
+warnings.simplefilter("ignore")  # schedules that are stepped without their optimizer
 HERE = pathlib.Path(__file__).parent
 STEPS = 30
 g = torch.Generator().manual_seed(0)
