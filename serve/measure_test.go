@@ -165,6 +165,20 @@ func measureWait(t *testing.T, c *text.Classifier, items []text.Item, rate float
 	assert.Less(t, at99, longestWait)
 }
 
+// TestMemory is measureMemory with a tiny model, of which 20,000 requests take seconds.
+func TestMemory(t *testing.T) {
+	tiny := "../text/testdata/tiny"
+	c, err := text.LoadClassifier(tiny, tiny+"/bert_prefix.safetensors", text.NewHead("bad", "good"))
+	require.NoError(t, err)
+	defer c.Close()
+	words := strings.Fields("the movie is not very good , it is boring . and so is this film , which is long")
+	var items []text.Item
+	for n := range words {
+		items = append(items, text.Item{Text: strings.Join(words[:n], " ")})
+	}
+	measureMemory(t, c, items)
+}
+
 // measureMemory serves 20,000 requests, every fifth of which is cancelled on its way.
 func measureMemory(t *testing.T, c *text.Classifier, items []text.Item) {
 	const requests, callers = 20_000, 64
