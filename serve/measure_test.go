@@ -58,7 +58,7 @@ func TestMeasure(t *testing.T) {
 		measureWait(t, c, items, rate/2)
 	}
 	if wanted("memory") {
-		measureMemory(t, c, items)
+		measureMemory(t, c, items, 20_000)
 	}
 }
 
@@ -165,7 +165,7 @@ func measureWait(t *testing.T, c *text.Classifier, items []text.Item, rate float
 	assert.Less(t, at99, longestWait)
 }
 
-// TestMemory is measureMemory with a tiny model, of which 20,000 requests take seconds.
+// TestMemory is measureMemory with a tiny model, and fewer requests unless THAW_MEASURE is set.
 func TestMemory(t *testing.T) {
 	tiny := "../text/testdata/tiny"
 	c, err := text.LoadClassifier(tiny, tiny+"/bert_prefix.safetensors", text.NewHead("bad", "good"))
@@ -176,12 +176,17 @@ func TestMemory(t *testing.T) {
 	for n := range words {
 		items = append(items, text.Item{Text: strings.Join(words[:n], " ")})
 	}
-	measureMemory(t, c, items)
+	requests := 4_000
+	if os.Getenv("THAW_MEASURE") != "" {
+		requests = 20_000
+	}
+	measureMemory(t, c, items, requests)
 }
 
-// measureMemory serves 20,000 requests, every fifth of which is cancelled on its way.
-func measureMemory(t *testing.T, c *text.Classifier, items []text.Item) {
-	const requests, callers = 20_000, 64
+// measureMemory serves requests, every fifth of which is cancelled on its way. Threads and memory are to stay as they are
+// behind the first third. Until then heaps grow, and oneDNN keeps code for up to 1,024 shapes of batches.
+func measureMemory(t *testing.T, c *text.Classifier, items []text.Item, requests int) {
+	const callers = 64
 	before := torch.Stats().Tensors
 	s := serveTexts(t, c, serve.Options{})
 	var first, last [2]int
@@ -207,7 +212,7 @@ func measureMemory(t *testing.T, c *text.Classifier, items []text.Item) {
 		close(next)
 		group.Wait()
 		last = [2]int{status(t, "Threads"), status(t, "VmRSS")}
-		if part == 0 {
+		if part == 2 {
 			first = last
 		}
 		t.Logf("%d requests, %d of them cancelled: %d threads, %d MB resident, %d goroutines, %d tensors more than before", (part+1)*requests/10,
@@ -215,7 +220,9 @@ func measureMemory(t *testing.T, c *text.Classifier, items []text.Item) {
 	}
 	s.Close()
 	assert.LessOrEqual(t, last[0], first[0]+2, "threads")
-	assert.Less(t, float64(last[1]), 1.03*float64(first[1]), "kB of resident memory")
+	if requests >= 20_000 {
+		assert.Less(t, last[1], first[1]+16<<10, "kB of resident memory")
+	}
 	assert.Equal(t, before, torch.Stats().Tensors)
 }
 
