@@ -43,10 +43,11 @@ func (f *fake) PredictEncoded(ctx context.Context, batch []string) ([]objective.
 		f.threads = map[int]bool{}
 	}
 	f.threads[syscall.Gettid()] = true
+	before := f.before
 	f.mutex.Unlock()
 	time.Sleep(f.takes)
-	if f.before != nil {
-		if err := f.before(ctx, batch); err != nil {
+	if before != nil {
+		if err := before(ctx, batch); err != nil {
 			return nil, err
 		}
 	}
@@ -55,6 +56,13 @@ func (f *fake) PredictEncoded(ctx context.Context, batch []string) ([]objective.
 		out[i].Label = strings.ToUpper(input)
 	}
 	return out, nil
+}
+
+// now has before called for each batch from now on.
+func (f *fake) now(before func(ctx context.Context, batch []string) error) {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	f.before = before
 }
 
 // seen are the batches so far, the inputs of each sorted.

@@ -200,6 +200,8 @@ func TestCancelledRequests(t *testing.T) {
 		assert.Len(t, f.seen(), 2)
 
 		// In flight: the caller leaves at once, and the model is told when the last one did.
+		ask(t.Context(), s, "meanwhile both come")
+		synctest.Wait()
 		began := time.Now()
 		var deadlines []<-chan result
 		for i := range 2 {
@@ -241,7 +243,7 @@ func TestAPanicIsTheErrorOfItsBatch(t *testing.T) {
 			assert.ErrorContains(t, r.err, "(*fake).PredictEncoded", "with its stack")
 		}
 		assert.Len(t, f.seen(), 2, "it is not tried again")
-		f.before = nil
+		f.now(nil)
 		assert.Equal(t, "C", (<-ask(t.Context(), s, "c")).label, "the server lives on")
 
 		r := <-ask(t.Context(), s, "malformed")
@@ -345,21 +347,21 @@ func TestPredictAll(t *testing.T) {
 		assert.Empty(t, got)
 
 		computed := atomic.Int32{}
-		f.before = func(_ context.Context, batch []string) error {
+		f.now(func(_ context.Context, batch []string) error {
 			computed.Add(1)
 			if strings.Contains(strings.Join(batch, ","), "text 17") {
 				return errDamaged
 			}
 			return nil
-		}
+		})
 		_, err = s.PredictAll(t.Context(), inputs)
 		assert.EqualError(t, err, "input 17: the weights are damaged")
 		assert.ErrorIs(t, err, errDamaged)
 		assert.Less(t, computed.Load(), int32(20), "the first error ends it")
 
+		f.now(nil)
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Millisecond)
 		defer cancel()
-		f.before = nil
 		_, err = s.PredictAll(ctx, inputs)
 		assert.ErrorIs(t, err, context.DeadlineExceeded)
 		synctest.Wait()
