@@ -1,7 +1,7 @@
 // Package thaw is the root of the module: its version, and the settings of a process that trains.
 //
-// Package finetune fine-tunes from Go, with the models of packages text and vision; package recipe does so from a YAML file,
-// as the program cmd/thaw does.
+// Package finetune fine-tunes from Go, with the models of packages text and vision; package recipe does so from a YAML
+// file, as the program cmd/thaw does.
 package thaw
 
 import (

@@ -15,8 +15,8 @@ import (
 // cache keeps the output of the frozen stages for every sample of a data set. Rows of padding are not kept. It is the
 // train.PrefixCache of steps and evaluations.
 type cache[B data.Batch[B]] struct {
-	// rows is [total+1, ...] for each value of the output: for padded data one row a token, else one a sample; row 0 is zeros
-	// and stands for padding.
+	// rows is [total+1, ...] for each value of the output: for padded data one row a token, else one a sample; row 0 is
+	// zeros and stands for padding.
 	rows      nn.Values
 	starts    []int        // of each sample, in rows
 	perSample bool         // a row is a sample, also of padded data
@@ -118,8 +118,8 @@ func (r *run[B]) fillCaches(ctx context.Context, plan *Plan) (trained, test *cac
 	return trained, test, nil
 }
 
-// fillCache runs the frozen stages once on every sample of a data set, in inference mode, and keeps their output on the plan's
-// device.
+// fillCache runs the frozen stages once on every sample of a data set, in inference mode, and keeps their output on the
+// plan's device.
 func (r *run[B]) fillCache(
 	ctx context.Context, plan *Plan, set data.Dataset[B], sampler data.Sampler, done func(samples int) error,
 ) (*cache[B], error) {
@@ -249,7 +249,8 @@ func (c *cache[B]) NumInputs() int {
 	return len(c.rows)
 }
 
-// Inputs are what must go to the compute device for a batch: the order of rows, where the rows lie there, and else the rows.
+// Inputs are what must go to the compute device for a batch: the order of rows, where the rows lie there, and else the
+// rows.
 func (c *cache[B]) Inputs(b B) []torch.Tensor {
 	order := c.order(b)
 	if c.device == c.compute {

@@ -17,7 +17,8 @@ type Planned struct {
 	Plan   *Plan
 }
 
-// EpochDone comes after each epoch, its evaluation and the saving of weights. Stop as OnEvent's answer is early stopping.
+// EpochDone comes after each epoch, its evaluation and the saving of weights. Stop as OnEvent's answer is early
+// stopping.
 type EpochDone struct {
 	Epoch
 	Best bool // the epoch is the best so far

@@ -111,7 +111,7 @@ func TestAnErrorFromOnEventEndsTheRun(t *testing.T) {
 			assert.NoError(t, err, "the model is as good as before")
 		})
 	}
-	assert.Len(t, types, 10, "every type of event: %v", types)
+	assert.Len(t, types, 11, "every type of event: %v", types)
 }
 
 // Stop ends a run as if its epochs were over: there is a result, and the last weights are those of the model.
@@ -121,9 +121,10 @@ func TestStopEndsARunEarly(t *testing.T) {
 			o, model, seen, result, after, err := fitUntil(t, m, fmt.Errorf("early stopping: %w", Stop))
 			require.NoError(t, err)
 			require.NotNil(t, result)
-			assert.True(t, result.Stopped)
-			assert.LessOrEqual(t, after, 1, "nothing but the last weights is told: %v", seen.all)
-			assert.Len(t, result.Epochs, len(result.Epochs))
+			assert.Equal(t, m.name != "the last weights are saved", result.Stopped, "at the last weights the epochs were over")
+			for _, e := range seen.all[len(seen.all)-after:] {
+				assert.IsType(t, Saved{}, e, "nothing but weights are saved after that")
+			}
 			assert.Equal(t, model.bytes(), weightsOf(t, o, "last"))
 			assert.FileExists(t, filepath.Join(o.Folder.Path(), "summary.json"))
 			assert.NoFileExists(t, filepath.Join(o.Folder.Path(), "error.txt"))

@@ -1,6 +1,7 @@
 package finetune
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,22 +14,29 @@ import (
 	"github.com/thaw-ml/thaw/torch/data"
 )
 
-// Fit fine-tunes model on trainSet as o says, and evaluates it on testSet after every epoch. Without test samples, testSet
-// being nil or empty, the last epoch counts as the best. The model is changed in place: at the end it holds the last weights,
-// on the CPU. Nothing is written unless o names a folder. Training runs in one process take turns, since libtorch's random
-// generators belong to the process: none may be started from within another.
+// Fit fine-tunes model on trainSet as o says, and evaluates it on testSet after every epoch. Without test samples,
+// testSet being nil or empty, the last epoch counts as the best. The model is changed in place: at the end it holds the
+// last weights, on the CPU. Nothing is written unless o names a folder. Training runs in one process take turns, since
+// libtorch's random generators belong to the process: none may be started from within another.
 func Fit[B data.Batch[B]](ctx context.Context, model Model[B], trainSet, testSet data.Dataset[B], o Options) (*Result, error) {
-	// One thread for the whole run: libtorch keeps a pool of workers, and malloc an arena, for every thread that calls it.
+	// One thread for the whole run: libtorch keeps a pool of workers, and malloc an arena, for every thread that calls
+	// it.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	o, err := o.resolved()
 	if err != nil {
 		return nil, err
 	}
-	if trainSet.Len() == 0 {
+	if isNil(trainSet) || trainSet.Len() == 0 {
 		return nil, errors.New("there is nothing to train on: the training data has no rows")
 	}
+	if isNil(testSet) {
+		testSet = nil
+	}
 	if err := CheckPhases(model, o.Phases); err != nil {
+		return nil, err
+	}
+	if err := checkBest(model, o); err != nil {
 		return nil, err
 	}
 	backend, precision, err := newBackend(o)
@@ -37,37 +45,6 @@ func Fit[B data.Batch[B]](ctx context.Context, model Model[B], trainSet, testSet
 	}
 	return fitOn(ctx, backend, precision, model, trainSet, testSet, o)
 }
-
-func newBackend(o Options) (train.Backend, torch.DType, error) {
-	device, precision, err := train.ChooseDevice(o.Device, o.Precision)
-	if err != nil {
-		return nil, precision, err
-	}
-	backend, err := train.NewBackend(device, train.Settings{Precision: precision, Deterministic: o.Deterministic, Seed: o.Seed})
-	return backend, precision, err
-}
-
-// CheckPhases makes sure that every phase trains something that the model has, so that a wrong name in the last one costs
-// nothing. The parameters need no values.
-func CheckPhases[B data.Batch[B]](model Model[B], phases []Phase) error {
-	for i, phase := range phases {
-		if _, err := newPlan(phase, model.Stages()); err != nil {
-			return &PhaseError{i, err}
-		}
-	}
-	return nil
-}
-
-// PhaseError is a phase that selects what the model does not have.
-type PhaseError struct {
-	Phase int // counted from 0
-	Err   error
-}
-
-func (e *PhaseError) Error() string { return fmt.Sprintf("Phases[%d].Train: %v", e.Phase, e.Err) }
-
-// Unwrap gives Err.
-func (e *PhaseError) Unwrap() error { return e.Err }
 
 // fitOn is Fit with options that are resolved and were checked.
 func fitOn[B data.Batch[B]](
@@ -86,11 +63,10 @@ func fitOn[B data.Batch[B]](
 	err = torch.TryErr(func() error {
 		return train.TrainingLock.Within(ctx, func() error { return backend.Within(ctx, func() error { return r.phases(ctx) }) })
 	})
-	if err != nil && !errors.Is(err, Stop) {
+	if err != nil {
 		return nil, r.adviseOnMemory(err)
 	}
-	r.result.Stopped = err != nil
-	if err := r.save("last"); err != nil {
+	if err := r.save("last"); err != nil && !errors.Is(err, Stop) {
 		return nil, err
 	}
 	r.sumUp()
@@ -102,15 +78,27 @@ func fitOn[B data.Batch[B]](
 // phases trains all phases with the model on the device, and takes it back to the CPU whatever comes.
 func (r *run[B]) phases(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, torch.Try(func() { r.move(torch.CPU) })) }()
-	torch.ManualSeed(r.options.Seed)
-	r.move(r.backend.Device())
+	r.start()
 	for i := range r.options.Phases {
-		if err := r.phase(ctx, i); err != nil {
-			return err
+		if err = r.phase(ctx, i); err != nil {
+			break
 		}
 	}
 	r.result.PeakDeviceBytes = r.backend.Peak()
-	return nil
+	if errors.Is(err, Stop) {
+		r.result.Stopped, err = true, nil
+	}
+	return err
+}
+
+// start sets what belongs to the process, or to the model, before the first phase.
+func (r *run[B]) start() {
+	if r.options.Threads > 0 {
+		torch.SetNumThreads(r.options.Threads)
+	}
+	torch.ManualSeed(r.options.Seed)
+	r.forward.SetEvaluation()
+	r.move(r.backend.Device())
 }
 
 // phase trains one phase: frozen stages once, then epochs of steps on the others.
@@ -170,17 +158,22 @@ func (r *run[B]) epoch(ctx context.Context, phase int, p *phase[B]) error {
 	}
 	e.Test = score.WithoutClasses()
 	r.result.Epochs, r.result.Last = append(r.result.Epochs, e), score
-	if err := r.emit(done); err != nil {
-		return err
+	told := r.emit(done)
+	if told != nil && !errors.Is(told, Stop) {
+		return told
 	}
 	best := r.isBest(score)
+	var saved error
 	if best {
 		r.result.Best, r.result.BestEpoch = score, number
-		if err := r.save("best"); err != nil {
-			return err
+		if saved = r.save("best"); saved != nil && !errors.Is(saved, Stop) {
+			return saved
 		}
 	}
 	if err := r.options.Folder.writeMetrics(r.result.Epochs); err != nil {
+		return err
+	}
+	if err := cmp.Or(told, saved); err != nil {
 		return err
 	}
 	return r.emit(EpochDone{e, best})

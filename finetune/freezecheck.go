@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// freezeCheck makes sure that frozen parameters, and the buffers of frozen stages, do not move in a phase, and that something of
-// every trained stage does. A single trained parameter need not: a gradient may be 0 but for rounding, as that of attention's
-// key biases is, which softmax does not see.
+// freezeCheck makes sure that frozen parameters, and the buffers of frozen stages, do not move in a phase, and that
+// something of every trained stage does. A single trained parameter need not: a gradient may be 0 but for rounding, as
+// that of attention's key biases is, which softmax does not see.
 type freezeCheck struct {
 	plan    *Plan
 	digests map[string]uint64

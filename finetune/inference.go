@@ -14,9 +14,9 @@ import (
 	"github.com/thaw-ml/thaw/torch/nn"
 )
 
-// Inference is a model on a device, to predict and to evaluate without a run. It may be used from many goroutines: one call
-// at a time computes. It is to be closed. Servers use package serve, which puts requests together into batches and computes
-// on one thread.
+// Inference is a model on a device, to predict and to evaluate without a run. It may be used from many goroutines: one
+// call at a time computes. It is to be closed. Servers use package serve, which puts requests together into batches and
+// computes on one thread.
 type Inference[B data.Batch[B]] struct {
 	mutex   sync.Mutex
 	model   Model[B]
@@ -24,9 +24,9 @@ type Inference[B data.Batch[B]] struct {
 	closed  bool
 }
 
-// NewInference moves a model to a device, where it stays until Close: "cpu", "cuda", "cuda:1", or "auto", the first GPU if
-// there is one and the program has CUDA. The precision of its matrix products is "float32", "bfloat16", or "auto", as a
-// run chooses it on that device.
+// NewInference moves a model to a device, where it stays until Close: "cpu", "cuda", "cuda:1", or "auto", the first GPU
+// if there is one and the program has CUDA. The precision of its matrix products is "float32", "bfloat16", or "auto",
+// as a run chooses it on that device.
 func NewInference[B data.Batch[B]](model Model[B], device, precision string) (*Inference[B], error) {
 	n := &Inference[B]{model: model}
 	forward, err := n.forwardOn(device, precision)
@@ -72,7 +72,7 @@ func (n *Inference[B]) enter() error {
 	n.forward.Backend.KeepStreams(true)
 	n.forward.SetEvaluation()
 	if err := n.within(context.Background(), func() error { return nil }); err != nil {
-		return fmt.Errorf("moving the model to %v: %w", n.Device(), err)
+		return fmt.Errorf("moving the model to %v: %w", n.device(), err)
 	}
 	return nil
 }
@@ -95,7 +95,7 @@ func (n *Inference[B]) within(ctx context.Context, f func() error) error {
 		return errors.New("the inference was closed")
 	}
 	return n.inside(ctx, func() error {
-		n.move(n.Device())
+		n.move(n.device())
 		return f()
 	})
 }
@@ -106,8 +106,9 @@ func (n *Inference[B]) inside(ctx context.Context, f func() error) error {
 	return torch.TryErr(func() error { return n.forward.Backend.Within(ctx, f) })
 }
 
-// Outputs calls each with the batches that are asked for, in order, and with what the head makes of them: [samples, ...]
-// in float32 on the CPU, freed when each returns. An error of each's ends it. On a GPU, each must not use a GPU itself.
+// Outputs calls each with the batches that are asked for, in order, and with what the head makes of them: [samples,
+// ...] in float32 on the CPU, freed when each returns. An error of each's ends it. On a GPU, each must not use a GPU
+// itself.
 func (n *Inference[B]) Outputs(
 	ctx context.Context, set data.Dataset[B], asked []data.Request, each func(b B, output torch.Tensor) error,
 ) error {
@@ -146,11 +147,20 @@ func (n *Inference[B]) Evaluate(ctx context.Context, set data.Dataset[B], batchS
 		})
 		return err
 	})
+	if errors.Is(err, train.ErrNotFinite) { // nothing trains here
+		err = fmt.Errorf("evaluating: %w", train.ErrDamaged)
+	}
 	return score, err
 }
 
 // Device tells where the model is.
-func (n *Inference[B]) Device() torch.Device { return n.forward.Backend.Device() }
+func (n *Inference[B]) Device() torch.Device {
+	n.mutex.Lock()
+	defer n.mutex.Unlock()
+	return n.device()
+}
+
+func (n *Inference[B]) device() torch.Device { return n.forward.Backend.Device() }
 
 // Close takes the model back to the CPU, and gives back what the device kept for it.
 func (n *Inference[B]) Close() error {

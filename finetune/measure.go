@@ -31,8 +31,8 @@ type Effort struct {
 	Rounds int
 }
 
-// Measure runs steps of the only phase of o, as Fit does, without evaluating or writing anything, and tells how fast they are.
-// The model's weights are changed.
+// Measure runs steps of the only phase of o, as Fit does, without evaluating or writing anything, and tells how fast
+// they are. The model's weights are changed.
 func Measure[B data.Batch[B]](ctx context.Context, model Model[B], trainSet data.Dataset[B], o Options, effort Effort) (*Speed, error) {
 	runtime.LockOSThread() // as Fit
 	defer runtime.UnlockOSThread()
@@ -40,7 +40,7 @@ func Measure[B data.Batch[B]](ctx context.Context, model Model[B], trainSet data
 	if err != nil {
 		return nil, err
 	}
-	if len(o.Phases) != 1 || trainSet.Len() == 0 {
+	if len(o.Phases) != 1 || isNil(trainSet) || trainSet.Len() == 0 {
 		return nil, errors.New("one phase and some samples are measured")
 	}
 	backend, precision, err := newBackend(o)
@@ -66,8 +66,7 @@ func measureOn[B data.Batch[B]](
 		return train.TrainingLock.Within(ctx, func() error {
 			return backend.Within(ctx, func() (err error) {
 				defer func() { err = errors.Join(err, torch.Try(func() { r.move(torch.CPU) })) }()
-				torch.ManualSeed(o.Seed)
-				r.move(backend.Device())
+				r.start()
 				return r.measure(ctx, effort, speed)
 			})
 		})

@@ -1,10 +1,11 @@
-// Package finetune fine-tunes pre-trained networks: [Fit] trains a [Model] on a data set phase by phase, as [Options] say. It
-// makes a [Plan] of what is frozen and what is trained, runs the frozen stages once for each sample and keeps their output,
-// checks that nothing frozen moved and that everything else did, and reports what happens as typed events.
+// Package finetune fine-tunes pre-trained networks: [Fit] trains a [Model] on a data set phase by phase, as [Options]
+// say. It makes a [Plan] of what is frozen and what is trained, runs the frozen stages once for each sample and keeps
+// their output, checks that nothing frozen moved and that everything else did, and reports what happens as typed
+// events.
 //
-// The package knows nothing of images or texts: a model is cut into stages (package nn), data are batches (torch/data), and
-// what is minimised and measured is an objective (finetune/train/objective). Packages text and vision have models and data
-// sets; package recipe reads YAML specs.
+// The package knows nothing of images or texts: a model is cut into stages (package nn), data are batches (torch/data),
+// and what is minimised and measured is an objective (finetune/train/objective). Packages text and vision have models
+// and data sets; package recipe reads YAML specs.
 package finetune
 
 import (

@@ -22,12 +22,12 @@ type Options struct {
 
 	// Objective is what is minimised and measured; nil is the model's own.
 	Objective train.Objective
-	// Best names the metric that chooses the best epoch: "loss" (lower is better), or one of the objective's metrics. The
-	// default is the objective's first.
+	// Best names the metric that chooses the best epoch: "loss" (lower is better), or one of the objective's metrics.
+	// The default is the objective's first.
 	Best string
 
-	// ClipNorm is the largest Euclidean norm of all gradients together; larger ones are scaled down to it. The default, 1,
-	// is that of BERT's optimization.py and of transformers' TrainingArguments.max_grad_norm. Off: not clipped.
+	// ClipNorm is the largest Euclidean norm of all gradients together; larger ones are scaled down to it. The default,
+	// 1, is that of BERT's optimization.py and of transformers' TrainingArguments.max_grad_norm. Off: not clipped.
 	ClipNorm float64
 
 	// Device is "cpu", "cuda", "cuda:1", or "auto", the default: the first GPU, if the program has CUDA and finds one.
@@ -37,49 +37,49 @@ type Options struct {
 	Precision string
 	// Threads of the CPU; 0 leaves libtorch's number.
 	Threads int
-	// NoCache runs the frozen stages anew for every step, where the default is to run them once for each sample and to keep
-	// their output, if the samples are not augmented and memory suffices.
+	// NoCache runs the frozen stages anew for every step, where the default is to run them once for each sample and to
+	// keep their output, if the samples are not augmented and memory suffices.
 	NoCache bool
-	// NoGraphs runs every step operator by operator, where the default on a GPU is to capture steps whose shapes come often
-	// as CUDA graphs.
+	// NoGraphs runs every step operator by operator, where the default on a GPU is to capture steps whose shapes come
+	// often as CUDA graphs.
 	NoGraphs bool
-	// Deterministic makes runs on a GPU the same from run to run, at some cost of speed. Runs on the CPU are, on one machine
-	// with one number of threads.
+	// Deterministic makes runs on a GPU the same from run to run, at some cost of speed. Runs on the CPU are, on one
+	// machine with one number of threads.
 	Deterministic bool
 	// Seed decides the order of the samples and dropout.
 	Seed uint64
 
 	// Folder keeps what the run leaves (weights, metrics, summary); nil writes nothing.
 	Folder *Folder
-	// OnEvent is told how the run goes, on Fit's goroutine. An error ends the run with that error; Stop ends it as if its
-	// epochs were over. It must not use a GPU itself.
+	// OnEvent gets the events of the run, on Fit's goroutine. An error ends the run with that error; Stop ends it as if
+	// its epochs were over. It must not use a GPU itself.
 	OnEvent func(Event) error
 }
 
-// Stop is what OnEvent returns to end a run early without an error, as early stopping does: the metrics so far and the last
-// weights are kept.
+// Stop is what OnEvent returns to end a run early without an error, as early stopping does: the metrics so far and the
+// last weights are kept.
 var Stop = errors.New("the run was stopped")
 
 // Batching says how many samples go through the model together.
 type Batching struct {
 	Size int // samples of a training batch at most; the default is 32 (Devlin et al. 2018, A.3)
-	// Tokens is the budget of a training batch, padding counted: samples times the longest sample's length is at most this.
-	// 0 is no budget.
+	// Tokens is the budget of a training batch, padding counted: samples times the longest sample's length is at most
+	// this. 0 is no budget.
 	Tokens int
-	// EvalSize is the samples of a batch in evaluation at most. The default is twice Size: without a gradient less memory is
-	// kept.
+	// EvalSize is the samples of a batch in evaluation at most. The default is twice Size: without a gradient less
+	// memory is kept.
 	EvalSize int
 }
 
 // Optimizer says how gradients move the weights.
 type Optimizer struct {
 	Name string // "adamw", the default, or "sgd"
-	// WeightDecay is decoupled from the gradient in adamw (Loshchilov and Hutter 2017), where the default is 0.01 (BERT's
-	// run_classifier.py, torch.optim.AdamW), and added to it in sgd, where the default is 1e-4 (He et al. 2015). Off: none.
-	// Parameters with one dimension, biases and norms, are never decayed.
+	// WeightDecay is decoupled from the gradient in adamw (Loshchilov and Hutter 2017), where the default is 0.01
+	// (BERT's run_classifier.py, torch.optim.AdamW), and added to it in sgd, where the default is 1e-4 (He et al.
+	// 2015). Off: none. Parameters with one dimension, biases and norms, are never decayed.
 	WeightDecay float64
-	// Betas, in [0, 1) and (0, 1), are the decay rates of adamw's two averages. The default is 0.9 and 0.999 (Kingma and Ba
-	// 2014, torch).
+	// Betas, in [0, 1) and (0, 1), are the decay rates of adamw's two averages. The default is 0.9 and 0.999 (Kingma
+	// and Ba 2014, torch).
 	Betas [2]float64
 	// Eps keeps adamw from dividing by 0. The default is 1e-8 (Kingma and Ba 2014, torch).
 	Eps float64

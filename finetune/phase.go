@@ -12,15 +12,17 @@ type Phase struct {
 	// LR is the highest learning rate of the stage just below the head. The default is 5e-5, that of transformers'
 	// TrainingArguments, and 1e-3, torch.optim.AdamW's, in a phase that trains nothing but the head.
 	LR float64
-	// HeadLR is the highest learning rate of the head. The default is 10 times LR, as in Caffe's fine-tuning of CaffeNet for
-	// Flickr style (lr_mult 10 on the new layer), and LR itself in a phase that trains nothing but the head.
+	// HeadLR is the highest learning rate of the head. The default is 10 times LR, as in Caffe's fine-tuning of
+	// CaffeNet for Flickr style (lr_mult 10 on the new layer), and LR itself in a phase that trains nothing but the
+	// head.
 	HeadLR float64
-	// LayerDecay, in (0, 1], multiplies the learning rate once for each stage further down: the stage just below the head has
-	// LR, the next LR*LayerDecay (Howard and Ruder 2018; Clark et al. 2020 fine-tune at 0.8 and 0.9). The default is 1: one
-	// rate for all, as Devlin et al. 2018.
+	// LayerDecay, in (0, 1], multiplies the learning rate once for each stage further down: the stage just below the
+	// head has LR, the next LR*LayerDecay (Howard and Ruder 2018; Clark et al. 2020 fine-tune at 0.8 and 0.9). The
+	// default is 1: one rate for all, as Devlin et al. 2018.
 	LayerDecay float64
 	// WarmUp, in (0, 1), is the share of the phase's steps in which the learning rate rises from 0. The default is 0.1,
-	// warmup_proportion of BERT's run_classifier.py; for OneCycle it is 0.3, pct_start of PyTorch's OneCycleLR. Off: none.
+	// warmup_proportion of BERT's run_classifier.py; for OneCycle it is 0.3, pct_start of PyTorch's OneCycleLR. Off:
+	// none.
 	WarmUp float64
 	// Schedule of the learning rate after the warm-up; the default is Linear.
 	Schedule Schedule

@@ -136,8 +136,9 @@ func (p *Plan) release() {
 	}
 }
 
-// groups makes the optimiser's parameter groups: a rate each, biases and norms apart, which are not decayed (transformers'
-// Trainer and BERT's optimization.py). Stages that share a rate share a group: the fewer there are, the fewer kernels run.
+// groups makes the optimiser's parameter groups: a rate each, biases and norms apart, which are not decayed
+// (transformers' Trainer and BERT's optimization.py). Stages that share a rate share a group: the fewer there are, the
+// fewer kernels run.
 func (p *Plan) groups(decay float64) []*optim.Group {
 	type kind struct {
 		rate  float64

@@ -37,10 +37,6 @@ func newRun[B data.Batch[B]](
 	if r.objective == nil {
 		r.objective = model.Objective()
 	}
-	if o.Threads > 0 {
-		torch.SetNumThreads(o.Threads)
-	}
-	r.forward.SetEvaluation()
 	sampling := data.SamplerOptions{Size: o.Batch.Size, Tokens: o.Batch.Tokens, FixedShapes: backend.Asynchronous()}
 	if l, ok := model.(LengthLimiter); ok {
 		sampling.MaxLength = l.MaxLength()
@@ -83,10 +79,7 @@ func (r *run[B]) save(name string) error {
 	if err != nil || path == "" {
 		return err
 	}
-	if err := r.emit(Saved{path}); err != nil && !errors.Is(err, Stop) {
-		return err
-	}
-	return nil
+	return r.emit(Saved{path})
 }
 
 // adviseOnMemory adds to an error that memory ran short what makes a run take less.
@@ -119,8 +112,8 @@ type phase[B data.Batch[B]] struct {
 	trainer               *train.Trainer[B]
 }
 
-// begin prepares a phase: it enables gradients on the trainable parameters, fills the caches of the frozen stages' output, and
-// builds schedule and optimizer.
+// begin prepares a phase: it enables gradients on the trainable parameters, fills the caches of the frozen stages'
+// output, and builds schedule and optimizer.
 func (r *run[B]) begin(ctx context.Context, plan *Plan) (_ *phase[B], err error) {
 	p := &phase[B]{run: r, plan: plan}
 	ready := false
@@ -218,9 +211,6 @@ func (r *run[B]) baseline(ctx context.Context, p *phase[B]) (metric.Score, error
 	}
 	if err != nil {
 		return score, err
-	}
-	if _, ok := score.Find(r.bestName(score)); !ok {
-		return score, fmt.Errorf("finetune: Options.Best: the objective measures %q, not %q", score.Names(), r.options.Best)
 	}
 	return score, r.emit(train.TaskDone{Task: task, Samples: r.test.Len(), Elapsed: time.Since(began), Score: &score})
 }

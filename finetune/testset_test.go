@@ -27,7 +27,11 @@ func TestFitWithoutTestSamples(t *testing.T) {
 			o.OnEvent = seen.add
 			model := newNet(t)
 			before := torch.Stats()
-			result, err := Fit[*rows](t.Context(), model, newSamples(1, 20, mixed), testSet, o)
+			var result *Result
+			var err error
+			if !assert.NotPanics(t, func() { result, err = Fit[*rows](t.Context(), model, newSamples(1, 20, mixed), testSet, o) }) {
+				return
+			}
 			requireAtRest(t, model, before)
 			require.NoError(t, err)
 			assert.Equal(t, 2, result.BestEpoch, "the last epoch counts as the best")

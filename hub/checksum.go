@@ -18,7 +18,8 @@ type checksum struct {
 	git  bool   // the SHA-1 of git's blob, "blob SIZE\0" before the content; otherwise the SHA-256, of which want may be a prefix
 }
 
-// checksumOf reads an ETag of Hugging Face's hub: the SHA-256 of a file in large file storage, or the name of git's blob.
+// checksumOf reads an ETag of Hugging Face's hub: the SHA-256 of a file in large file storage, or the name of git's
+// blob.
 func checksumOf(etag string) (checksum, bool) {
 	if strings.Trim(etag, "0123456789abcdef") != "" {
 		return checksum{}, false
@@ -34,8 +35,8 @@ func checksumOf(etag string) (checksum, bool) {
 
 // of hashes a file from its beginning, and says whether it is the one.
 //
-// The file is read back rather than hashed while it comes: so what was there before a resumed download counts too, and what
-// another process wrote where the file system's locks do not lock.
+// The file is read back rather than hashed while it comes: so what was there before a resumed download counts too, and
+// what another process wrote where the file system's locks do not lock.
 func (c checksum) of(ctx context.Context, f *os.File) (got string, ok bool, err error) {
 	var h hash.Hash = sha256.New()
 	if c.git {

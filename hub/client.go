@@ -46,7 +46,8 @@ func (c *client) close() {
 // headOnly marks the context of a request that asks about a file, not for it.
 type headOnly struct{}
 
-// redirect keeps the token from other hosts. net/http alone would send it to other ports and subdomains of the same host.
+// redirect keeps the token from other hosts. net/http alone would send it to other ports and subdomains of the same
+// host.
 func redirect(req *http.Request, via []*http.Request) error {
 	if len(via) >= 10 {
 		return redirectError("redirected 10 times")
@@ -91,7 +92,7 @@ func (a answer) Close() {
 }
 
 // do asks once. Redirects are followed, the token goes to the hub alone, and an answer that begins later than the stall
-// timeout, or stops for so long, ends. Errors that another try may mend are faults.
+// timeout, or stops for so long, ends. Errors that another try may fix are faults.
 func (c *client) do(ctx context.Context, method, address string, header http.Header, what string) (_ answer, err error) {
 	watch := watchFor(ctx, c.pace.stall)
 	defer func() {
@@ -191,8 +192,8 @@ func retryAfter(s string, now time.Time) (time.Duration, bool) {
 	return 0, false
 }
 
-// wait waits before the next try: twice as long after each failure, with a random part so that many do not come at once,
-// and at least as long as the server wished.
+// wait waits before the next try: twice as long after each failure, with a random part so that many do not come at
+// once, and at least as long as the server wished.
 func (c *client) wait(ctx context.Context, failed int, err error, progress Progress, what string) error {
 	d := min(c.pace.longest, c.pace.backoff<<min(failed-1, 10))
 	d = d/2 + rand.N(d/2+1)

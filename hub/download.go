@@ -82,8 +82,8 @@ func (h *Hub) Cached(m Model) string {
 	return path
 }
 
-// Local gives the path of a checkpoint that is here already, as Download would; nothing is downloaded. The name may start
-// with "hf:", which tells a repository from a path where both could be meant.
+// Local gives the path of a checkpoint that is here already, as Download would; nothing is downloaded. The name may
+// start with "hf:", which tells a repository from a path where both could be meant.
 func Local(name string) (path string, err error) {
 	h, err := FromEnvironment()
 	if err != nil {
@@ -96,16 +96,6 @@ func Local(name string) (path string, err error) {
 		return "", fmt.Errorf("%s is not here: thaw download %s brings it", name, name)
 	}
 	return path, err
-}
-
-// LocalFineTunable is Local for a model that Thaw is to fine-tune: of one of the registry that it only downloads it says
-// so, whether that is here or not.
-func LocalFineTunable(name string) (path string, err error) {
-	known, _, _ := strings.Cut(strings.TrimPrefix(name, "hf:"), "@")
-	if m, err := Find(known); err == nil && m.FineTunable() != nil {
-		return "", m.FineTunable()
-	}
-	return Local(name)
 }
 
 func (h *Hub) checkpointPath(m Model) string { return filepath.Join(h.Checkpoints, m.File()) }

@@ -81,7 +81,7 @@ func (e *NetworkError) Error() string {
 
 func (e *NetworkError) Unwrap() error { return e.Err }
 
-// fault is what another try may mend.
+// fault is what another try may fix.
 type fault struct{ err error }
 
 func (e fault) Error() string { return e.err.Error() }

@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// lock takes an exclusive lock on a file, which is made when it is not there, and waits for whoever holds it; waiting is
-// called once when there is a wait. It is flock(2), as huggingface_hub takes it on the same files, so the kernel drops the
-// lock of a process that dies. The file stays: to remove it would part those who wait.
+// lock takes an exclusive lock on a file, which is made when it is not there, and waits for whoever holds it; waiting
+// is called once when there is a wait. It is flock(2), as huggingface_hub takes it on the same files, so the kernel
+// drops the lock of a process that dies. The file stays: to remove it would part those who wait.
 func lock(ctx context.Context, path string, poll time.Duration, waiting func()) (unlock func(), err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return nil, err

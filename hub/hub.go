@@ -46,11 +46,12 @@ func (h *Hub) paced() pace {
 // The hub that FromEnvironment names when HF_ENDPOINT does not.
 const huggingFace = "https://huggingface.co"
 
-// FromEnvironment reads the variables that huggingface_hub and torch.hub read, with their meaning: HF_ENDPOINT, HF_HOME,
-// HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_TOKEN, HUGGING_FACE_HUB_TOKEN, HF_TOKEN_PATH (else the file HF_HOME/token),
-// HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE, TORCH_HOME and XDG_CACHE_HOME; and two of Thaw's own: THAW_OFFLINE, and
-// THAW_TORCHVISION, the address of a mirror of torchvision's weights. An empty variable counts as not set. It fails when
-// there is neither a home folder nor variables that make up for it, and when the token cannot be read.
+// FromEnvironment reads the variables that huggingface_hub and torch.hub read, with their meaning: HF_ENDPOINT,
+// HF_HOME, HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_TOKEN, HUGGING_FACE_HUB_TOKEN, HF_TOKEN_PATH (else the file
+// HF_HOME/token), HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE, TORCH_HOME and XDG_CACHE_HOME; and two of Thaw's own:
+// THAW_OFFLINE, and THAW_TORCHVISION, the address of a mirror of torchvision's weights. An empty variable counts as not
+// set. It fails when there is neither a home folder nor variables that make up for it, and when the token cannot be
+// read.
 func FromEnvironment() (*Hub, error) {
 	home, homeErr := os.UserHomeDir()
 	path := func(variable, or string) string {

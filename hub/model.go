@@ -1,9 +1,10 @@
 // Package hub knows pre-trained checkpoints and brings them here: torchvision's by name, and any model repository of
 // Hugging Face's hub.
 //
-// What it downloads lies where Python's libraries look for it, torch.hub's checkpoint folder and huggingface_hub's cache, so
-// that neither downloads again what the other has. A file is given its final name only once its hash is right; an
-// interrupted download leaves an .incomplete file and is resumed; processes that want the same file wait for one another.
+// What it downloads lies where Python's libraries look for it, torch.hub's checkpoint folder and huggingface_hub's
+// cache, so that neither downloads again what the other has. A file is given its final name only once its hash is
+// right; an interrupted download leaves an .incomplete file and is resumed; processes that want the same file wait for
+// one another.
 package hub
 
 import (
@@ -47,9 +48,9 @@ type Model struct {
 // Input is what a model wants to see.
 //
 // An image classifier's image is resized until its shorter side is Resize, cut to Crop x Crop at the centre, scaled to
-// 0..1, and normalised per channel (red, green, blue) with Mean and Std. A detector does the same itself: its images are
-// resized until the shorter side is Resize, or the longer MaxSize where that comes first, and are not cut. A text encoder
-// takes at most MaxTokens tokens.
+// 0..1, and normalised per channel (red, green, blue) with Mean and Std. A detector does the same itself: its images
+// are resized until the shorter side is Resize, or the longer MaxSize where that comes first, and are not cut. A text
+// encoder takes at most MaxTokens tokens.
 type Input struct {
 	Resize        int        `json:"resize,omitempty"`   // pixels
 	MaxSize       int        `json:"max_size,omitempty"` // pixels; 0: no limit
@@ -79,8 +80,8 @@ func Models() []Model {
 }
 
 // Find looks a model up by its name or alias, letter case aside. torchvision's architecture alone, as in resnet50, is
-// the weights that torchvision 0.26 calls DEFAULT: the newest, so resnet50 is resnet50.imagenet1k_v2. The error of a name
-// that is not there is an *UnknownError.
+// the weights that torchvision 0.26 calls DEFAULT: the newest, so resnet50 is resnet50.imagenet1k_v2. The error of a
+// name that is not there is an *UnknownError.
 func Find(name string) (Model, error) {
 	models := Models()
 	var names []string
@@ -96,19 +97,8 @@ func Find(name string) (Model, error) {
 	return Model{}, &UnknownError{Name: name, Near: suggest.Nearest(name, names)}
 }
 
-// FineTunable is nil for a model that Thaw fine-tunes, a ResNet or a BERT, and says why not for one that it only downloads.
-func (m Model) FineTunable() error {
-	switch {
-	case m.Kind == Detector:
-		return fmt.Errorf("%s is a detector, which Thaw does not fine-tune yet", m.Name)
-	case m.Kind == TextEncoder && m.Architecture != "bert":
-		return fmt.Errorf("%s is a text encoder other than BERT, which Thaw does not fine-tune yet", m.Name)
-	}
-	return nil
-}
-
-// Categories are the names of the classes that a model tells apart, in the order of its outputs; none for a text encoder.
-// A detector's 0 is the background, and COCO's numbers that no class has are named "N/A".
+// Categories are the names of the classes that a model tells apart, in the order of its outputs; none for a text
+// encoder. A detector's 0 is the background, and COCO's numbers that no class has are named "N/A".
 func (m Model) Categories() []string {
 	return Categories(m.CategorySet)
 }

@@ -94,22 +94,6 @@ func TestFind(t *testing.T) {
 	}
 }
 
-func TestFineTunable(t *testing.T) {
-	t.Setenv("TORCH_HOME", t.TempDir())
-	t.Setenv("HF_HOME", t.TempDir())
-	for _, c := range []struct{ name, want string }{
-		{"resnet50", "resnet50 is not here: thaw download resnet50 brings it"},
-		{"hf:microsoft/resnet-50", "microsoft/resnet-50 is not here: thaw download microsoft/resnet-50 brings it"},
-		{"bert-base-cased", "bert-base-cased is not here: thaw download bert-base-cased brings it"},
-		{"org/words", "org/words is not here: thaw download org/words brings it"},
-		{"fcos_resnet50_fpn", "fcos_resnet50_fpn.coco_v1 is a detector, which Thaw does not fine-tune yet"},
-		{"hf:distilbert-base-uncased@main", "distilbert-base-uncased is a text encoder other than BERT, which Thaw does not fine-tune yet"},
-	} {
-		_, err := LocalFineTunable(c.name)
-		assert.EqualError(t, err, c.want)
-	}
-}
-
 func TestInputs(t *testing.T) {
 	for name, want := range map[string]string{"resnet50": "224x224", "fcos_resnet50_fpn": "800-1333 px", "bert-base-cased": "512 tokens", "microsoft/resnet-50": "224x224"} {
 		m, err := Find(name)

@@ -1,7 +1,8 @@
 package hub
 
-// repositories are models of Hugging Face's hub. Any other repository can be downloaded by its own name; these are known
-// to be what the models here load, but for DistilBERT. Their parameters are counted on transformers' models (testdata/registry.py).
+// repositories are models of Hugging Face's hub. Any other repository can be downloaded by its own name; these are
+// known to be what the models here load, but for DistilBERT. Their parameters are counted on transformers' models
+// (testdata/registry.py).
 func repositories() []Model {
 	encoder := func(name, architecture string, parameters int64, description string) Model {
 		return Model{Name: name, Repository: name, Kind: TextEncoder, Architecture: architecture, Description: description,

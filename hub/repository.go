@@ -200,8 +200,8 @@ type remote struct {
 	size              int64 // -1: not told
 }
 
-// lookUp asks about a file. The hub answers with a redirect to where large files lie; what it says of the file stands in
-// its own headers, and those of the other host mean something else.
+// lookUp asks about a file. The hub answers with a redirect to where large files lie; what it says of the file stands
+// in its own headers, and those of the other host mean something else.
 func (r repository) lookUp(ctx context.Context, c *client, revision, name string, progress Progress) (remote, error) {
 	f := remote{name: name, size: -1}
 	escaped := strings.Split(name, "/")

@@ -5,7 +5,8 @@ import "fmt"
 // torchvisionModels is where torchvision's weights are published.
 const torchvisionModels = "https://download.pytorch.org/models/"
 
-// torchvision's library is under this licence; it says that the weights may carry the terms of the data they were trained on.
+// torchvision's library is under this licence; it says that the weights may carry the terms of the data they were
+// trained on.
 const torchvisionLicence = "BSD-3-Clause"
 
 // The training recipes that torchvision publishes weights of.
@@ -14,8 +15,8 @@ const (
 	recipe2 = "with torchvision's newer recipe: longer, with label smoothing, mixup, cutmix and weight averaging"
 )
 
-// classifierWeights are torchvision 0.26's ResNet family; testdata/registry.py reads the figures from torchvision itself,
-// and a test compares.
+// classifierWeights are torchvision 0.26's ResNet family; testdata/registry.py reads the figures from torchvision
+// itself, and a test compares.
 var classifierWeights = []struct {
 	architecture, weights, sha256 string
 	isDefault                     bool

@@ -30,8 +30,8 @@ type transfer struct {
 	begun    bool // progress knows of it
 }
 
-// run downloads the file, unless it is there; it is renamed to its final name once its hash is right and it is flushed to
-// disk. When it fails or ctx ends, FINAL.incomplete is left, to be resumed; after a wrong hash, nothing.
+// run downloads the file, unless it is there; it is renamed to its final name once its hash is right and it is flushed
+// to disk. When it fails or ctx ends, FINAL.incomplete is left, to be resumed; after a wrong hash, nothing.
 func (t *transfer) run(ctx context.Context) error {
 	if exists(t.final) {
 		return nil

@@ -35,11 +35,17 @@ func (s *Spec) located(err error) error {
 	if phase, ok := errors.AsType[*finetune.PhaseError](err); ok {
 		return s.Errorf(fmt.Sprintf("phases[%d].train", phase.Phase), "%w", phase.Err)
 	}
+	if best, ok := errors.AsType[*finetune.BestError](err); ok {
+		return s.Errorf("best", "%w", best)
+	}
 	if device, ok := errors.AsType[*train.DeviceError](err); ok {
 		return s.Errorf(device.Option, "%w", device.Err)
 	}
 	if folder, ok := errors.AsType[*finetune.FolderError](err); ok {
 		return s.Errorf("out", "%w", folder.Err)
+	}
+	if best, ok := errors.AsType[*finetune.BestError](err); ok {
+		return s.Errorf("best", "%w", best)
 	}
 	if errors.Is(err, torch.ErrOutOfMemory) {
 		return fmt.Errorf("%w (keys of the spec: batch.size, batch.eval_size, %s)", err, s.kind().sizeKey())
@@ -88,8 +94,8 @@ func evaluate[B data.Batch[B]](
 	return &score, err
 }
 
-// NextFolder is the first folder root/name-1, root/name-2, ... that does not exist, as far as one can see: making it tells the
-// rest.
+// NextFolder is the first folder root/name-1, root/name-2, ... that does not exist, as far as one can see: making it
+// tells the rest.
 func NextFolder(root, name string) string {
 	for n := 1; ; n++ {
 		path := filepath.Join(root, name+"-"+strconv.Itoa(n))

@@ -213,8 +213,8 @@ func withSkip(err error) error {
 	return err
 }
 
-// look reads the headers of all images, so that what is no image is known before the first step, and compares those that
-// training and test share.
+// look reads the headers of all images, so that what is no image is known before the first step, and compares those
+// that training and test share.
 func (t *imageTask) look(ctx context.Context) (err error) {
 	for _, a := range []*album.Album{t.training, t.testing} {
 		t.unreadable = append(t.unreadable, a.CheckHeaders(ctx, runtime.GOMAXPROCS(0))...)

@@ -98,6 +98,11 @@ func (l *labelReader) class(t *corpus.Table, r corpus.Row, name string) (int, er
 	return class, nil
 }
 
+// met are the classes that rows had.
+func (l *labelReader) met() []string {
+	return slices.DeleteFunc(slices.Clone(l.classes), func(class string) bool { return !l.seen[class] })
+}
+
 // unseen is the first class that no row had; -1 where there is none.
 func (l *labelReader) unseen() int {
 	return slices.IndexFunc(l.classes, func(class string) bool { return !l.seen[class] && l.problem != objective.Regression })

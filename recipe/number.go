@@ -21,9 +21,9 @@ func plainNumbers(n *yaml.Node) {
 	}
 }
 
-// formatNumber writes the shortest text that is the same number in YAML 1.1 (PyYAML), in YAML 1.2 and in JSON: whole numbers
-// without an exponent as far as an int64 reaches, and an exponent only behind a mantissa with a point, as in 1.0e-05. YAML
-// 1.1 takes 1e-05 for text.
+// formatNumber writes the shortest text that is the same number in YAML 1.1 (PyYAML), in YAML 1.2 and in JSON: whole
+// numbers without an exponent as far as an int64 reaches, and an exponent only behind a mantissa with a point, as in
+// 1.0e-05. YAML 1.1 takes 1e-05 for text.
 func formatNumber(x float64) string {
 	if x == math.Trunc(x) && math.Abs(x) < 1<<53 {
 		return strconv.FormatFloat(x, 'f', -1, 64)

@@ -34,9 +34,9 @@ func (s *Spec) paths() iter.Seq2[string, *string] {
 	}
 }
 
-// CheckPaths checks that the folder and the files that a resolved spec names are there, and that the
-// run folder is not, and can be made. A model that is given by its name is looked for among those that were downloaded, and
-// its path put in the name's place. The error is SpecErrors, with all that was found wrong.
+// CheckPaths checks that the folder and the files that a resolved spec names are there, and that the run folder is not,
+// and can be made. A model that is given by its name is looked for among those that were downloaded, and its path put
+// in the name's place. The error is SpecErrors, with all that was found wrong.
 func (s *Spec) CheckPaths() error { return s.checkPaths(Local) }
 
 // checkPaths is CheckPaths with another way to find a model by its name.

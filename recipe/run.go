@@ -27,8 +27,9 @@ func noSuch(format string, args ...any) error { return &OpenError{fmt.Sprintf(fo
 
 // Model is a trained model. It is used from one goroutine at a time.
 type Model interface {
-	// Use moves the model to a device ("cpu", "cuda", "cuda:1", "auto"), where Predict runs from then on, in a precision
-	// ("float32", "bfloat16", "auto"). A value that is none of these is a *SpecError of the key "device" or "precision".
+	// Use moves the model to a device ("cpu", "cuda", "cuda:1", "auto"), where Predict runs from then on, in a
+	// precision ("float32", "bfloat16", "auto"). A value that is none of these is a *SpecError of the key "device" or
+	// "precision".
 	Use(device, precision string) error
 	// Predict classifies inputs; beside an error, the predictions of the inputs before the one at fault.
 	Predict(ctx context.Context, inputs []Input, o finetune.PredictOptions) ([]Prediction, error)
@@ -38,8 +39,8 @@ type Model interface {
 	Together() int
 	// Labels are the classes in the order of the logits; none for a regression.
 	Labels() []string
-	// Export writes a folder that transformers' from_pretrained loads to the same logits. What transformers has no class
-	// for is an error.
+	// Export writes a folder that transformers' from_pretrained loads to the same logits. What transformers has no
+	// class for is an error.
 	Export(folder string) error
 	// Close frees the model.
 	Close()
@@ -61,8 +62,8 @@ type Run struct {
 	kind   kind
 }
 
-// OpenRun opens the best model of a run folder, whether the program left it or a Go program's finetune.Fit. A folder that is
-// none is an *OpenError.
+// OpenRun opens the best model of a run folder, whether the program left it or a Go program's finetune.Fit. A folder
+// that is none is an *OpenError.
 func OpenRun(folder string) (*Run, error) {
 	if _, err := os.Stat(folder); err != nil {
 		return nil, noSuch("there is no run folder %q", folder)
@@ -127,13 +128,14 @@ type EvalOptions struct {
 	Batch     int     // samples at a time; 0 is 64
 }
 
-// Evaluate measures the model. A run without a spec, which a Go program left, needs Data and, where that is a table, Columns.
+// Evaluate measures the model. A run without a spec, which a Go program left, needs Data and, where that is a table,
+// Columns.
 func (r *Run) Evaluate(ctx context.Context, o EvalOptions) (*metric.Score, error) {
 	return r.kind.evaluate(ctx, r, o)
 }
 
-// source is where an evaluation's data comes from: the options, and where those leave something out the spec, which a run
-// of a Go program lacks.
+// source is where an evaluation's data comes from: the options, and where those leave something out the spec, which a
+// run of a Go program lacks.
 func (r *Run) source(o EvalOptions) (*Spec, error) {
 	s, err := r.Spec()
 	switch {
@@ -175,9 +177,9 @@ func columnsExample(columns []string) (s string) {
 	return s
 }
 
-// OpenModel opens a model that predicts as it is: a folder with config.json, a checkpoint file of images, or the name of a
-// model that was downloaded. weights is a file in place of the model's own; "" is the model's own. What is not there is an
-// *OpenError.
+// OpenModel opens a model that predicts as it is: a folder with config.json, a checkpoint file of images, or the name
+// of a model that was downloaded. weights is a file in place of the model's own; "" is the model's own. What is not
+// there is an *OpenError.
 func OpenModel(model, weights string) (Model, error) {
 	info, err := os.Stat(model)
 	if errors.Is(err, fs.ErrNotExist) && weights == "" {

@@ -1,5 +1,5 @@
-// Package recipe reads what to fine-tune from a YAML file, a spec, and opens what it names: the model and the data of one
-// of the kinds of samples that Thaw knows, texts and images. Run folders are opened here too.
+// Package recipe reads what to fine-tune from a YAML file, a spec, and opens what it names: the model and the data of
+// one of the kinds of samples that Thaw knows, texts and images. Run folders are opened here too.
 //
 //	spec, err := recipe.Read("reviews.yaml", "seed=2")
 //	task, err := recipe.Open(ctx, &spec)
@@ -23,13 +23,13 @@ import (
 // and Resolved check the rules below. A file must name model, data.train and phases, and for texts
 // head.classes, data.columns.text and data.columns.label too.
 type Spec struct {
-	// Kind of the samples: "texts" or "images". Left out, the other keys tell: images have a section images, a column of
-	// images, or training data that is no table.
+	// Kind of the samples: "texts" or "images". Left out, the other keys tell: images have a section images, a column
+	// of images, or training data that is no table.
 	Kind string `yaml:"kind,omitempty"`
-	// Model is what to start from: a folder with config.json, the weights and, for texts, the tokenizer, as transformers and
-	// Thaw's runs leave it; for images also a checkpoint file of torchvision's; or the name of a model that thaw
-	// download has brought, such as resnet50 or bert-base-uncased (thaw models lists them). What is there as a path is
-	// taken as a path.
+	// Model is what to start from: a folder with config.json, the weights and, for texts, the tokenizer, as
+	// transformers and Thaw's runs leave it; for images also a checkpoint file of torchvision's; or the name of a model
+	// that thaw download has brought, such as resnet50 or bert-base-uncased (thaw models lists them). What is there as
+	// a path is taken as a path.
 	Model string `yaml:"model,omitempty"`
 	// Weights is a weights file in place of the model's own. For images "none" starts from random weights, model being
 	// an architecture.
@@ -39,8 +39,8 @@ type Spec struct {
 	// Images says how images become the network's input; nil where the data is texts.
 	Images *Images `yaml:"images,omitempty"`
 	Phases []Phase `yaml:"phases"` // one after the other; at least one
-	// Best names the metric that chooses the best epoch: "loss", or one of the objective's. The default is the objective's
-	// first, such as accuracy.
+	// Best names the metric that chooses the best epoch: "loss", or one of the objective's. The default is the
+	// objective's first, such as accuracy.
 	Best string `yaml:"best,omitempty"`
 
 	Batch     Batch     `yaml:"batch"`
@@ -85,8 +85,8 @@ type Head struct {
 	// Classes are two or more labels; the order is that of the logits. For images they may be left out: then they are
 	// those of the training data, sorted. A regression has none.
 	Classes []string `yaml:"classes,omitempty"`
-	// Separator parts the labels of a sample from one another in a multi-label table; the default is ",". In .jsonl files
-	// the labels may be a list.
+	// Separator parts the labels of a sample from one another in a multi-label table; the default is ",". In .jsonl
+	// files the labels may be a list.
 	Separator string `yaml:"separator,omitempty"`
 	// Pooling makes one vector of a text's tokens: "cls" takes the first one (Devlin et al. 2018),
 	// and is the default; "mean" averages those that are no padding (Reimers and Gurevych 2019).
@@ -97,8 +97,8 @@ type Head struct {
 
 // Data names the texts or images.
 type Data struct {
-	// Train is a table: .csv, .tsv or .jsonl, also with .gz. Images may also be a folder with a folder for each class, or
-	// an idx file (MNIST's format) with its labels beside it.
+	// Train is a table: .csv, .tsv or .jsonl, also with .gz. Images may also be a folder with a folder for each class,
+	// or an idx file (MNIST's format) with its labels beside it.
 	Train   string  `yaml:"train,omitempty"`
 	Columns Columns `yaml:"columns,omitempty"`
 	// Test is what to evaluate on: a share of the training data ("0.1"; of images, that share of each class), every so
@@ -117,8 +117,8 @@ type Data struct {
 // Images says how images become the network's input.
 type Images struct {
 	Size int `yaml:"size"` // pixels of a side of the square that the network sees; 0, the default, is the model's own
-	// Resize is what the shorter side becomes in evaluation before the middle is cut out; 0, the default, is the model's
-	// own, or 8/7 of Size where that was given (256 for 224, as Krizhevsky et al. 2012).
+	// Resize is what the shorter side becomes in evaluation before the middle is cut out; 0, the default, is the
+	// model's own, or 8/7 of Size where that was given (256 for 224, as Krizhevsky et al. 2012).
 	Resize int `yaml:"resize"`
 	// Augment is what happens to training images: "crop", the default, is a random part of the image, turned over in
 	// one of two cases (Szegedy et al. 2014); "randaugment" (Cubuk et al. 2019) and "trivialaugment" (Müller and Hutter
@@ -129,8 +129,8 @@ type Images struct {
 	Scale [2]float64 `yaml:"scale,omitempty"`
 	// Erase is the probability of covering a random box (Zhong et al. 2017). 0 is off, and the default.
 	Erase float64 `yaml:"erase"`
-	// MixUp and CutMix are the alpha of Zhang et al. 2017 and of Yun et al. 2019: each batch is mixed by one of those that
-	// are above 0. 0 is off, and the default.
+	// MixUp and CutMix are the alpha of Zhang et al. 2017 and of Yun et al. 2019: each batch is mixed by one of those
+	// that are above 0. 0 is off, and the default.
 	MixUp  float64 `yaml:"mixup"`
 	CutMix float64 `yaml:"cutmix"`
 	// Unreadable says what becomes of an image that is damaged: "fail", the default, ends the run, "skip" goes on

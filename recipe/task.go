@@ -15,15 +15,16 @@ import (
 type Task interface {
 	// Describe tells what was read, a subject and a line each.
 	Describe() [][2]string
-	// Train runs the phases and leaves the run folder. onEvent is told how the run goes, see finetune.Options; it may be nil.
-	// Train is called once.
+	// Train runs the phases and leaves the run folder. onEvent gets the events of the run, see finetune.Options; it may
+	// be nil. Train is called once.
 	Train(ctx context.Context, onEvent func(finetune.Event) error) (*finetune.Result, error)
 	// Close frees the model.
 	Close()
 }
 
-// Open opens all that a spec names and checks it: paths, device, classes, phases. What only the data and the model tell, such
-// as the classes of images, is put into the spec. The error is SpecErrors, or a *SpecError, where a key is at fault.
+// Open opens all that a spec names and checks it: paths, device, classes, phases. What only the data and the model
+// tell, such as the classes of images, is put into the spec. The error is SpecErrors, or a *SpecError, where a key is
+// at fault.
 func Open(ctx context.Context, s *Spec) (Task, error) {
 	resolved, err := s.Resolved()
 	if err != nil {
@@ -36,8 +37,8 @@ func Open(ctx context.Context, s *Spec) (Task, error) {
 	return s.kind().open(ctx, s)
 }
 
-// Check looks for the files that a resolved spec names and chooses the device where that is "auto". It reads no data and no
-// weights. The error has all that was found wrong.
+// Check looks for the files that a resolved spec names and chooses the device where that is "auto". It reads no data
+// and no weights. The error has all that was found wrong.
 func (s *Spec) Check() error { return joinFaults(s.CheckPaths(), s.ChooseDevice()) }
 
 // kind is a kind of samples: what differs between texts and images is behind these methods, and nowhere else.

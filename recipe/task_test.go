@@ -125,49 +125,6 @@ out: run
 	return s
 }
 
-func trained(t *testing.T, s *Spec) {
-	t.Helper()
-	task, err := Open(t.Context(), s)
-	require.NoError(t, err)
-	defer task.Close()
-	_, err = task.Train(t.Context(), nil)
-	require.NoError(t, err)
-}
-
-// A run folder without a spec, which a Go program leaves, predicts and exports, and is measured on data that is named.
-func TestRunOfAGoProgram(t *testing.T) {
-	s := workplace(t)
-	trained(t, &s)
-	run, err := OpenRun("run")
-	require.NoError(t, err)
-	want, err := run.Evaluate(t.Context(), EvalOptions{Data: "rows.tsv", Device: "cpu", Precision: "auto"})
-	require.NoError(t, err)
-	run.Close()
-	saved, err := Read("run/spec.yaml")
-	require.NoError(t, err)
-	assert.True(t, s.Equal(saved))
-
-	require.NoError(t, os.Remove("run/spec.yaml"))
-	run, err = OpenRun("run")
-	require.NoError(t, err)
-	defer run.Close()
-	got, err := run.Evaluate(t.Context(), EvalOptions{Data: "rows.tsv", Columns: Columns{Text: "t", Label: "l"}, Device: "cpu", Precision: "auto"})
-	require.NoError(t, err)
-	assert.Equal(t, want, got)
-	_, err = run.Evaluate(t.Context(), EvalOptions{Device: "cpu", Precision: "auto"})
-	assert.EqualError(t, err, "run has no spec.yaml, so its test data is not known: name some with --data")
-	_, err = run.Evaluate(t.Context(), EvalOptions{Data: "rows.tsv", Device: "cpu", Precision: "auto"})
-	assert.EqualError(t, err, "run has no spec.yaml, so the columns of rows.tsv are not known: name them, as in --columns text=NAME,label=NAME")
-	found, err := run.Predict(t.Context(), []Input{{Text: "the film was great"}}, 64)
-	require.NoError(t, err)
-	require.Len(t, found, 1)
-	assert.Contains(t, run.Labels(), found[0].Label)
-
-	fault, ok := run.Use("gpu", "auto").(interface{ Unwrap() []error })
-	require.True(t, ok)
-	assert.EqualError(t, fault.Unwrap()[0], `device: expected auto, cpu, cuda, cuda:0, found "gpu"; did you mean "cuda"?`)
-}
-
 func TestOpenRunRefuses(t *testing.T) {
 	workplace(t)
 	require.NoError(t, os.MkdirAll("other/weights", 0o755))
@@ -182,16 +139,6 @@ func TestOpenRunRefuses(t *testing.T) {
 	}
 }
 
-// What the model cannot take is known before its weights are read.
-func TestLimitsOfTheModel(t *testing.T) {
-	s := workplace(t, `"type_vocab_size": 2`, `"type_vocab_size": 1`)
-	require.NoError(t, os.Remove("model/model.safetensors"))
-	s.Data.Columns.Pair = "p"
-	_, err := Open(context.Background(), &s)
-	assert.ErrorContains(t, err, "data.columns.pair: the model tells no two texts apart: type_vocab_size of its config.json is 1")
-
-}
-
 func TestLengthThatFitsTheModel(t *testing.T) {
 	s := workplace(t)
 	config, err := os.ReadFile("model/config.json")
@@ -204,11 +151,4 @@ func TestLengthThatFitsTheModel(t *testing.T) {
 	s.Data.MaxLength = 33
 	_, err = Open(context.Background(), &s)
 	assert.ErrorContains(t, err, "data.max_length: 33 is more than the 32 positions of the model")
-}
-
-func TestObjectivesThatWait(t *testing.T) {
-	s := workplace(t)
-	s.Head = Head{Objective: Regression, Pooling: "cls"}
-	_, err := Open(context.Background(), &s)
-	assert.ErrorContains(t, err, "head.objective: texts are not trained for regression yet")
 }

@@ -1,18 +1,15 @@
 package recipe
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/thaw-ml/thaw/finetune"
-	"github.com/thaw-ml/thaw/finetune/train/metric"
 	"github.com/thaw-ml/thaw/finetune/train/objective"
 	"github.com/thaw-ml/thaw/hub"
 	"github.com/thaw-ml/thaw/internal/quantity"
@@ -118,14 +115,14 @@ func (texts) open(_ context.Context, s *Spec) (Task, error) {
 	}
 	config = config.WithHead(head)
 	if t.train, err = textData(s, train, tok, config, labels); err != nil {
-		return nil, err
+		return nil, s.ofLabels(err)
 	}
 	if missing := labels.unseen(); missing >= 0 {
 		return nil, s.Errorf(fmt.Sprintf("head.classes[%d]", missing), "no row of %s has the label %q; there are %v",
-			train.Path, s.Head.Classes[missing], train.Classes())
+			train.Path, s.Head.Classes[missing], labels.met())
 	}
 	if t.test, err = textData(s, test, tok, config, labels); err != nil {
-		return nil, err
+		return nil, s.ofLabels(err)
 	}
 	if t.model, err = text.LoadClassifier(s.Model, s.Weights, head); err != nil {
 		return nil, err
@@ -151,10 +148,13 @@ func textData(
 ) (*text.Dataset, error) {
 	targets, err := labels.targets(t)
 	if err != nil {
-		return nil, s.Errorf("head.classes", "%w", err)
+		return nil, err
 	}
 	items := make(data.Items[text.Item], len(t.Rows))
 	for i, r := range t.Rows {
+		if t.Columns.Pair != "" && r.Pair == "" {
+			r.Pair = " " // an empty text is one of two, as an empty text alone is kept
+		}
 		items[i] = text.Item{
 			Text: r.Text, Pair: r.Pair, Class: targets[i].Class, Labels: targets[i].Labels, Value: targets[i].Value,
 			Origin: fmt.Sprintf("%s:%d", t.Path, r.Line),
@@ -163,6 +163,18 @@ func textData(
 	pairs := t.Columns.Pair != ""
 	config.Pairs = &pairs
 	return text.NewDataset(items, tok, config, text.DatasetOptions{MaxLength: s.Data.MaxLength})
+}
+
+// ofLabels gives an error about a row's label the place of the key that says which labels there are.
+func (s *Spec) ofLabels(err error) error {
+	if _, ok := errors.AsType[*corpus.Error](err); !ok {
+		return err
+	}
+	key := "head.classes"
+	if s.Head.Objective == Regression {
+		key = "head.objective"
+	}
+	return s.Errorf(key, "%w", err)
 }
 
 // fitLimits compares what a spec asks for with the limits of the model, before its weights are read.
@@ -305,88 +317,3 @@ func (t *textTask) Train(ctx context.Context, onEvent func(finetune.Event) error
 
 // Close implements Task.
 func (t *textTask) Close() { t.model.Close() }
-
-// textModel is a Model of texts.
-type textModel struct{ *text.Classifier }
-
-func (texts) openWeights(folder string) (Model, error) { return texts{}.openModel(folder, "") }
-
-func (texts) openModel(folder, weights string) (Model, error) {
-	m, err := text.OpenClassifier(folder, weights)
-	if err != nil {
-		return nil, err
-	}
-	return &textModel{m}, nil
-}
-
-// Use implements Model.
-func (m *textModel) Use(device, precision string) error {
-	device, precision, err := chosenDevice(device, precision)
-	if err != nil {
-		return err
-	}
-	return m.Classifier.Use(device, precision)
-}
-
-// Pairs implements Model.
-func (m *textModel) Pairs() bool { return m.Config.Pairs != nil && *m.Config.Pairs }
-
-// Together implements Model: 1,024 texts in batches of 64.
-func (m *textModel) Together() int { return 16 }
-
-// Labels implements Model.
-func (m *textModel) Labels() []string { return m.Classes }
-
-// Predict implements Model.
-func (m *textModel) Predict(ctx context.Context, inputs []Input, o finetune.PredictOptions) ([]Prediction, error) {
-	items := make([]text.Item, len(inputs))
-	for i, in := range inputs {
-		items[i] = text.Item{Text: in.Text, Pair: in.Pair}
-	}
-	return m.Classifier.Predict(ctx, items, o)
-}
-
-func (texts) evaluate(ctx context.Context, r *Run, o EvalOptions) (*metric.Score, error) {
-	s, err := r.source(o)
-	if err != nil {
-		return nil, err
-	}
-	m := r.Model.(*textModel)
-	if s.Head.Objective = Classification; m.Config.ProblemType == objective.MultiLabel {
-		s.Head.Objective, s.Head.Separator = MultiLabel, cmp.Or(s.Head.Separator, ",")
-	} else if m.Config.ProblemType == objective.Regression {
-		s.Head.Objective = Regression
-	}
-	table, err := testTable(r, s, o.Data)
-	if err != nil {
-		return nil, err
-	}
-	s.Data.MaxLength = cmp.Or(s.Data.MaxLength, m.Config.MaxLength, m.Config.DefaultMaxLength())
-	set, err := textData(s, table, m.Tokenizer, m.Config, newLabelReader(m.Config.ProblemType, m.Classes, s.Head.Separator))
-	if err != nil {
-		return nil, err
-	}
-	return evaluate(ctx, m.Classifier, set, o)
-}
-
-// testTable reads the rows that a run is measured on: those of file, or the run's own test rows.
-func testTable(r *Run, s *Spec, file string) (table *corpus.Table, err error) {
-	if own, ok := s.Data.TestFile(); file == "" && ok { // the training rows may be gone
-		file = own
-	}
-	if file != "" {
-		if err := r.columnsMissing(file, "text", s.Data.Columns.Text, "label", s.Data.Columns.Label); err != nil {
-			return nil, err
-		}
-		table, err = corpus.Open(file, tableColumns(s))
-	} else {
-		_, table, err = openTables(s)
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("the test rows of %s: %w: name a file with --data", r.Folder, err)
-	}
-	if err == nil && len(table.Rows) == 0 {
-		return nil, fmt.Errorf("%s has no test rows: name a file with --data", r.Folder)
-	}
-	return table, err
-}

@@ -130,8 +130,8 @@ func (l *BertLayer) Forward(x, mask torch.Tensor) torch.Tensor {
 	return l.Output.Forward(l.Intermediate.Forward(in), y)
 }
 
-// ForwardFirst is the first token of Forward, [N, 1, hidden], for a last layer of which no other is read: queries and all
-// behind the attention are computed of that token only.
+// ForwardFirst is the first token of Forward, [N, 1, hidden], for a last layer of which no other is read: queries and
+// all behind the attention are computed of that token only.
 func (l *BertLayer) ForwardFirst(x, mask torch.Tensor) torch.Tensor {
 	first := x.Narrow(1, 0, 1)
 	y := l.Attention.Output.Forward(l.Attention.Self.forwardFirst(x, first, mask), first)
@@ -160,8 +160,8 @@ func (a *BertSelfAttention) join(x torch.Tensor) torch.Tensor {
 	return x.Transpose(1, 2).Flatten(2, 3)
 }
 
-// attend is softmax(q k^T / sqrt(d) + mask) v. libtorch's fused kernel for the CPU cannot drop, so there, with dropout, the
-// steps stand here one by one, the mask in place.
+// attend is softmax(q k^T / sqrt(d) + mask) v. libtorch's fused kernel for the CPU cannot drop, so there, with dropout,
+// the steps stand here one by one, the mask in place.
 func (a *BertSelfAttention) attend(q, k, v, mask torch.Tensor) torch.Tensor {
 	drop := 0.0
 	if a.Dropout.Training() {

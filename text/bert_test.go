@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/thaw-ml/thaw/finetune/train/objective"
 	"github.com/thaw-ml/thaw/text"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/nn"
@@ -69,13 +70,13 @@ func TestTiny(t *testing.T) {
 	for layout := range g.Layouts {
 		for _, pooling := range []text.Pooling{text.CLS, text.Mean} {
 			t.Run(layout+" "+string(pooling), func(t *testing.T) {
-				c, err := text.LoadClassifier("testdata/tiny", "testdata/tiny/"+layout+".safetensors", text.Head{Classes: classes(3), Pooling: pooling}, 1)
+				c, err := text.LoadClassifier("testdata/tiny", "testdata/tiny/"+layout+".safetensors", text.Head{Classes: classes(3), Pooling: pooling, Seed: 1})
 				require.NoError(t, err)
 				defer c.Close()
 				g.Classifier.put(t, c)
 				torchtest.Scoped(t, func() {
 					b := g.batch()
-					hidden := c.Forward(b, torch.Tensor{}, 0, 3)
+					hidden := nn.RunStages(c.Stages()[:3], b, nil)[0]
 					for i, n := range b.Length {
 						torchtest.Close(t, g.Hidden.Tensor(t).Select(0, i).Narrow(0, 0, n), hidden.Select(0, i).Narrow(0, 0, n), 0, 1e-5)
 					}
@@ -116,13 +117,13 @@ func TestMiniLM(t *testing.T) {
 			Hidden torchtest.Stored
 		}
 	}](t, "minilm.json")
-	c, err := text.LoadClassifier(minilm(t), "", text.Head{Classes: classes(3), Pooling: text.CLS}, 1)
+	c, err := text.LoadClassifier(minilm(t), "", text.Head{Classes: classes(3), Pooling: text.CLS, Seed: 1})
 	require.NoError(t, err)
 	defer c.Close()
 	g.Classifier.put(t, c)
 	torchtest.Scoped(t, func() {
 		b := g.batch()
-		hidden := c.Forward(b, torch.Tensor{}, 0, 7)
+		hidden := nn.RunStages(c.Stages()[:7], b, nil)[0]
 		for i, at := range g.Tokens {
 			torchtest.Close(t, g.Hidden[i].Tensor(t), hidden.Select(0, i).Index(torch.FromSlice(at)), 0, 1e-5)
 		}
@@ -166,7 +167,7 @@ func TestThirtySteps(t *testing.T) {
 	for name, want := range map[string]trainedGolden{"all": g.All, "top": g.Top} {
 		t.Run(name, func(t *testing.T) {
 			zero := 0.0
-			c, err := text.LoadClassifier(folder, "", text.Head{Classes: g.Classes, Pooling: text.CLS, Dropout: &zero}, 1)
+			c, err := text.LoadClassifier(folder, "", text.Head{Classes: g.Classes, Pooling: text.CLS, Dropout: &zero, Seed: 1})
 			require.NoError(t, err)
 			defer c.Close()
 			g.Classifier.put(t, c)
@@ -183,7 +184,7 @@ func TestThirtySteps(t *testing.T) {
 			defer o.Close()
 			schedule := optim.Linear(g.WarmUp, len(g.Steps))
 			batch := func(i int) *text.Batch {
-				b := &text.Batch{Class: g.Steps[i].Labels}
+				b := &text.Batch{Target: objective.Targets{Classes: g.Steps[i].Labels}}
 				for _, ids := range g.Steps[i].IDs {
 					b.Length, b.T = append(b.Length, len(ids)), max(b.T, len(ids))
 				}
@@ -196,7 +197,7 @@ func TestThirtySteps(t *testing.T) {
 			for i := range g.Steps {
 				torch.Scoped(func() {
 					b := batch(i)
-					l := c.Loss(b, c.Logits(b), 0)
+					l := c.Objective().Loss(nn.Values{c.Logits(b)}, b.Targets())
 					l.Backward()
 					norm := optim.ClipGradNorm(params, g.Clip)
 					o.Groups()[0].LR = g.LR * schedule(i)

@@ -39,8 +39,8 @@ type Classifier struct {
 	inference *finetune.Inference[*Batch] // where Predict runs, see Use
 }
 
-// Stages are the embeddings, the layers, the pooling, and the head. Hidden states are [N, T, hidden], behind the pooling
-// [N, hidden]; the head gives logits [N, classes].
+// Stages are the embeddings, the layers, the pooling, and the head. Hidden states are [N, T, hidden], behind the
+// pooling [N, hidden]; the head gives logits [N, classes].
 func (c *Classifier) Stages() []nn.Stage[*Batch] {
 	stages := []nn.Stage[*Batch]{{
 		Name: "embeddings", Module: c.Bert.Embeddings, Key: "bert.embeddings.",

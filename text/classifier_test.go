@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/text"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/nn"
@@ -36,6 +37,9 @@ func open(t testing.TB, folder string) *text.Classifier {
 	return c
 }
 
+// batches has so many texts go through the model together.
+func batches(n int) finetune.PredictOptions { return finetune.PredictOptions{BatchSize: n} }
+
 func TestSaveAndOpen(t *testing.T) {
 	dropout := 0.125
 	texts := []string{"good film", "the movie is not very good, it is boring.", "", "dull"}
@@ -48,14 +52,14 @@ func TestSaveAndOpen(t *testing.T) {
 			unchanged(t)
 			c := load(t, tinyFolder(t, nil), head, 3)
 			c.Config.MaxLength = 9
-			want, err := c.Predict(t.Context(), texts, 2)
+			want, err := c.Predict(t.Context(), text.Items(texts...), batches(2))
 			require.NoError(t, err)
 			again := open(t, save(t, c))
 			assert.Equal(t, head.Classes, again.Classes)
 			assert.Equal(t, values(c), values(again))
 			assert.Equal(t, c.Dropout.P, again.Dropout.P)
 			assert.Equal(t, 9, again.Config.MaxLength)
-			got, err := again.Predict(t.Context(), texts, 2)
+			got, err := again.Predict(t.Context(), text.Items(texts...), batches(2))
 			require.NoError(t, err)
 			assert.Equal(t, want, got, "bit for bit")
 			assert.Equal(t, values(again), values(open(t, save(t, again))), "a saved one saved again")
@@ -146,7 +150,7 @@ func TestPredict(t *testing.T) {
 		"the film is good", "", "bad", "the movie was not very good and it is very dull, boring, bad film!", "   ", "bad",
 		"bad \xff\xfe film\xc3", "日本 is not known", "great\x00 fun", strings.Repeat("a", 1_000_000), strings.Repeat("good ", 200_000),
 	}
-	one, err := c.Predict(t.Context(), texts, 1)
+	one, err := c.Predict(t.Context(), text.Items(texts...), batches(1))
 	require.NoError(t, err)
 	require.Len(t, one, len(texts))
 	for i, p := range one {
@@ -171,7 +175,7 @@ func TestPredict(t *testing.T) {
 	assert.Equal(t, one[1].Logits, one[4].Logits, "no text and spaces")
 	assert.NotEqual(t, one[0].Logits, one[2].Logits)
 	for _, size := range []int{2, 3, len(texts), 1000} {
-		many, err := c.Predict(t.Context(), texts, size)
+		many, err := c.Predict(t.Context(), text.Items(texts...), batches(size))
 		require.NoError(t, err)
 		for i, p := range many {
 			assert.Equal(t, texts[i], p.Input)
@@ -183,8 +187,8 @@ func TestPredict(t *testing.T) {
 func TestPredictNothing(t *testing.T) {
 	unchanged(t)
 	c := load(t, tinyFolder(t, nil), twoClasses, 1)
-	for _, none := range [][]string{nil, {}} {
-		got, err := c.Predict(t.Context(), none, 8)
+	for _, none := range [][]text.Item{nil, {}} {
+		got, err := c.Predict(t.Context(), none, batches(8))
 		require.NoError(t, err)
 		assert.Empty(t, got)
 	}
@@ -195,7 +199,7 @@ func TestPredictCuts(t *testing.T) {
 	unchanged(t)
 	c := load(t, tinyFolder(t, settings{"initializer_range": 0.5}), text.Head{Classes: classes(2), Pooling: text.Mean}, 1)
 	logits := func(s string) []float32 {
-		p, err := c.Predict(t.Context(), []string{s}, 1)
+		p, err := c.PredictTexts(t.Context(), s)
 		require.NoError(t, err)
 		return p[0].Logits
 	}
@@ -212,7 +216,7 @@ func TestPredictWithDamagedWeights(t *testing.T) {
 	c := load(t, tinyFolder(t, nil), twoClasses, 1)
 	torch.Scoped(func() { torch.NoGrad(func() { c.Linear.Weight.MulScalar_(math.NaN()) }) })
 	c.Source = "weights.bin"
-	_, err := c.Predict(t.Context(), []string{"good film", "bad"}, 2)
+	_, err := c.Predict(t.Context(), text.Items("good film", "bad"), batches(2))
 	assert.EqualError(t, err, `"good film": the model gives scores that are no finite numbers: the weights, weights.bin, are damaged`)
 }
 
@@ -221,12 +225,12 @@ func TestPredictUpToWhatFails(t *testing.T) {
 	unchanged(t)
 	c := load(t, tinyFolder(t, settings{"initializer_range": 0.5}), text.Head{Classes: classes(2), Pooling: text.Mean}, 1)
 	texts := []string{"the film is not good", "film", "the film", "is it movie", "movie", "good", "movie is it the film", "is"}
-	want, err := c.Predict(t.Context(), texts, 1)
+	want, err := c.Predict(t.Context(), text.Items(texts...), batches(1))
 	require.NoError(t, err)
 	movie := int(c.Tokenizer.AppendIDs(nil, "movie", 0)[1])
 	torch.Scoped(func() { torch.NoGrad(func() { c.Bert.Embeddings.Word.Weight.Select(0, movie).MulScalar_(math.NaN()) }) })
 	for _, size := range []int{1, 2, 3, 100} {
-		got, err := c.Predict(t.Context(), texts, size)
+		got, err := c.Predict(t.Context(), text.Items(texts...), batches(size))
 		assert.ErrorContains(t, err, `"is it movie": the model gives scores that are no finite numbers`)
 		require.Len(t, got, 3, "batches of %d", size)
 		for i := range got {
@@ -236,7 +240,7 @@ func TestPredictUpToWhatFails(t *testing.T) {
 	}
 	stopped, stop := context.WithCancel(t.Context())
 	stop()
-	got, err := c.Predict(stopped, texts, 1)
+	got, err := c.Predict(stopped, text.Items(texts...), batches(1))
 	assert.ErrorIs(t, err, context.Canceled)
 	assert.Empty(t, got)
 }
@@ -246,10 +250,10 @@ func TestPredictFails(t *testing.T) {
 	unchanged(t)
 	c := load(t, tinyFolder(t, nil), twoClasses, 1)
 	c.Config.MaxLength = 64 // more than there are positions
-	_, err := c.Predict(t.Context(), []string{strings.Repeat("good ", 100)}, 1)
+	_, err := c.PredictTexts(t.Context(), strings.Repeat("good ", 100))
 	require.EqualError(t, err, "tokenising texts: 64 is more than the 32 positions of the model")
 	c.Config.MaxPositionEmbeddings = 64
-	_, err = c.Predict(t.Context(), []string{strings.Repeat("good ", 100)}, 1)
+	_, err = c.PredictTexts(t.Context(), strings.Repeat("good ", 100))
 	require.Error(t, err)
 	require.ErrorAs(t, err, new(*torch.Error))
 }

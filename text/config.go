@@ -71,8 +71,8 @@ func defaultConfig() Config {
 	}
 }
 
-// ReadConfig reads a config.json and checks that it is a BERT's. A key by which transformers would compute something else
-// than Thaw is an error that names it.
+// ReadConfig reads a config.json and checks that it is a BERT's. A key by which transformers would compute something
+// else than Thaw is an error that names it.
 func ReadConfig(path string) (Config, error) {
 	c := defaultConfig()
 	c.ModelType = ""
@@ -156,8 +156,8 @@ func (c Config) check() error {
 	return nil
 }
 
-// checkHead refuses a configuration of a model whose head is another than BertForSequenceClassification's, or whose scores
-// are made otherwise.
+// checkHead refuses a configuration of a model whose head is another than BertForSequenceClassification's, or whose
+// scores are made otherwise.
 func (c Config) checkHead() error {
 	var architectures []string
 	if raw, ok := c.file["architectures"]; ok {
@@ -177,8 +177,8 @@ func (c Config) checkHead() error {
 	return nil
 }
 
-// DefaultMaxLength is where texts are cut, in tokens, unless something else is asked for: 128, or where the model's positions
-// end.
+// DefaultMaxLength is where texts are cut, in tokens, unless something else is asked for: 128, or where the model's
+// positions end.
 func (c Config) DefaultMaxLength() int { return min(128, c.MaxPositionEmbeddings) }
 
 // CheckTexts checks that the model can read texts, or pairs of texts, that are cut to maxLength tokens.
@@ -217,13 +217,14 @@ func (c Config) WithHead(head Head) Config {
 	return c
 }
 
-// keptKeys are those of the file that stay true of what is trained of it and that Config has no field for: they number and
-// name tokens. All others are of a task, an output, a dtype, a program, or not known.
+// keptKeys are those of the file that stay true of what is trained of it and that Config has no field for: they number
+// and name tokens. All others are of a task, an output, a dtype, a program, or not known.
 var keptKeys = []string{
 	"bos_token_id", "eos_token_id", "sep_token_id", "cls_token_id", "mask_token_id", "unk_token_id", "tokenizer_class",
 }
 
-// write saves the configuration. What it says is true of the weights beside it, whatever the file it came from said of others.
+// write saves the configuration. What it says is true of the weights beside it, whatever the file it came from said of
+// others.
 func (c Config) write(folder string) error {
 	out := map[string]any{}
 	for _, key := range keptKeys {

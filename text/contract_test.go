@@ -24,13 +24,11 @@ func TestKeyBiasesMayStay(t *testing.T) {
 					p.Normal_(0, 0.02, g)
 				}
 			}
-			spec := finetune.Spec{
-				Device: "cpu", Precision: "float32", Batch: finetune.Batch{Size: 16}, Out: t.TempDir() + "/run",
+			_, err := finetune.Fit(t.Context(), model, text.NewSynthetic(evenly(64, 12), 1000, 1), nil, finetune.Options{
+				Device: "cpu", Precision: "float32", Batch: finetune.Batching{Size: 16},
 				Optimizer: finetune.Optimizer{Name: "sgd"},
 				Phases:    []finetune.Phase{{Train: finetune.All(), Epochs: 1, LR: rate, HeadLR: rate}},
-			}
-			data, none := text.NewSynthetic(evenly(64, 12), 1000, 1), text.NewSynthetic(nil, 1000, 2)
-			_, err := finetune.Run[*text.Batch](t.Context(), spec, unsaved{model}, data, none, nil)
+			})
 			assert.NoError(t, err)
 		})
 	}

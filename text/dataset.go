@@ -39,8 +39,8 @@ type DatasetOptions struct {
 
 // NewDataset tokenises items for a model. Config describes the model with its head, see [Config.WithHead].
 //
-// What the model cannot read is an error: pairs where it has one segment, or single texts where there are pairs, more tokens
-// than it has positions, a token that it has no embedding for, a class that the head does not have.
+// What the model cannot read is an error: pairs where it has one segment, or single texts where there are pairs, more
+// tokens than it has positions, a token that it has no embedding for, a class that the head does not have.
 func NewDataset(items data.Source[Item], tok *tokenizer.Tokenizer, config Config, o DatasetOptions) (*Dataset, error) {
 	d := &Dataset{pad: int64(config.PadTokenID), maxLength: cmp.Or(o.MaxLength, config.DefaultMaxLength())}
 	if config.Pairs != nil {
@@ -113,8 +113,8 @@ func encode(item Item, tok *tokenizer.Tokenizer, config Config, pairs bool, maxL
 // origin names an item: where it is from, or the beginning of its text.
 func (i Item) origin() string { return cmp.Or(i.Origin, suggest.Quote(i.Text)) }
 
-// NewDataset tokenises items to train or evaluate the model on. The model remembers whether they are pairs, and where they
-// are cut: what is predicted later is read so too.
+// NewDataset tokenises items to train or evaluate the model on. The model remembers whether they are pairs, and where
+// they are cut: what is predicted later is read so too.
 func (c *Classifier) NewDataset(items []Item, o DatasetOptions) (*Dataset, error) {
 	d, err := NewDataset(data.Items[Item](items), c.Tokenizer, c.Config, o)
 	if err == nil && d.Len() > 0 {
@@ -123,7 +123,8 @@ func (c *Classifier) NewDataset(items []Item, o DatasetOptions) (*Dataset, error
 	return d, err
 }
 
-// Remember has the model read what is predicted later as the texts of a data set: as pairs or single texts, cut where those are.
+// Remember has the model read what is predicted later as the texts of a data set: as pairs or single texts, cut where
+// those are.
 func (c *Classifier) Remember(d *Dataset) {
 	pairs := d.pairs
 	c.Config.Pairs, c.Config.MaxLength = &pairs, d.maxLength

@@ -22,7 +22,7 @@ import (
 func foreign(t testing.TB, n int, s settings) string {
 	t.Helper()
 	g := torchtest.Golden[struct{ Classifier headGolden }](t, "tiny/golden.json")
-	c, err := text.LoadClassifier("testdata/tiny", "testdata/tiny/bare.safetensors", text.Head{Classes: classes(3), Pooling: text.CLS}, 1)
+	c, err := text.LoadClassifier("testdata/tiny", "testdata/tiny/bare.safetensors", text.Head{Classes: classes(3), Pooling: text.CLS, Seed: 1})
 	require.NoError(t, err)
 	defer c.Close()
 	g.Classifier.put(t, c)
@@ -65,16 +65,28 @@ func TestScoresOfProblemTypes(t *testing.T) {
 			own["num_labels"] = 1
 			own["id2label"] = map[string]string{"0": "LABEL_0"}
 		}
-		c := open(t, foreign(t, h.Classes, own)) // three classes are known of the weights alone
-		got, err := c.Predict(t.Context(), g.Texts, 2)
+		folder := foreign(t, h.Classes, own) // three classes are known of the weights alone
+		if h.Classes > 1 && h.ProblemType != nil && *h.ProblemType == string(text.Regression) {
+			_, err := text.OpenClassifier(folder, "")
+			require.EqualError(t, err, folder+`/config.json: problem_type is "regression" with 3 outputs, and one number is predicted`)
+			continue
+		}
+		c := open(t, folder)
+		got, err := c.Predict(t.Context(), text.Items(g.Texts...), batches(2))
 		require.NoError(t, err)
-		pairs, err := c.PredictItems(t.Context(), items, 2)
+		pairs, err := c.Predict(t.Context(), items, batches(2))
 		require.NoError(t, err)
+		scoresOf := func(p text.Prediction) map[string]float64 {
+			if p.Value != nil {
+				return map[string]float64{"LABEL_0": *p.Value}
+			}
+			return p.Scores
+		}
 		for i, p := range got {
-			assert.InDeltaMapValues(t, h.Scores[i], p.Scores, 1e-6, "%q", p.Input)
+			assert.InDeltaMapValues(t, h.Scores[i], scoresOf(p), 1e-6, "%q", p.Input)
 		}
 		for i, p := range pairs {
-			assert.InDeltaMapValues(t, h.Pairs[i], p.Scores, 1e-6, "%q", p.Input)
+			assert.InDeltaMapValues(t, h.Pairs[i], scoresOf(p), 1e-6, "%q", p.Input)
 			assert.Equal(t, items[i], text.Item{Text: p.Input, Pair: p.Pair})
 		}
 	}
@@ -125,25 +137,25 @@ func TestPredictItems(t *testing.T) {
 	single, pair := text.Item{Text: "good film"}, text.Item{Text: "good film", Pair: "not bad"}
 	c := load(t, tinyFolder(t, settings{"initializer_range": 0.5}), twoClasses, 1)
 	predict := func(items ...text.Item) error {
-		_, err := c.PredictItems(t.Context(), items, 2)
+		_, err := c.Predict(t.Context(), items, batches(2))
 		return err
 	}
 	require.NoError(t, predict(single, single)) // it is not known what the model was trained on
 	require.NoError(t, predict(pair, pair))
-	require.EqualError(t, predict(pair, single), `"good film" has no second text, and "good film" has one`)
-	require.EqualError(t, predict(single, pair), `"good film" has a second text, "not bad", and "good film" has none`)
+	require.EqualError(t, predict(pair, single), `"good film" has no second text, and the others, or what the model was trained on, are pairs of texts`)
+	require.EqualError(t, predict(single, pair), `"good film" has a second text, and the others, or what the model was trained on, are single texts`)
 
 	c.Config.Pairs = new(true)
 	require.NoError(t, predict(pair))
-	require.EqualError(t, predict(single), `"good film" has no second text, and the model was trained on pairs of texts`)
+	require.EqualError(t, predict(single), `"good film" has no second text, and the others, or what the model was trained on, are pairs of texts`)
 	again := open(t, save(t, c))
 	require.Equal(t, true, *again.Config.Pairs)
-	_, err := again.Predict(t.Context(), []string{"good film"}, 1)
-	require.EqualError(t, err, `"good film" has no second text, and the model was trained on pairs of texts`)
+	_, err := again.PredictTexts(t.Context(), "good film")
+	require.EqualError(t, err, `"good film" has no second text, and the others, or what the model was trained on, are pairs of texts`)
 
 	c.Config.Pairs = new(false)
 	require.NoError(t, predict(single))
-	require.EqualError(t, predict(pair), `"good film" has a second text, "not bad", and the model was trained on single texts`)
+	require.EqualError(t, predict(pair), `"good film" has a second text, and the others, or what the model was trained on, are single texts`)
 
 	c.Config.Pairs, c.Config.TypeVocabSize = nil, 1
 	require.EqualError(t, predict(pair), "tokenising texts: the model has 1 segment (type_vocab_size), and pairs of texts take 2")
@@ -155,7 +167,7 @@ func TestPredictCutsAtModelMaxLength(t *testing.T) {
 	folder := tinyFolder(t, settings{"initializer_range": 0.5})
 	write(t, filepath.Join(folder, "tokenizer_config.json"), `{"model_max_length": 5}`)
 	c := load(t, folder, text.Head{Classes: classes(2), Pooling: text.Mean}, 1)
-	got, err := c.Predict(t.Context(), []string{"good film not bad", "good film not", "good film"}, 1)
+	got, err := c.Predict(t.Context(), text.Items("good film not bad", "good film not", "good film"), batches(1))
 	require.NoError(t, err)
 	assert.Equal(t, got[1].Logits, got[0].Logits)
 	assert.NotEqual(t, got[2].Logits, got[0].Logits)
@@ -165,7 +177,7 @@ func TestPredictFromManyGoroutines(t *testing.T) {
 	unchanged(t)
 	c := load(t, tinyFolder(t, settings{"initializer_range": 0.5}), twoClasses, 1)
 	texts := []string{"the film is good", "bad", "the movie was not very good and it is very dull"}
-	want, err := c.Predict(t.Context(), texts, 2)
+	want, err := c.Predict(t.Context(), text.Items(texts...), batches(2))
 	require.NoError(t, err)
 	c.Close()
 	c = load(t, tinyFolder(t, settings{"initializer_range": 0.5}), twoClasses, 1) // the first call makes what the others use
@@ -175,7 +187,7 @@ func TestPredictFromManyGoroutines(t *testing.T) {
 			if i == 4 {
 				assert.NoError(t, c.Use("cpu", "float32"))
 			}
-			got, err := c.Predict(t.Context(), texts, 2)
+			got, err := c.Predict(t.Context(), text.Items(texts...), batches(2))
 			assert.NoError(t, err)
 			assert.Equal(t, want, got)
 		})
@@ -214,9 +226,9 @@ func TestExport(t *testing.T) {
 	again := open(t, out)
 	assert.Equal(t, values(c), values(again))
 	texts := []string{"good film", "the movie is not very good, it is boring."}
-	want, err := c.Predict(t.Context(), texts, 2)
+	want, err := c.Predict(t.Context(), text.Items(texts...), batches(2))
 	require.NoError(t, err)
-	got, err := again.Predict(t.Context(), texts, 2)
+	got, err := again.Predict(t.Context(), text.Items(texts...), batches(2))
 	require.NoError(t, err)
 	assert.Equal(t, want, got)
 
@@ -226,10 +238,10 @@ func TestExport(t *testing.T) {
 	mean := load(t, folder, text.Head{Classes: classes(2), Pooling: text.Mean}, 1)
 	other := filepath.Join(t.TempDir(), "mean")
 	require.EqualError(t, mean.Export(other), "exporting to "+other+": transformers has no class for a classifier with pooling: mean, only for one with pooling: cls")
-	none, err := text.NewClassifier(c.Config, twoClasses, 1)
+	none, err := text.NewClassifier(c.Config, twoClasses)
 	require.NoError(t, err)
 	defer none.Close()
-	_, err = none.Predict(t.Context(), texts, 1)
+	_, err = none.PredictTexts(t.Context(), texts...)
 	require.EqualError(t, err, "predicting: the classifier has no tokenizer")
 	require.EqualError(t, none.Export(other), "exporting to "+other+": the classifier has no tokenizer to save")
 	entries, err = os.ReadDir(filepath.Dir(other))

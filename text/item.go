@@ -2,8 +2,8 @@ package text
 
 import "github.com/thaw-ml/thaw/finetune/train/objective"
 
-// Item is a text, or a pair of texts, with what it should give: Class of a classification, Labels where several may hold,
-// Value of a regression. To be predicted it needs none of these.
+// Item is a text, or a pair of texts, with what it should give: Class of a classification, Labels where several may
+// hold, Value of a regression. To be predicted it needs none of these.
 type Item struct {
 	Text string
 	Pair string // the second text of a pair; empty for a single text

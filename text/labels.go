@@ -30,8 +30,8 @@ func (c Config) labels() ([]string, error) {
 	return classes, nil
 }
 
-// problem is what the logits mean: as problem_type says, and where it is left out, one output is a number and several are
-// classes (transformers' BertForSequenceClassification).
+// problem is what the logits mean: as problem_type says, and where it is left out, one output is a number and several
+// are classes (transformers' BertForSequenceClassification).
 func (c Config) problem() ProblemType {
 	switch {
 	case c.ProblemType != "":
@@ -64,8 +64,8 @@ func (c Config) checkLabels() error {
 	return nil
 }
 
-// named is the configuration with classes where the file names none, as transformers names them: LABEL_0, LABEL_1 and so on,
-// as many as num_labels says, or else as the head in the weights has.
+// named is the configuration with classes where the file names none, as transformers names them: LABEL_0, LABEL_1 and
+// so on, as many as num_labels says, or else as the head in the weights has.
 func (c Config) named(checkpoint *torch.Checkpoint) (Config, error) {
 	if len(c.ID2Label) > 0 {
 		return c, nil

@@ -15,8 +15,8 @@ import (
 	"github.com/thaw-ml/thaw/torch/nn"
 )
 
-// Load loads a pre-trained BERT and gives it a new head. model is a folder, or the name of a model that thaw download, or
-// transformers, has brought to this machine; nothing is downloaded. See [LoadClassifier].
+// Load loads a pre-trained BERT and gives it a new head. model is a folder, or the name of a model that thaw download,
+// or transformers, has brought to this machine; nothing is downloaded. See [LoadClassifier].
 func Load(model string, head Head) (*Classifier, error) {
 	if _, err := os.Stat(model); err != nil {
 		path, failure := hub.Local(model)
@@ -28,9 +28,9 @@ func Load(model string, head Head) (*Classifier, error) {
 	return LoadClassifier(model, "", head)
 }
 
-// LoadClassifier loads a pre-trained BERT from a folder as transformers saves it (config.json,
-// model.safetensors or pytorch_model.bin, the tokenizer's files) and gives it a new head, drawn from N(0, initializer_range)
-// with the head's seed. weights names a file to read in place of the folder's; "" reads the folder's.
+// LoadClassifier loads a pre-trained BERT from a folder as transformers saves it (config.json, model.safetensors or
+// pytorch_model.bin, the tokenizer's files) and gives it a new head, drawn from N(0, initializer_range) with the head's
+// seed. weights names a file to read in place of the folder's; "" reads the folder's.
 func LoadClassifier(folder, weights string, head Head) (*Classifier, error) {
 	if err := head.check(); err != nil {
 		return nil, err
@@ -62,8 +62,8 @@ func LoadClassifier(folder, weights string, head Head) (*Classifier, error) {
 	})
 }
 
-// OpenClassifier loads a classifier with its head, as SaveConfig and transformers' BertForSequenceClassification save it. Its
-// scores are made as problem_type of config.json says. Classes without names are LABEL_0, LABEL_1 and so on.
+// OpenClassifier loads a classifier with its head, as SaveConfig and transformers' BertForSequenceClassification save
+// it. Its scores are made as problem_type of config.json says. Classes without names are LABEL_0, LABEL_1 and so on.
 func OpenClassifier(folder, weights string) (*Classifier, error) {
 	config, err := ReadConfig(filepath.Join(folder, "config.json"))
 	if err != nil {

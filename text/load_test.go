@@ -58,7 +58,7 @@ func unchanged(t testing.TB) {
 	})
 }
 
-var twoClasses = text.Head{Classes: []string{"bad", "good"}, Pooling: text.CLS}
+var twoClasses = text.NewHead("bad", "good")
 
 var wrongModels = []struct {
 	name     string
@@ -176,7 +176,7 @@ func TestWrongModels(t *testing.T) {
 			if c.head != nil {
 				head = *c.head
 			}
-			_, err := text.LoadClassifier(folder, "", head, 1)
+			_, err := text.LoadClassifier(folder, "", head)
 			require.Error(t, err)
 			assert.Equal(t, c.want, strings.ReplaceAll(err.Error(), folder, "FOLDER"))
 		})
@@ -193,10 +193,12 @@ func TestWrongClassifiers(t *testing.T) {
 		want     string
 	}{
 		{"no classes", nil, "", "FOLDER/config.json: it names no classes (id2label, num_labels), and FOLDER/model.safetensors has no classifier.weight: it is no classifier's"},
-		{"one class", settings{"id2label": map[string]string{"0": "bad"}}, "",
+		{"one class", settings{"id2label": map[string]string{"0": "bad"}, "problem_type": "single_label_classification"}, "",
 			`FOLDER/config.json: there is one class, "bad", and a choice takes two: problem_type "regression" or "multi_label_classification" says what its value means`},
-		{"one class without a name", settings{"num_labels": 1}, "",
+		{"one class without a name", settings{"num_labels": 1, "problem_type": "single_label_classification"}, "",
 			`FOLDER/config.json: there is one class, "LABEL_0", and a choice takes two: problem_type "regression" or "multi_label_classification" says what its value means`},
+		{"several numbers", settings{"num_labels": 2, "problem_type": "regression"}, "",
+			`FOLDER/config.json: problem_type is "regression" with 2 outputs, and one number is predicted`},
 		{"a gap in the numbers", settings{"id2label": map[string]string{"0": "bad", "2": "good"}}, "", "FOLDER/config.json: id2label has 2 classes, and none is numbered 1"},
 		{"a class number that is none", settings{"id2label": map[string]string{"bad": "0", "good": "1"}}, "", "FOLDER/config.json: id2label has 2 classes, and none is numbered 0"},
 		{"two classes of one name", settings{"id2label": map[string]string{"0": "bad", "1": "good", "2": "bad"}}, "", `FOLDER/config.json: id2label names the classes 0 and 2 alike: "bad"`},
@@ -246,7 +248,8 @@ func values(c *text.Classifier) map[string][]float32 {
 
 func load(t testing.TB, folder string, head text.Head, seed uint64) *text.Classifier {
 	t.Helper()
-	c, err := text.LoadClassifier(folder, "", head, seed)
+	head.Seed = seed
+	c, err := text.LoadClassifier(folder, "", head)
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
 	return c
@@ -284,7 +287,9 @@ func TestPickledWeights(t *testing.T) {
 func TestPoolerIsNewWhereTheFileHasNone(t *testing.T) {
 	unchanged(t)
 	open := func(seed uint64) map[string][]float32 {
-		c, err := text.LoadClassifier("testdata/tiny", "testdata/tiny/no_pooler.safetensors", twoClasses, seed)
+		head := twoClasses
+		head.Seed = seed
+		c, err := text.LoadClassifier("testdata/tiny", "testdata/tiny/no_pooler.safetensors", head)
 		require.NoError(t, err)
 		defer c.Close()
 		assert.Equal(t, []string{"bert.pooler.dense.weight", "bert.pooler.dense.bias", "classifier.weight", "classifier.bias"}, c.Report.Skipped)

@@ -1,7 +1,7 @@
 package text
 
 import (
-	"errors"
+	"cmp"
 	"math"
 	"math/rand/v2"
 	"strings"
@@ -13,16 +13,14 @@ import (
 // BertBase is the shape of bert-base-uncased (Devlin et al. 2018: L=12, H=768, A=12), 110M parameters.
 func BertBase() Config { return defaultConfig() }
 
-// NewClassifier makes a classifier that is not pre-trained, and has no tokenizer: weights are drawn from
-// N(0, initializer_range) with the seed, biases are 0 and norms 1, as transformers does. It serves to measure; for training
-// there is [LoadClassifier].
-func NewClassifier(config Config, head Head, seed uint64) (*Classifier, error) {
-	if len(head.Classes) < 2 {
-		return nil, errors.New("a head with fewer than two classes")
-	}
-	if err := config.check(); err != nil {
+// NewClassifier makes a classifier that is not pre-trained, and has no tokenizer: weights are drawn from N(0,
+// initializer_range) with the head's seed, biases are 0 and norms 1, as transformers does. It serves to measure; for
+// training there is [LoadClassifier].
+func NewClassifier(config Config, head Head) (*Classifier, error) {
+	if err := cmp.Or(head.check(), config.check()); err != nil {
 		return nil, err
 	}
+	head.Pooling = cmp.Or(head.Pooling, CLS)
 	c := &Classifier{Config: config.WithHead(head), Classes: head.labels()}
 	err := torch.TryErr(func() error { // allocation panics when memory runs out
 		if err := c.allocate(); err != nil {
@@ -48,8 +46,8 @@ func NewClassifier(config Config, head Head, seed uint64) (*Classifier, error) {
 	return c, nil
 }
 
-// NewSynthetic makes random texts of the given lengths in tokens, with ids below vocabulary, and labels of two classes. It
-// serves to measure.
+// NewSynthetic makes random texts of the given lengths in tokens, with ids below vocabulary, and labels of two classes.
+// It serves to measure.
 func NewSynthetic(lengths []int, vocabulary int, seed uint64) *Dataset {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	d := &Dataset{}
@@ -63,8 +61,8 @@ func NewSynthetic(lengths []int, vocabulary int, seed uint64) *Dataset {
 	return d
 }
 
-// ShortTexts draws n lengths as short real texts have them, reviews or messages: lognormal with mean 23 tokens, the 95th
-// percentile at 54, from 4 to 66.
+// ShortTexts draws n lengths as short real texts have them, reviews or messages: lognormal with mean 23 tokens, the
+// 95th percentile at 54, from 4 to 66.
 func ShortTexts(n int, seed uint64) []int {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	lengths := make([]int, n)

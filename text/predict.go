@@ -18,8 +18,9 @@ import (
 // Prediction is what a classifier says of a text.
 type Prediction = objective.Prediction
 
-// Use moves the model to a device ("cpu", "cuda", "cuda:1", "auto"), where Predict runs from then on, its matrix products in
-// a precision ("float32", "bfloat16", "auto"), see [finetune.NewInference]. Without it, Predict runs on the CPU in float32.
+// Use moves the model to a device ("cpu", "cuda", "cuda:1", "auto"), where Predict runs from then on, its matrix
+// products in a precision ("float32", "bfloat16", "auto"), see [finetune.NewInference]. Without it, Predict runs on the
+// CPU in float32.
 func (c *Classifier) Use(device, precision string) error {
 	c.running.Lock()
 	defer c.running.Unlock()
@@ -41,11 +42,12 @@ func (c *Classifier) Inference() (_ *finetune.Inference[*Batch], err error) {
 	return c.inference, err
 }
 
-// Predict classifies texts or pairs of texts, as the model was trained, those of like length together. A text is cut where it
-// was in training. Where that fails, or ctx ends, the predictions of the items before the first that has none are given too.
+// Predict classifies texts or pairs of texts, as the model was trained, those of like length together. A text is cut
+// where it was in training. Where that fails, or ctx ends, the predictions of the items before the first that has none
+// are given too.
 //
-// Any number of goroutines may call Predict at once; the model runs for one of them at a time. Package serve puts the requests
-// of many goroutines together.
+// Any number of goroutines may call Predict at once; the model runs for one of them at a time. Package serve puts the
+// requests of many goroutines together.
 func (c *Classifier) Predict(ctx context.Context, items []Item, o finetune.PredictOptions) ([]Prediction, error) {
 	if c.Tokenizer == nil {
 		return nil, errors.New("predicting: the classifier has no tokenizer")
@@ -104,8 +106,8 @@ func (c *Classifier) limit() int {
 
 var errNotFinite = errors.New("the model gives scores that are no finite numbers")
 
-// fill writes the predictions of a batch to their places. A row of logits that are no finite numbers is given to bad, and is an
-// errNotFinite.
+// fill writes the predictions of a batch to their places. A row of logits that are no finite numbers is given to bad,
+// and is an errNotFinite.
 func (c *Classifier) fill(out []Prediction, places []int, logits torch.Tensor, bad func(k int)) (err error) {
 	values := torch.ToSlice[float32](logits)
 	n := logits.Size(1)

@@ -64,8 +64,8 @@ func (f pthFile) lookup(name string) (record, bool) {
 }
 
 // OpenCheckpoint opens a .safetensors file, the model.safetensors.index.json of a sharded one, or what torch.save wrote
-// (.pth, .pt, .bin). The content decides, whatever the file's name. Of a training checkpoint of PyTorch, the tensors are
-// those of its state dict; see the package torch/pth.
+// (.pth, .pt, .bin). The content decides, whatever the file's name. Of a training checkpoint of PyTorch, the tensors
+// are those of its state dict; see the package torch/pth.
 func OpenCheckpoint(path string) (*Checkpoint, error) {
 	switch {
 	case strings.HasSuffix(path, ".index.json"):

@@ -11,16 +11,18 @@ import (
 )
 
 // wrappers are the prefixes that a program's wrapper around a model puts before the keys of its state dict:
-// nn.DataParallel and DistributedDataParallel, torch.compile, and a LightningModule that keeps its network in self.model.
+// nn.DataParallel and DistributedDataParallel, torch.compile, and a LightningModule that keeps its network in
+// self.model.
 var wrappers = []string{"module.", compiled, "model."}
 
 // compiled is what torch.compile puts before the keys of the module that it wraps, which may be any part of a model.
 const compiled = "_orig_mod."
 
 // Unwrapped is the checkpoint without the prefix that wrappers put before its keys: "module." (nn.DataParallel),
-// "_orig_mod." (torch.compile), "model." (Lightning), also one inside another. wanted reports whether the model has a key.
-// The prefix taken away is the one under which most keys are wanted; the keys that are not under that prefix, such as a
-// loss's, are in Strays and no longer in Names. Without a prefix that makes more keys wanted, it is the checkpoint itself.
+// "_orig_mod." (torch.compile), "model." (Lightning), also one inside another. wanted reports whether the model has a
+// key. The prefix taken away is the one under which most keys are wanted; the keys that are not under that prefix, such
+// as a loss's, are in Strays and no longer in Names. Without a prefix that makes more keys wanted, it is the checkpoint
+// itself.
 //
 // Both share the open file: Close either.
 func (c *Checkpoint) Unwrapped(wanted func(key string) bool) *Checkpoint {
@@ -108,8 +110,8 @@ func (c *Checkpoint) Strays() []string {
 	return nil
 }
 
-// DescribeKeys says in a line what keys there are, for errors about those that are missing: how many, three of them, and
-// the prefix that all share.
+// DescribeKeys says in a line what keys there are, for errors about those that are missing: how many, three of them,
+// and the prefix that all share.
 func (c *Checkpoint) DescribeKeys() string {
 	names := c.Names()
 	if len(names) == 0 {

@@ -67,7 +67,7 @@ func ParseDevice(s string) (Device, error) {
 // CUDAAvailable reports whether CUDA kernels are linked and a device answers.
 func CUDAAvailable() bool { return capi.HasCUDA() }
 
-// Check says why tensors cannot lie on d, with the mend: that the program has no CUDA, that no driver answers, that
+// Check says why tensors cannot lie on d, with the fix: that the program has no CUDA, that no driver answers, that
 // there is no device of this number, or that libtorch has no kernels for it. It gives nil where they can.
 func (d Device) Check() error {
 	if d.Type == CPUType {

@@ -22,8 +22,8 @@ var loadedVersion = sync.OnceValue(func() string {
 
 var torchVersion = regexp.MustCompile(`\bTORCH_VERSION=([^, ]+)`)
 
-// CheckVersion is nil where the libtorch that is loaded is the version that this program was built with. Another one, as
-// LD_PRELOAD may bring it, computes something else, or fails at some operator.
+// CheckVersion is nil where the libtorch that is loaded is the version that this program was built with. Another one,
+// as LD_PRELOAD may bring it, computes something else, or fails at some operator.
 func CheckVersion() error { return compareVersions(Version(), capi.Version(), LibraryPath()) }
 
 func compareVersions(loaded, built, path string) error {

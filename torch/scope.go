@@ -93,14 +93,27 @@ func Unscoped(f func()) {
 // f may return a tensor that it did not make: Tidy gives another owner of it (see [Tensor.Alias]) and leaves f's as it
 // is. An undefined result stays undefined. f is not to [Keep] its result.
 func Tidy(f func() Tensor) Tensor {
-	var result capi.Handle
+	return TidyAll(func() []Tensor { return []Tensor{f()} })[0]
+}
+
+// TidyAll is Tidy of several results.
+func TidyAll(f func() []Tensor) []Tensor {
+	var results []capi.Handle
 	Scoped(func() {
-		if y := f(); y.Defined() {
-			result = capi.Share(y.ptr("tidy"))
-			runtime.KeepAlive(y.h)
+		for _, y := range f() {
+			var h capi.Handle
+			if y.Defined() {
+				h = capi.Share(y.ptr("tidy"))
+				runtime.KeepAlive(y.h)
+			}
+			results = append(results, h)
 		}
 	})
-	return adopt(result, capi.CurrentScope())
+	out := make([]Tensor, len(results))
+	for i, h := range results {
+		out[i] = adopt(h, capi.CurrentScope())
+	}
+	return out
 }
 
 // NewParam runs make outside every scope: the tensor lives until Close, as parameters and an optimizer's state do.

@@ -5,20 +5,19 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
+	"github.com/thaw-ml/thaw/finetune/train/objective"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/torchtest"
 	"github.com/thaw-ml/thaw/vision"
 )
 
-// shown is what a network is shown of a batch: the model's output before its first stage.
-func shown(b *vision.Batch) torch.Tensor {
-	return (&vision.Classifier{}).Forward(b, torch.Tensor{}, 0, 0)
-}
+// shown is what a network is shown of a batch: the input of its first stage.
+func shown(b *vision.Batch) torch.Tensor { return vision.Images(b) }
 
 func TestImagesAreNormalised(t *testing.T) {
 	const side = 5
 	b := &vision.Batch{
-		Index: []int{0, 1}, Class: []int{1, 0}, Side: side,
+		Index: []int{0, 1}, Target: objective.Targets{Classes: []int{1, 0}}, Side: side,
 		Mean: []float32{0.485, 0.456, 0.406}, Std: []float32{0.229, 0.224, 0.225},
 	}
 	for i := range 2 * side * side * 3 {
@@ -53,12 +52,12 @@ func TestBatchTensors(t *testing.T) {
 		assert.False(t, tensors[3].Defined(), "labels that are not known")
 		assert.Equal(t, []int{3, 2, 2, 3}, tensors[0].Shape())
 		assert.Equal(t, torch.Uint8, tensors[0].DType())
-		b.Class = []int{1, 0, 1}
+		b.Target.Classes = []int{1, 0, 1}
 		assert.Equal(t, []int64{1, 0, 1}, torch.ToSlice[int64](b.Tensors()[3]))
-		b.Targets, b.Share = []float32{1, 0, 0.25, 0.75, 0.5, 0.5}, 0.25
+		b.Mixed, b.Share = []float32{1, 0, 0.25, 0.75, 0.5, 0.5}, 0.25
 		tensors = b.Tensors()
 		assert.Equal(t, []int{3, 2}, tensors[3].Shape())
-		assert.Equal(t, b.Targets, torch.ToSlice[float32](tensors[3]))
+		assert.Equal(t, b.Mixed, torch.ToSlice[float32](tensors[3]))
 		assert.Equal(t, 0.25, tensors[4].Item())
 		assert.Empty(t, tensors[4].Shape())
 	})

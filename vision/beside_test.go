@@ -20,6 +20,9 @@ const fromTimm = `{
     "interpolation": "bicubic", "crop_pct": 0.95, "crop_mode": "center", "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4],
     "num_classes": 3, "pool_size": [7, 7], "first_conv": "conv1", "classifier": "fc"}}`
 
+// twoClasses is a new head.
+var twoClasses = vision.Head{Classes: []string{"x", "y"}, Seed: 1}
+
 // beside writes a network of three classes in a layout, and files beside it.
 func beside(t *testing.T, layout vision.Layout, files map[string]string) string {
 	t.Helper()
@@ -66,7 +69,7 @@ func TestWhatLiesBesideWeights(t *testing.T) {
 			assert.Equal(t, c.input, got.Input)
 			assert.Equal(t, c.names, got.Classes)
 			// A fine-tuned network keeps it.
-			tuned, err := vision.LoadClassifier(folder, "", []string{"x", "y"}, 1)
+			tuned, err := vision.LoadClassifier(folder, "", twoClasses)
 			require.NoError(t, err)
 			defer tuned.Close()
 			assert.Equal(t, c.input, tuned.Input)
@@ -106,7 +109,7 @@ func TestOtherNetworksOfTheSameKeys(t *testing.T) {
 	} {
 		folder := beside(t, vision.Torchvision, map[string]string{"config.json": config})
 		path := filepath.Join(folder, "model.safetensors")
-		_, err := vision.LoadClassifier(folder, "", []string{"x", "y"}, 1)
+		_, err := vision.LoadClassifier(folder, "", twoClasses)
 		assert.ErrorContains(t, err, folder+"/config.json: ")
 		assert.ErrorContains(t, err, want)
 		_, err = vision.OpenPretrained(path, "")
@@ -122,7 +125,7 @@ func TestOtherNetworksOfTheSameKeys(t *testing.T) {
 		"preprocessor_config.json: an input with the standard":  {"config.json": `{"model_type": "resnet"}`, "preprocessor_config.json": `{"size": 224, "crop_pct": 1, "image_mean": [0, 0, 0], "image_std": [0, 1, 1]}`},
 		"preprocessor_config.json: unexpected end":              {"config.json": `{"model_type": "resnet"}`, "preprocessor_config.json": `{`},
 	} {
-		_, err := vision.LoadClassifier(beside(t, vision.Transformers, files), "", []string{"x", "y"}, 1)
+		_, err := vision.LoadClassifier(beside(t, vision.Transformers, files), "", twoClasses)
 		assert.ErrorContains(t, err, want)
 	}
 	_, err := vision.OpenPretrained(beside(t, vision.Torchvision, map[string]string{"config.json": of(`"ant", `, "")}), "")
@@ -145,7 +148,7 @@ func TestWhatCannotBeFollowed(t *testing.T) {
 			"preprocessor_config.json": `{"size": 224, "crop_pct": 0.875, "resample": 1, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}`},
 	} {
 		folder := beside(t, vision.Torchvision, files)
-		tuned, err := vision.LoadClassifier(folder, "", []string{"x", "y"}, 1)
+		tuned, err := vision.LoadClassifier(folder, "", twoClasses)
 		require.NoError(t, err)
 		require.NotEmpty(t, tuned.Warnings)
 		assert.Contains(t, tuned.Warnings[0], want)

@@ -28,8 +28,8 @@ type ResNetOptions struct {
 	Generator    *torch.Generator // draws the new head; nil is the default generator
 }
 
-// LoadResNet reads a network from a checkpoint in either layout. Loading is strict: keys that are missing, unexpected or
-// of another shape are an error that names them. A checkpoint may lack num_batches_tracked altogether, as those from
+// LoadResNet reads a network from a checkpoint in either layout. Loading is strict: keys that are missing, unexpected
+// or of another shape are an error that names them. A checkpoint may lack num_batches_tracked altogether, as those from
 // before PyTorch 0.4.1 do, and its keys may have the prefixes of wrappers, see [torch.Checkpoint.Unwrapped]. What
 // config.json beside the file says is heeded: a network that has the same keys and is another one is an error.
 func LoadResNet(path string, o ResNetOptions) (*ResNet, nn.LoadReport, error) {
@@ -157,8 +157,9 @@ func DetectArchitecture(c *torch.Checkpoint) (name string, classes int, err erro
 		c.Path(), found.blocks, kind, found.groups, found.width, strings.Join(Architectures(), ", "))
 }
 
-// checkConfig refuses what config.json beside a checkpoint tells and its shapes do not: of transformers' layout, strides and
-// activations that are not torchvision's; of torchvision's layout, which timm shares, timm's networks of the same keys.
+// checkConfig refuses what config.json beside a checkpoint tells and its shapes do not: of transformers' layout,
+// strides and activations that are not torchvision's; of torchvision's layout, which timm shares, timm's networks of
+// the same keys.
 func checkConfig(c *torch.Checkpoint) error {
 	path := filepath.Join(filepath.Dir(c.Path()), "config.json")
 	config, err := parseForeign(path)

@@ -110,8 +110,8 @@ func (c *config) classes(path string) (classes []string, err error) {
 	return classes, nil
 }
 
-// OpenClassifier loads a classifier with its head from a folder with config.json and weights, as a run leaves it. weights
-// names a file in place of the folder's; "" reads the one that [torch.FindWeights] finds.
+// OpenClassifier loads a classifier with its head from a folder with config.json and weights, as a run leaves it.
+// weights names a file in place of the folder's; "" reads the one that [torch.FindWeights] finds.
 func OpenClassifier(folder, weights string) (*Classifier, error) {
 	saved, classes, err := readConfig(filepath.Join(folder, "config.json"))
 	if err != nil {
@@ -134,8 +134,10 @@ func OpenClassifier(folder, weights string) (*Classifier, error) {
 	return &Classifier{Net: net, Input: saved.Input, Classes: classes, Report: report, Source: weights}, nil
 }
 
-// Close frees the network.
+// Close frees the network, once predictions under way have ended.
 func (c *Classifier) Close() {
+	c.running.Lock()
+	defer c.running.Unlock()
 	if n := c.inference; n != nil {
 		c.inference = nil
 		_ = n.Close() // a device that fails here has failed before, and was reported

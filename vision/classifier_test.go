@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/thaw-ml/thaw/finetune/train/objective"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/nn"
 	"github.com/thaw-ml/thaw/torch/torchtest"
@@ -35,11 +36,16 @@ func put(t testing.TB, c *vision.Classifier) string {
 	return folder
 }
 
+// run runs the stages from (included) to to (not included).
+func run(c *vision.Classifier, b *vision.Batch, in nn.Values, from, to int) torch.Tensor {
+	return nn.RunStages(c.Stages()[from:to], b, in)[0]
+}
+
 // some is a batch of random pixels.
 func some(n int) *vision.Batch {
 	b := &vision.Batch{Side: 32, Mean: []float32{0.485, 0.456, 0.406}, Std: []float32{0.229, 0.224, 0.225}}
 	for i := range n {
-		b.Index, b.Class = append(b.Index, i), append(b.Class, i%3)
+		b.Index, b.Target.Classes = append(b.Index, i), append(b.Target.Classes, i%3)
 	}
 	for i := range n * 32 * 32 * 3 {
 		b.Pixels = append(b.Pixels, byte(word(1, i)))
@@ -55,7 +61,7 @@ func TestClassifierStages(t *testing.T) {
 		for _, s := range c.Stages() {
 			names = append(names, s.Name)
 			for _, n := range nn.State(s.Module) {
-				seen[s.Prefix+n.Name]++
+				seen[s.Key+n.Name]++
 			}
 		}
 		assert.Equal(t, []string{"stem", "layer1", "layer2", "layer3", "layer4", "pool", "head"}, names)
@@ -81,22 +87,22 @@ func TestClassifierForwardByParts(t *testing.T) {
 	b := some(4)
 	torchtest.Scoped(t, func() {
 		torch.NoGrad(func() {
-			whole := c.Forward(b, torch.Tensor{}, 0, 7)
+			whole := run(c, b, nil, 0, 7)
 			assert.Equal(t, []int{4, 3}, whole.Shape())
 			assert.Equal(t, c.Net.Forward(shown(b)).Digest(), whole.Digest())
 			for cut := 1; cut < 7; cut++ {
-				first := c.Forward(b, torch.Tensor{}, 0, cut)
+				first := run(c, b, nil, 0, cut)
 				// The second part reads no pixels.
-				second := c.Forward(&vision.Batch{Index: b.Index, Class: b.Class}, first, cut, 7)
+				second := run(c, &vision.Batch{Index: b.Index, Target: b.Target}, nn.Values{first}, cut, 7)
 				assert.Equal(t, whole.Digest(), second.Digest(), "cut before stage %d", cut)
 			}
-			x := torch.Tensor{}
+			var x nn.Values
 			for stage := range 7 {
-				x = c.Forward(b, x, stage, stage+1)
+				x = nn.Values{run(c, b, x, stage, stage+1)}
 			}
-			assert.Equal(t, whole.Digest(), x.Digest())
-			assert.Equal(t, []int{4, 512}, c.Forward(b, torch.Tensor{}, 0, 6).Shape(), "what is kept when all but the head is frozen")
-			assert.Equal(t, []int{4, 512, 1, 1}, c.Forward(b, torch.Tensor{}, 0, 5).Shape())
+			assert.Equal(t, whole.Digest(), x[0].Digest())
+			assert.Equal(t, []int{4, 512}, run(c, b, nil, 0, 6).Shape(), "what is kept when all but the head is frozen")
+			assert.Equal(t, []int{4, 512, 1, 1}, run(c, b, nil, 0, 5).Shape())
 		})
 	})
 }
@@ -114,8 +120,11 @@ func TestClassifierLoss(t *testing.T) {
 		}
 		return logs
 	}
-	c := &vision.Classifier{}
-	b := &vision.Batch{Index: []int{0, 1}, Class: []int{2, 1}}
+	loss := func(b *vision.Batch, x torch.Tensor, smoothing float64) float64 {
+		o := (&vision.Classifier{}).Objective().(objective.Objective).WithLabelSmoothing(smoothing)
+		return o.Loss(nn.Values{x}, b.Targets()).Item()
+	}
+	b := &vision.Batch{Index: []int{0, 1}, Target: objective.Targets{Classes: []int{2, 1}}}
 	torchtest.Scoped(t, func() {
 		x := torch.FromSlice(logits, 2, 3)
 		expect := func(targets [][]float64, smoothing float64) float64 {
@@ -128,15 +137,15 @@ func TestClassifierLoss(t *testing.T) {
 			return loss
 		}
 		hard := [][]float64{{0, 0, 1}, {0, 1, 0}}
-		assert.InDelta(t, expect(hard, 0), c.Loss(b, x, 0).Item(), 1e-6)
-		assert.InDelta(t, expect(hard, 0.1), c.Loss(b, x, 0.1).Item(), 1e-6)
-		b.Targets, b.Share = []float32{0, 0.3, 0.7, 0, 0.7, 0.3}, 0.7
+		assert.InDelta(t, expect(hard, 0), loss(b, x, 0), 1e-6)
+		assert.InDelta(t, expect(hard, 0.1), loss(b, x, 0.1), 1e-6)
+		b.Mixed, b.Share = []float32{0, 0.3, 0.7, 0, 0.7, 0.3}, 0.7
 		mixed := [][]float64{{0, 0.3, 0.7}, {0, 0.7, 0.3}}
-		assert.InDelta(t, expect(mixed, 0), c.Loss(b, x, 0).Item(), 1e-6)
-		assert.InDelta(t, expect(mixed, 0.1), c.Loss(b, x, 0.1).Item(), 1e-6)
+		assert.InDelta(t, expect(mixed, 0), loss(b, x, 0), 1e-6)
+		assert.InDelta(t, expect(mixed, 0.1), loss(b, x, 0.1), 1e-6)
 		// cross_entropy(logits, [[0, .3, .7], [0, .7, .3]], label_smoothing=0.1)
-		assert.InDelta(t, 1.6005752086639404, c.Loss(b, x, 0.1).Item(), 1e-6)
-		assert.Equal(t, c.Loss(b, x, 0.1).Item(), c.Loss(b.With(b.Tensors()), x, 0.1).Item())
+		assert.InDelta(t, 1.6005752086639404, loss(b, x, 0.1), 1e-6)
+		assert.Equal(t, loss(b, x, 0.1), loss(b.With(b.Tensors()), x, 0.1))
 	})
 }
 
@@ -161,7 +170,7 @@ func TestClassifierSavesAndOpens(t *testing.T) {
 	torchtest.Scoped(t, func() {
 		torch.NoGrad(func() {
 			b := some(2)
-			assert.Equal(t, c.Forward(b, torch.Tensor{}, 0, 7).Digest(), again.Forward(b, torch.Tensor{}, 0, 7).Digest())
+			assert.Equal(t, run(c, b, nil, 0, 7).Digest(), run(again, b, nil, 0, 7).Digest())
 		})
 	})
 	second := put(t, again)

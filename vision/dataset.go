@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"sync"
@@ -17,8 +18,9 @@ import (
 	"github.com/thaw-ml/thaw/vision/transform"
 )
 
-// Dataset makes batches of pictures. They are read, decoded and transformed on goroutines, so many at a time as there are
-// workers whatever the number of batches under way; what is random depends on the seed, the epoch and the picture alone.
+// Dataset makes batches of pictures. They are read, decoded and transformed on goroutines, so many at a time as there
+// are workers whatever the number of batches under way; what is random depends on the seed, the epoch and the picture
+// alone.
 type Dataset struct {
 	pictures             pictures
 	targets              objective.Targets
@@ -34,15 +36,15 @@ type Dataset struct {
 
 // DatasetOptions say how pictures become samples. The zero value of a field stands for its default.
 type DatasetOptions struct {
-	// Augment is what happens to training pictures: "crop", the default, is a random part of the picture, flipped in one of
-	// two cases (Szegedy et al. 2014); "randaugment" (Cubuk et al. 2019) and "trivialaugment" (Müller and Hutter 2021) change
-	// colours and geometry after that; "flip" only flips; "none" shows them as in evaluation, so that the output of frozen
-	// stages can be kept.
+	// Augment is what happens to training pictures: "crop", the default, is a random part of the picture, flipped in
+	// one of two cases (Szegedy et al. 2014); "randaugment" (Cubuk et al. 2019) and "trivialaugment" (Müller and Hutter
+	// 2021) change colours and geometry after that; "flip" only flips; "none" shows them as in evaluation, so that the
+	// output of frozen stages can be kept.
 	Augment string
 	Scale   [2]float64 // the share of the picture's area that a random part has, from and to; the default is 0.08 and 1
 	Erase   float64    // the probability of covering a random box (Zhong et al. 2017)
-	// MixUp and CutMix are the alpha of Zhang et al. 2017 and of Yun et al. 2019: each batch of a classification is mixed by one
-	// of those that are above 0.
+	// MixUp and CutMix are the alpha of Zhang et al. 2017 and of Yun et al. 2019: each batch of a classification is
+	// mixed by one of those that are above 0.
 	MixUp, CutMix float64
 	// SkipUnreadable goes on without pictures that cannot be read, see Skipped; otherwise one is an error.
 	SkipUnreadable bool
@@ -183,20 +185,46 @@ func (d *Dataset) fill(all []byte, r data.Request) error {
 // decoded are pictures as they were stored, for their memory.
 var decoded = sync.Pool{New: func() any { return new(picture.Image) }}
 
-// picture reads and transforms one picture into memory of the right size.
+// plans are for their memory.
+var plans = sync.Pool{New: func() any { return new(transform.Plan) }}
+
+// picture reads and transforms one picture into memory of the right size. What is random is drawn before a training
+// picture is decoded, so that a JPEG of which few pixels are wanted is decoded at a part of its size.
 func (d *Dataset) picture(into *picture.Image, i, epoch int) (err error) {
-	stored := decoded.Get().(*picture.Image)
-	defer decoded.Put(stored)
+	stored, plan := decoded.Get().(*picture.Image), plans.Get().(*transform.Plan)
+	defer func() {
+		decoded.Put(stored)
+		plans.Put(plan)
+	}()
 	pipeline, rng := d.evaluation, (*rand.Rand)(nil)
+	options := picture.Options{Into: stored}
+	var failure error
+	draw := func(width, height int) (int, int) {
+		if failure = plan.Reset(width, height); failure == nil {
+			failure = pipeline.Draw(plan, rng)
+		}
+		_, scale := plan.Region()
+		return int(math.Ceil(scale * float64(width))), int(math.Ceil(scale * float64(height)))
+	}
 	if epoch > 0 {
 		pipeline = d.training
 		rng = rand.New(rand.NewPCG(d.options.Seed, uint64(epoch)<<40|uint64(i)))
+		options.MinSize = draw
 	}
-	picture, err := d.pictures.Picture(i, picture.Options{Into: stored})
+	picture, err := d.pictures.Picture(i, options)
 	if err != nil {
 		return err
 	}
-	if err := torch.TryErr(func() error { return pipeline.Apply(into, picture, rng) }); err != nil {
+	if epoch == 0 {
+		draw(picture.Width, picture.Height)
+	}
+	if err = failure; err == nil {
+		err = plan.Decoded(picture.Width, picture.Height)
+	}
+	if err == nil {
+		err = torch.TryErr(func() error { return plan.Apply(into, picture) })
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w", d.pictures.Name(i), err)
 	}
 	if into.Width != d.input.Crop || into.Height != d.input.Crop {

@@ -25,7 +25,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/finetune/train"
 	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/data"
+	"github.com/thaw-ml/thaw/torch/nn"
 	"github.com/thaw-ml/thaw/torch/torchtest"
 	"github.com/thaw-ml/thaw/vision"
 	"github.com/thaw-ml/thaw/vision/album"
@@ -35,9 +38,6 @@ import (
 
 // tiny is an input that a ResNet runs through in no time.
 var tiny = vision.Input{Resize: 36, Crop: 32, Mean: [3]float64{0.485, 0.456, 0.406}, Std: [3]float64{0.229, 0.224, 0.225}}
-
-// plain are the settings of a spec that says nothing of pictures.
-var plain = finetune.Pictures{Augment: "crop", Scale: [2]float64{0.08, 1}, Unreadable: "fail"}
 
 // drawing is a noisy picture, whose brightness follows from its class.
 func drawing(class, number, width, height int) image.Image {
@@ -81,20 +81,20 @@ func openAlbum(t testing.TB, path string) *album.Album {
 	return a
 }
 
-func newSet(t testing.TB, a *album.Album, change func(*finetune.Pictures)) *vision.Dataset {
+func newSet(t testing.TB, a *album.Album, change func(*vision.DatasetOptions)) *vision.Dataset {
 	t.Helper()
-	p := plain
+	o := vision.DatasetOptions{Seed: 5}
 	if change != nil {
-		change(&p)
+		change(&o)
 	}
-	d, err := vision.NewDataset(a, tiny, vision.Options{Pictures: p, Seed: 5})
+	d, err := vision.NewDataset(a, tiny, o)
 	require.NoError(t, err)
 	return d
 }
 
 func batch(t testing.TB, d *vision.Dataset, epoch int, indices ...int) *vision.Batch {
 	t.Helper()
-	b, err := d.Batch(finetune.Request{Indices: indices, Epoch: epoch})
+	b, err := d.Batch(data.Request{Indices: indices, Epoch: epoch})
 	require.NoError(t, err)
 	return own(b)
 }
@@ -103,8 +103,8 @@ func batch(t testing.TB, d *vision.Dataset, epoch int, indices ...int) *vision.B
 func own(b *vision.Batch) *vision.Batch {
 	defer b.Close()
 	return &vision.Batch{
-		Index: b.Index, Class: b.Class, Pixels: slices.Clone(b.Pixels), Side: b.Side, Mean: b.Mean, Std: b.Std,
-		Targets: b.Targets, Share: b.Share,
+		Index: b.Index, Target: b.Target, Pixels: slices.Clone(b.Pixels), Side: b.Side, Mean: b.Mean, Std: b.Std,
+		Mixed: b.Mixed, Share: b.Share,
 	}
 }
 
@@ -121,10 +121,9 @@ func TestDatasetIsItsAlbum(t *testing.T) {
 	d := newSet(t, a, nil)
 	assert.Equal(t, 12, d.Len())
 	assert.Equal(t, 1, d.Length(3))
-	assert.Equal(t, []string{"class0", "class1", "class2"}, d.Classes())
 	b := batch(t, d, 0, 7, 2, 11)
 	assert.Equal(t, []int{7, 2, 11}, b.Indices())
-	assert.Equal(t, []int{1, 0, 2}, b.Labels())
+	assert.Equal(t, []int{1, 0, 2}, b.Target.Classes)
 	assert.Equal(t, []int{3, 1}, []int{b.Size(), b.Width()})
 	assert.Nil(t, b.Lengths())
 	assert.Empty(t, d.Skipped())
@@ -145,26 +144,26 @@ func TestDatasetIsItsAlbum(t *testing.T) {
 func TestDatasetTrains(t *testing.T) {
 	a := openAlbum(t, drawings(t, 2, 3))
 	for name, c := range map[string]struct {
-		change func(*finetune.Pictures)
+		change func(*vision.DatasetOptions)
 		want   transform.Pipeline
 		varies bool
 	}{
-		"none": {func(p *finetune.Pictures) { p.Augment = "none" }, transform.Evaluation(36, 32), false},
-		"flip": {func(p *finetune.Pictures) { p.Augment = "flip" }, append(transform.Evaluation(36, 32), transform.RandomHorizontalFlip{Probability: 0.5}), true},
-		"flip and erase": {func(p *finetune.Pictures) { p.Augment, p.Erase = "flip", 1 },
+		"none": {func(o *vision.DatasetOptions) { o.Augment = "none" }, transform.Evaluation(36, 32), false},
+		"flip": {func(o *vision.DatasetOptions) { o.Augment = "flip" }, append(transform.Evaluation(36, 32), transform.RandomHorizontalFlip{Probability: 0.5}), true},
+		"flip and erase": {func(o *vision.DatasetOptions) { o.Augment, o.Erase = "flip", 1 },
 			append(transform.Evaluation(36, 32), transform.RandomHorizontalFlip{Probability: 0.5}, transform.RandomErasing{Probability: 1, Color: transform.MeanColor}), true},
-		"none but erase": {func(p *finetune.Pictures) { p.Augment, p.Erase = "none", 1 },
+		"none but erase": {func(o *vision.DatasetOptions) { o.Augment, o.Erase = "none", 1 },
 			append(transform.Evaluation(36, 32), transform.RandomErasing{Probability: 1, Color: transform.MeanColor}), true},
-		"crop": {func(p *finetune.Pictures) { p.Scale = [2]float64{0.3, 0.5} },
+		"crop": {func(o *vision.DatasetOptions) { o.Scale = [2]float64{0.3, 0.5} },
 			transform.Pipeline{transform.RandomResizedCrop{Width: 32, Height: 32, Scale: [2]float64{0.3, 0.5}}, transform.RandomHorizontalFlip{Probability: 0.5}}, true},
-		"trivialaugment": {func(p *finetune.Pictures) { p.Augment = "trivialaugment" },
+		"trivialaugment": {func(o *vision.DatasetOptions) { o.Augment = "trivialaugment" },
 			transform.Pipeline{transform.RandomResizedCrop{Width: 32, Height: 32}, transform.RandomHorizontalFlip{Probability: 0.5}, transform.TrivialAugmentWide{}}, true},
-		"randaugment and erase": {func(p *finetune.Pictures) { p.Augment, p.Erase = "randaugment", 1 },
+		"randaugment and erase": {func(o *vision.DatasetOptions) { o.Augment, o.Erase = "randaugment", 1 },
 			transform.Pipeline{transform.RandomResizedCrop{Width: 32, Height: 32}, transform.RandomHorizontalFlip{Probability: 0.5}, transform.RandAugment{Magnitude: 9}, transform.RandomErasing{Probability: 1, Color: transform.MeanColor}}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newSet(t, a, c.change)
-			assert.Equal(t, c.varies, d.Varies())
+			assert.Equal(t, c.varies, d.Augmented())
 			b := batch(t, d, 3, 4, 1)
 			size := 3 * 32 * 32
 			for k, i := range b.Index {
@@ -180,32 +179,72 @@ func TestDatasetTrains(t *testing.T) {
 			assert.Equal(t, batch(t, newSet(t, a, nil), 0, 4, 1).Pixels, batch(t, d, 0, 4, 1).Pixels, "evaluation is the same")
 		})
 	}
-	d := newSet(t, a, func(p *finetune.Pictures) { p.MixUp, p.Augment = 1, "none" })
-	assert.True(t, d.Varies(), "MixUp alone")
-	_, err := vision.NewDataset(a, vision.Input{Resize: 32, Crop: 32}, vision.Options{Pictures: plain})
+	d := newSet(t, a, func(o *vision.DatasetOptions) { o.MixUp, o.Augment = 1, "none" })
+	assert.True(t, d.Augmented(), "MixUp alone")
+	_, err := vision.NewDataset(a, vision.Input{Resize: 32, Crop: 32}, vision.DatasetOptions{})
 	assert.ErrorContains(t, err, "the standard deviation [0 0 0]")
-	_, err = vision.NewDataset(a, vision.Input{Resize: 0, Crop: 32, Std: tiny.Std}, vision.Options{Pictures: plain})
+	_, err = vision.NewDataset(a, vision.Input{Resize: 0, Crop: 32, Std: tiny.Std}, vision.DatasetOptions{})
 	assert.ErrorContains(t, err, "an input of 32 pixels cut out of 0")
+}
+
+// A large JPEG of which few pixels are trained on is decoded at a part of its size: the same crop, nearly the same pixels.
+func TestLargeJPEGsAreDecodedSmaller(t *testing.T) {
+	if turbo, err := picture.JPEGDecoder(); err != nil || !strings.HasPrefix(turbo, "libjpeg-turbo") {
+		t.Skip("Go's decoder decodes at full size")
+	}
+	smooth := image.NewRGBA(image.Rect(0, 0, 600, 400))
+	for y := range 400 {
+		for x := range 600 {
+			smooth.Set(x, y, color.RGBA{byte(x * 255 / 600), byte(y * 255 / 400), byte(255 - x*255/600), 255})
+		}
+	}
+	folder := t.TempDir()
+	for i, m := range []image.Image{smooth, drawing(0, 1, 600, 400)} {
+		require.NoError(t, os.Mkdir(filepath.Join(folder, fmt.Sprint(i)), 0o755))
+		f, err := os.Create(filepath.Join(folder, fmt.Sprint(i), "a.jpg"))
+		require.NoError(t, err)
+		require.NoError(t, jpeg.Encode(f, m, &jpeg.Options{Quality: 95}))
+		require.NoError(t, f.Close())
+	}
+	d := newSet(t, openAlbum(t, folder), nil)
+	pipeline, err := transform.DefaultTraining(tiny.Crop).Pipeline()
+	require.NoError(t, err)
+	full, err := picture.Read(filepath.Join(folder, "0", "a.jpg"), picture.Options{})
+	require.NoError(t, err)
+	differ := 0
+	for epoch := 1; epoch <= 8; epoch++ {
+		var want picture.Image
+		require.NoError(t, pipeline.Apply(&want, full, rand.New(rand.NewPCG(5, uint64(epoch)<<40))))
+		got := batch(t, d, epoch, 0).Pixels
+		for i, v := range want.Pix {
+			assert.InDelta(t, v, got[i], 6, "epoch %d", epoch)
+		}
+		if !bytes.Equal(want.Pix, got) {
+			differ++
+		}
+	}
+	assert.Greater(t, differ, 4, "it was decoded at its full size")
+	noisy, err := picture.Read(filepath.Join(folder, "1", "a.jpg"), picture.Options{})
+	require.NoError(t, err)
+	var want picture.Image
+	require.NoError(t, transform.Evaluation(tiny.Resize, tiny.Crop).Apply(&want, noisy, nil))
+	assert.Equal(t, want.Pix, batch(t, d, 0, 1).Pixels, "what is measured is decoded at its full size")
 }
 
 // What is random depends on the seed, the epoch and the picture: not on workers, on what ran before or at the same time.
 func TestBatchesAreRepeatable(t *testing.T) {
 	a := openAlbum(t, drawings(t, 4, 5))
 	asked := [][]int{{3, 7, 1}, {0, 19, 12, 5}, {8}, {2, 4, 6, 9, 10}, {11, 13, 14, 15, 16, 17, 18}}
-	everything := func(p *finetune.Pictures) {
-		p.Augment, p.Erase, p.MixUp, p.CutMix = "randaugment", 0.5, 0.4, 1
-	}
 	make := func(workers int, order []int, seed uint64) []*vision.Batch {
-		p := plain
-		everything(&p)
-		p.Workers = workers
-		d, err := vision.NewDataset(a, tiny, vision.Options{Pictures: p, Seed: seed})
+		d, err := vision.NewDataset(a, tiny, vision.DatasetOptions{
+			Augment: "randaugment", Erase: 0.5, MixUp: 0.4, CutMix: 1, Workers: workers, Seed: seed,
+		})
 		require.NoError(t, err)
 		out := make([]*vision.Batch, len(asked))
 		var busy sync.WaitGroup
 		for _, k := range order {
 			busy.Go(func() {
-				b, err := d.Batch(finetune.Request{Indices: asked[k], Epoch: 2})
+				b, err := d.Batch(data.Request{Indices: asked[k], Epoch: 2})
 				assert.NoError(t, err)
 				out[k] = own(b)
 			})
@@ -228,14 +267,14 @@ func TestBatchesAreRepeatable(t *testing.T) {
 // What only the first stages read is left out.
 func TestBatchWithoutPixels(t *testing.T) {
 	a := openAlbum(t, drawings(t, 2, 3))
-	d := newSet(t, a, func(p *finetune.Pictures) { p.Augment = "none" })
+	d := newSet(t, a, func(o *vision.DatasetOptions) { o.Augment = "none" })
 	for i := range a.Len() {
 		require.NoError(t, os.Remove(a.Name(i))) // nor is anything opened
 	}
-	b, err := d.Batch(finetune.Request{Indices: []int{5, 0}, From: 6, Epoch: 1})
+	b, err := d.Batch(data.Request{Indices: []int{5, 0}, FirstStage: 6, Epoch: 1})
 	require.NoError(t, err)
 	assert.Nil(t, b.Pixels)
-	assert.Equal(t, []int{1, 0}, b.Labels())
+	assert.Equal(t, []int{1, 0}, b.Target.Classes)
 	torchtest.Scoped(t, func() {
 		tensors := b.Tensors()
 		for i, x := range tensors {
@@ -250,7 +289,7 @@ func TestUnreadableFails(t *testing.T) {
 	damage(t, a, 3)
 	damage(t, a, 6)
 	d := newSet(t, a, nil)
-	_, err := d.Batch(finetune.Request{Indices: []int{0, 6, 1, 3}})
+	_, err := d.Batch(data.Request{Indices: []int{0, 6, 1, 3}})
 	require.ErrorContains(t, err, a.Name(6), "the batch's first")
 	assert.ErrorContains(t, err, "cut off")
 	assert.Empty(t, d.Skipped())
@@ -264,27 +303,27 @@ func TestUnreadableIsSkipped(t *testing.T) {
 	for _, i := range []int{1, 5, 8} {
 		damage(t, a, i)
 	}
-	d := newSet(t, a, func(p *finetune.Pictures) { p.Unreadable = "skip" })
+	d := newSet(t, a, func(o *vision.DatasetOptions) { o.SkipUnreadable = true })
 	for range 2 { // a picture that was left out once is left out again
 		b := batch(t, d, 1, 1, 2, 5, 9, 4, 8) // the first, the middle and the last
 		assert.Equal(t, want.Index, b.Index)
-		assert.Equal(t, want.Class, b.Class)
+		assert.Equal(t, want.Target, b.Target)
 		assert.Equal(t, want.Pixels, b.Pixels)
 		assert.Equal(t, []int{1, 5, 8}, slices.Sorted(maps.Keys(d.Skipped())))
 		for i, err := range d.Skipped() {
 			assert.ErrorContains(t, err, a.Name(i))
 		}
 	}
-	without, err := d.Batch(finetune.Request{Indices: []int{1, 2, 8}, From: 6})
+	without, err := d.Batch(data.Request{Indices: []int{1, 2, 8}, FirstStage: 6})
 	require.NoError(t, err)
 	assert.Equal(t, []int{2}, without.Index, "the rows that were kept have none of it either")
-	assert.Zero(t, batch(t, newSet(t, a, func(p *finetune.Pictures) { p.Unreadable, p.MixUp = "skip", 1 }), 1, 8, 1).Size(), "a whole batch")
+	assert.Zero(t, batch(t, newSet(t, a, func(o *vision.DatasetOptions) { o.SkipUnreadable, o.MixUp = true, 1 }), 1, 8, 1).Size(), "a whole batch")
 	for i := range a.Len() {
 		damage(t, a, i)
 	}
-	d = newSet(t, a, func(p *finetune.Pictures) { p.Unreadable = "skip" })
+	d = newSet(t, a, func(o *vision.DatasetOptions) { o.SkipUnreadable = true })
 	assert.Zero(t, batch(t, d, 0, 0, 1, 2, 3).Size())
-	_, err = d.Batch(finetune.Request{Indices: []int{4, 5, 6, 7, 8, 9}})
+	_, err = d.Batch(data.Request{Indices: []int{4, 5, 6, 7, 8, 9}})
 	assert.ErrorContains(t, err, "none of the 10 pictures can be read; one of them: ")
 	assert.ErrorContains(t, err, a.Name(4))
 }
@@ -296,12 +335,12 @@ func TestMixedBatches(t *testing.T) {
 	unmixed := batch(t, newSet(t, a, nil), 2, indices...)
 	rng := func(first int) *rand.Rand { return rand.New(rand.NewPCG(6, 2<<40|uint64(first))) }
 
-	up := batch(t, newSet(t, a, func(p *finetune.Pictures) { p.MixUp = 4 }), 2, indices...)
+	up := batch(t, newSet(t, a, func(o *vision.DatasetOptions) { o.MixUp = 4 }), 2, indices...)
 	m, err := transform.MixUp{Alpha: 4}.Draw(rng(8))
 	require.NoError(t, err)
 	targets, err := m.Targets([]int{2, 0, 1, 0}, 3)
 	require.NoError(t, err)
-	assert.Equal(t, targets, up.Targets)
+	assert.Equal(t, targets, up.Mixed)
 	assert.Equal(t, unmixed.Pixels, up.Pixels, "they are mixed where they are floats")
 	assert.Equal(t, float32(m.Lambda), up.Share)
 	torchtest.Scoped(t, func() {
@@ -312,7 +351,7 @@ func TestMixedBatches(t *testing.T) {
 		assert.Equal(t, []int{4, 3}, up.Tensors()[3].Shape())
 	})
 
-	cut := batch(t, newSet(t, a, func(p *finetune.Pictures) { p.CutMix = 1 }), 2, indices...)
+	cut := batch(t, newSet(t, a, func(o *vision.DatasetOptions) { o.CutMix = 1 }), 2, indices...)
 	m, err = transform.CutMix{Alpha: 1}.Draw(rng(8), 32, 32)
 	require.NoError(t, err)
 	pasted := slices.Clone(unmixed.Pixels)
@@ -326,12 +365,12 @@ func TestMixedBatches(t *testing.T) {
 		assert.Equal(t, shown(&still).Digest(), shown(cut).Digest(), "a share of 1 changes no bit")
 	})
 
-	both := newSet(t, a, func(p *finetune.Pictures) { p.MixUp, p.CutMix = 1, 1 })
+	both := newSet(t, a, func(o *vision.DatasetOptions) { o.MixUp, o.CutMix = 1, 1 })
 	ups, cuts := 0, 0
 	for epoch := 1; epoch <= 40; epoch++ {
 		b := batch(t, both, epoch, indices...)
 		sum := float32(0)
-		for _, v := range b.Targets {
+		for _, v := range b.Mixed {
 			sum += v
 		}
 		assert.InDelta(t, 4, sum, 1e-5, "each sample's targets add up to 1")
@@ -343,8 +382,13 @@ func TestMixedBatches(t *testing.T) {
 	}
 	assert.Greater(t, min(ups, cuts), 8, "of 40 batches, %d by MixUp and %d by CutMix", ups, cuts)
 	evaluated := batch(t, both, 0, indices...)
-	assert.Nil(t, evaluated.Targets)
+	assert.Nil(t, evaluated.Mixed)
 	assert.Zero(t, evaluated.Share)
+}
+
+// allStages trains everything for an epoch.
+var allStages = finetune.Options{
+	Phases: []finetune.Phase{{Train: finetune.All(), Epochs: 1, LR: 1e-3}}, Batch: finetune.Batching{Size: 8}, Seed: 3, Device: "cpu",
 }
 
 // slow is a data set that tells how many batches are under way.
@@ -355,7 +399,7 @@ type slow struct {
 	each        func(begun int32)
 }
 
-func (s *slow) Batch(r finetune.Request) (*vision.Batch, error) {
+func (s *slow) Batch(r data.Request) (*vision.Batch, error) {
 	n := s.begun.Add(1)
 	for at := n - s.done.Load(); ; {
 		m := s.most.Load()
@@ -380,19 +424,18 @@ func TestClosedEarly(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ctx, stop := context.WithCancel(t.Context())
 			defer stop()
-			s := &slow{Dataset: newSet(t, a, func(p *finetune.Pictures) { p.Workers = 2 })}
+			s := &slow{Dataset: newSet(t, a, func(o *vision.DatasetOptions) { o.Workers = 2 })}
 			s.each = func(begun int32) {
 				if begun == c.stopAt {
 					stop()
 				}
 			}
-			good, _, err := a.Split("every 17", 0) // without the damaged one
-			require.NoError(t, err)
+			good := a.Part(func(i int) bool { return i%17 != 0 }) // without the damaged one
 			if name == "stopped" {
 				s.Dataset = newSet(t, good, nil)
 			}
 			before := runtime.NumGoroutine()
-			_, err = finetune.Run(ctx, specFor(t, "all"), scratch(t, "resnet18", 4), finetune.Dataset[*vision.Batch](s), finetune.Dataset[*vision.Batch](newSet(t, good, nil)), nil)
+			_, err := finetune.Fit[*vision.Batch](ctx, scratch(t, "resnet18", 4), s, newSet(t, good, nil), allStages)
 			require.ErrorContains(t, err, c.want)
 			if name == "stopped" {
 				require.ErrorIs(t, err, context.Canceled)
@@ -414,11 +457,11 @@ func TestBatchesAheadAreBounded(t *testing.T) {
 	a := openAlbum(t, drawings(t, 4, 12))
 	s := &slow{Dataset: newSet(t, a, nil), each: func(int32) {}}
 	model := scratch(t, "resnet18", 4)
-	spec := specFor(t, "all")
-	spec.Batch.Size = 2
+	o := allStages
+	o.Batch.Size = 2
 	worst := int32(0)
 	steps := int32(0)
-	watched := &watch{Classifier: model, step: func() error {
+	o.Objective = watch{model.Objective(), func() error {
 		steps++
 		time.Sleep(20 * time.Millisecond)
 		worst = max(worst, s.begun.Load()-steps)
@@ -427,7 +470,7 @@ func TestBatchesAheadAreBounded(t *testing.T) {
 		}
 		return nil
 	}}
-	_, err := finetune.Run(t.Context(), spec, watched, finetune.Dataset[*vision.Batch](s), finetune.Dataset[*vision.Batch](newSet(t, a, nil)), nil)
+	_, err := finetune.Fit[*vision.Batch](t.Context(), model, s, newSet(t, a, nil), o)
 	require.ErrorContains(t, err, errTest.Error())
 	assert.LessOrEqual(t, worst, int32(4+3), "four places and three that are made")
 	assert.Greater(t, worst, int32(1), "some are made ahead")
@@ -435,15 +478,15 @@ func TestBatchesAheadAreBounded(t *testing.T) {
 
 // watch calls step before each training step.
 type watch struct {
-	*vision.Classifier
+	train.Objective
 	step func() error
 }
 
-func (w *watch) Loss(b *vision.Batch, logits torch.Tensor, smoothing float64) torch.Tensor {
-	if logits.RequiresGrad() {
+func (w watch) Loss(output, target nn.Values) torch.Tensor {
+	if output[0].RequiresGrad() {
 		if err := w.step(); err != nil {
 			panic(&torch.Error{Op: "watch", Msg: err.Error()})
 		}
 	}
-	return w.Classifier.Loss(b, logits, smoothing)
+	return w.Objective.Loss(output, target)
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/thaw-ml/thaw/vision/transform"
 )
 
-// SaveTransformers writes a folder that transformers' ResNetForImageClassification.from_pretrained loads, in the layout of
-// microsoft/resnet-50: config.json, preprocessor_config.json and model.safetensors. ResNeXt and wide networks have no class
-// in transformers and are an error.
+// SaveTransformers writes a folder that transformers' ResNetForImageClassification.from_pretrained loads, in the layout
+// of microsoft/resnet-50: config.json, preprocessor_config.json and model.safetensors. ResNeXt and wide networks have
+// no class in transformers and are an error.
 func (c *Classifier) SaveTransformers(folder string) error {
 	var arch architecture
 	for _, a := range architectures {

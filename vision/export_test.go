@@ -28,7 +28,7 @@ func TestSaveTransformers(t *testing.T) {
 	assert.Equal(t, c.Input, again.Input)
 	assert.Equal(t, digests(c.Net), digests(again.Net))
 
-	tuned, err := vision.LoadClassifier(folder, "", []string{"a", "b"}, 1)
+	tuned, err := vision.LoadClassifier(folder, "", twoClasses)
 	require.NoError(t, err)
 	defer tuned.Close()
 	assert.Equal(t, digests(c.Net)["layer4.1.conv2.weight"], digests(tuned.Net)["layer4.1.conv2.weight"])

@@ -1,7 +1,6 @@
 package vision_test
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/finetune/train"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/cuda"
 	"github.com/thaw-ml/thaw/torch/nn"
@@ -26,47 +26,50 @@ func needGPU(t testing.TB) {
 	}
 }
 
-// told is a Reporter that keeps what was noted.
-type told []string
+// captured are the shapes of steps that became CUDA graphs, and the warnings of a run.
+type captured struct{ shapes, warnings []string }
 
-func (*told) Planned(int, *finetune.Plan) {}
-func (*told) Begin(string, int)           {}
-func (*told) Advance(int, float64)        {}
-func (*told) End(*finetune.Metrics)       {}
-func (n *told) Note(subject, text string) { *n = append(*n, subject+" "+text) }
+func (c *captured) add(e finetune.Event) error {
+	switch e := e.(type) {
+	case train.GraphsCaptured:
+		c.shapes = append(c.shapes, e.Shapes...)
+	case train.Warning:
+		c.warnings = append(c.warnings, e.Text)
+	}
+	return nil
+}
 
 // trainOn trains a ResNet-18 on random pictures of 64 pixels.
-func trainOn(t *testing.T, spec finetune.Spec) (*finetune.Result, map[string]uint64, string) {
+func trainOn(t *testing.T, o finetune.Options) (*finetune.Result, map[string]uint64, captured) {
 	t.Helper()
 	model, err := vision.NewClassifier("resnet18", 4, 1)
 	require.NoError(t, err)
 	defer model.Close()
 	model.Input.Crop, model.Input.Resize = 64, 64
-	momentum := 0.9
-	spec.Optimizer = finetune.Optimizer{Name: "sgd", Momentum: &momentum}
-	spec.Seed, spec.Out, spec.Batch.Size = 1, t.TempDir()+"/run", 8
-	var notes told
+	var seen captured
+	o.Optimizer = finetune.Optimizer{Name: "sgd", Momentum: 0.9}
+	o.Seed, o.Batch.Size, o.OnEvent = 1, 8, seen.add
 	data := vision.NewSynthetic(model, 40, 40, 1)
-	result, err := finetune.Run[*vision.Batch](context.Background(), spec, model, data, vision.NewSynthetic(model, 16, 16, 2), &notes)
+	result, err := finetune.Fit[*vision.Batch](t.Context(), model, data, vision.NewSynthetic(model, 16, 16, 2), o)
 	require.NoError(t, err)
 	digests := map[string]uint64{}
 	for _, s := range nn.State(model) {
 		require.Equal(t, torch.CPU, s.Tensor.Device(), "the model is back")
 		digests[s.Name] = s.Tensor.Digest()
 	}
-	return result, digests, strings.Join(notes, "\n")
+	return result, digests, seen
 }
 
 // In float32 a few steps on the GPU are the CPU's. cuDNN's convolutions sum in another order, and batch norms of 8 pictures
 // make much of little differences: the losses of the first epoch, five steps, stay within a hundredth.
 func TestGPUTrainsResNetsAsTheCPU(t *testing.T) {
 	needGPU(t)
-	for _, train := range []finetune.Selection{finetune.All(), finetune.Top(1), finetune.HeadOnly()} {
-		t.Run(fmt.Sprint(train), func(t *testing.T) {
+	for _, trained := range []finetune.Selection{finetune.All(), finetune.Top(1), finetune.HeadOnly()} {
+		t.Run(fmt.Sprint(trained), func(t *testing.T) {
 			losses, counted := map[string]float64{}, map[string]map[string]uint64{}
 			for _, device := range []string{"cpu", "cuda:0"} {
-				result, digests, _ := trainOn(t, finetune.Spec{
-					Device: device, Precision: "float32", Phases: []finetune.Phase{{Train: train, Epochs: 1, LR: 1e-3}},
+				result, digests, _ := trainOn(t, finetune.Options{
+					Device: device, Precision: "float32", Phases: []finetune.Phase{{Train: trained, Epochs: 1, LR: 1e-3}},
 				})
 				losses[device] = result.Epochs[0].TrainLoss
 				maps.DeleteFunc(digests, func(name string, _ uint64) bool { return !strings.HasSuffix(name, "num_batches_tracked") })
@@ -83,20 +86,20 @@ func TestGPUTrainsResNetsAsTheCPU(t *testing.T) {
 func TestGPUGraphsOfResNetsAreTheSteps(t *testing.T) {
 	needGPU(t)
 	for _, precision := range []string{"float32", "bfloat16"} {
-		for _, train := range []finetune.Selection{finetune.All(), finetune.Top(1)} {
-			t.Run(fmt.Sprint(precision, train), func(t *testing.T) {
-				run := func(graph string) (*finetune.Result, map[string]uint64, string) {
-					return trainOn(t, finetune.Spec{
-						Device: "cuda:0", Precision: precision, Graph: graph, Deterministic: true,
-						Phases: []finetune.Phase{{Train: train, Epochs: 3, LR: 1e-3}},
+		for _, trained := range []finetune.Selection{finetune.All(), finetune.Top(1)} {
+			t.Run(fmt.Sprint(precision, trained), func(t *testing.T) {
+				run := func(noGraphs bool) (*finetune.Result, map[string]uint64, captured) {
+					return trainOn(t, finetune.Options{
+						Device: "cuda:0", Precision: precision, NoGraphs: noGraphs, Deterministic: true,
+						Phases: []finetune.Phase{{Train: trained, Epochs: 3, LR: 1e-3}},
 					})
 				}
-				want, eager, _ := run("off")
-				got, replayed, notes := run("auto")
+				want, eager, _ := run(true)
+				got, replayed, seen := run(false)
 				assert.Equal(t, eager, replayed)
 				assert.Equal(t, want.Last, got.Last)
-				assert.Contains(t, notes, "graphs steps of 8 samples are replayed")
-				assert.NotContains(t, notes, "warning")
+				assert.Equal(t, []string{"8 samples"}, seen.shapes)
+				assert.Empty(t, seen.warnings)
 			})
 		}
 	}
@@ -105,7 +108,7 @@ func TestGPUGraphsOfResNetsAreTheSteps(t *testing.T) {
 // Without determinism what is recorded still passes its check against the eager step.
 func TestGPUResNetsAreRecorded(t *testing.T) {
 	needGPU(t)
-	_, _, notes := trainOn(t, finetune.Spec{Device: "cuda:0", Phases: []finetune.Phase{{Train: finetune.All(), Epochs: 3, LR: 1e-3}}})
-	assert.Contains(t, notes, "graphs steps of 8 samples are replayed")
-	assert.NotContains(t, notes, "warning")
+	_, _, seen := trainOn(t, finetune.Options{Device: "cuda:0", Phases: []finetune.Phase{{Train: finetune.All(), Epochs: 3, LR: 1e-3}}})
+	assert.Equal(t, []string{"8 samples"}, seen.shapes)
+	assert.Empty(t, seen.warnings)
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/thaw-ml/thaw/vision/transform"
 )
 
-// Input is what a network sees of a picture in evaluation: its shorter side made Resize pixels (antialiased, as Pillow does
-// it), Crop x Crop pixels of the middle, scaled to 0..1 and normalised with Mean and Std.
+// Input is what a network sees of a picture in evaluation: its shorter side made Resize pixels (antialiased, as Pillow
+// does it), Crop x Crop pixels of the middle, scaled to 0..1 and normalised with Mean and Std.
 type Input struct {
 	Resize        int        `json:"resize"`
 	Crop          int        `json:"crop"`
@@ -42,8 +42,9 @@ func inputOf(m hub.Model) Input {
 	return in
 }
 
-// Sized is the input with another crop of so many pixels a side, and another length of the shorter side before; 0 leaves one as
-// it is, but the shorter side becomes 8/7 of a crop that is given alone (256 for 224, as Krizhevsky et al. 2012).
+// Sized is the input with another crop of so many pixels a side, and another length of the shorter side before; 0
+// leaves one as it is, but the shorter side becomes 8/7 of a crop that is given alone (256 for 224, as Krizhevsky et
+// al. 2012).
 func (in Input) Sized(crop, resize int) Input {
 	switch {
 	case crop != 0 && resize != 0:

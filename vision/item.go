@@ -27,10 +27,10 @@ func Encoded(name string, data []byte) Image {
 	return Image{name, func(o picture.Options) (*picture.Image, error) { return picture.Decode(data, o) }}
 }
 
-// Pixels is a picture in memory. Alpha is dropped, as Pillow's convert("RGB") does. The picture must not change while it is
-// used. name is what errors and predictions call it.
+// Pixels is a picture in memory. Alpha is dropped, as Pillow's convert("RGB") does. The picture must not change while
+// it is used. name is what errors and predictions call it.
 func Pixels(name string, m image.Image) Image {
-	return Image{name, func(o picture.Options) (*picture.Image, error) { return picture.FromImage(m, o) }}
+	return Image{name, func(picture.Options) (*picture.Image, error) { return picture.FromImage(m) }}
 }
 
 // decode gives the pixels.
@@ -45,7 +45,8 @@ func (m Image) decode(o picture.Options) (*picture.Image, error) {
 	return decoded, err
 }
 
-// Item is an image with what it should give: Class of a classification, Labels where several may hold, Value of a regression.
+// Item is an image with what it should give: Class of a classification, Labels where several may hold, Value of a
+// regression.
 type Item struct {
 	Image Image
 

@@ -26,7 +26,8 @@ type source struct {
 	warnings     []string // what is said of the weights and cannot be followed
 }
 
-// find says what model and weights of a spec mean. model is a path, or the name of an architecture where weights is given.
+// find says what model and weights of a spec mean. model is a path, or the name of an architecture where weights is
+// given.
 func find(model, weights string) (source, error) {
 	switch {
 	case weights == "none":
@@ -114,8 +115,8 @@ func (h Head) labels() []string {
 	return h.Classes
 }
 
-// Load loads a pre-trained network and gives it a new head. model is as for [LoadClassifier], or the name of a model that thaw
-// download, or torchvision, has brought to this machine, such as resnet50; nothing is downloaded.
+// Load loads a pre-trained network and gives it a new head. model is as for [LoadClassifier], or the name of a model
+// that thaw download, or torchvision, has brought to this machine, such as resnet50; nothing is downloaded.
 func Load(model string, head Head) (*Classifier, error) {
 	if _, err := os.Stat(model); err != nil {
 		path, failure := hub.Local(model)
@@ -127,9 +128,9 @@ func Load(model string, head Head) (*Classifier, error) {
 	return LoadClassifier(model, "", head)
 }
 
-// LoadClassifier loads a pre-trained network and gives it a new head. model is the
-// path of a checkpoint (torchvision's .pth, or safetensors with its or transformers' keys), of a folder that has one, or
-// an architecture's name where weights names a file, or is "none" for random weights.
+// LoadClassifier loads a pre-trained network and gives it a new head. model is the path of a checkpoint (torchvision's
+// .pth, or safetensors with its or transformers' keys), of a folder that has one, or an architecture's name where
+// weights names a file, or is "none" for random weights.
 //
 // What lies beside the weights is followed: config.json of Thaw, timm or transformers and transformers'
 // preprocessor_config.json. A network that is not supported is an error, what else cannot be followed is in Warnings.
@@ -157,9 +158,9 @@ func LoadClassifier(model, weights string, head Head) (*Classifier, error) {
 	return c, nil
 }
 
-// OpenPretrained loads a network with its own head. model and weights are as for LoadClassifier, or model is the name of
-// one that was downloaded. Classes whose names are not known are called by their numbers. What lies beside the weights and
-// cannot be followed is an error: scores would be others.
+// OpenPretrained loads a network with its own head. model and weights are as for LoadClassifier, or model is the name
+// of one that was downloaded. Classes whose names are not known are called by their numbers. What lies beside the
+// weights and cannot be followed is an error: scores would be others.
 func OpenPretrained(model, weights string) (*Classifier, error) {
 	if _, err := os.Stat(model); err != nil && weights == "" {
 		path, failure := hub.Local(model)

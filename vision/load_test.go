@@ -53,7 +53,7 @@ func TestLoadClassifier(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			open := func(seed uint64) *vision.Classifier {
-				got, err := vision.LoadClassifier(c.model, c.weights, []string{"a", "b", "c"}, seed)
+				got, err := vision.LoadClassifier(c.model, c.weights, vision.Head{Classes: []string{"a", "b", "c"}, Seed: seed})
 				require.NoError(t, err)
 				t.Cleanup(got.Close)
 				return got
@@ -83,11 +83,11 @@ func TestLoadClassifier(t *testing.T) {
 			assert.Equal(t, got.Input, whole.Input)
 		})
 	}
-	random, err := vision.LoadClassifier("resnet18", "none", []string{"a", "b"}, 3)
+	random, err := vision.LoadClassifier("resnet18", "none", vision.Head{Classes: []string{"a", "b"}, Seed: 3})
 	require.NoError(t, err)
 	defer random.Close()
 	assert.Equal(t, []string{"random", "ResNet-18"}, []string{random.Source, random.Name()})
-	again, err := vision.LoadClassifier("resnet18", "none", []string{"a", "b"}, 3)
+	again, err := vision.LoadClassifier("resnet18", "none", vision.Head{Classes: []string{"a", "b"}, Seed: 3})
 	require.NoError(t, err)
 	defer again.Close()
 	assert.Equal(t, digests(random.Net), digests(again.Net))
@@ -160,12 +160,12 @@ func TestLoadClassifierOfWrongSources(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			model, weights := strings.ReplaceAll(c.model, "FOLDER", folder), strings.ReplaceAll(c.weights, "FOLDER", folder)
-			_, err := vision.LoadClassifier(model, weights, []string{"a", "b"}, 1)
+			_, err := vision.LoadClassifier(model, weights, twoClasses)
 			require.Error(t, err)
 			assert.Contains(t, without(err, folder), c.want)
 		})
 	}
-	_, err = vision.LoadClassifier("testdata/resnet18_zip.pth", "", []string{"a"}, 1)
+	_, err = vision.LoadClassifier("testdata/resnet18_zip.pth", "", vision.NewHead("a"))
 	assert.EqualError(t, err, "a head with 1 classes: give two or more")
 	_, err = vision.OpenPretrained("resnet18", "none")
 	assert.EqualError(t, err, "random weights predict nothing: name a file of weights")

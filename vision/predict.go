@@ -18,8 +18,9 @@ import (
 // Prediction is what a classifier says of a picture.
 type Prediction = objective.Prediction
 
-// Use moves the network to a device ("cpu", "cuda", "cuda:1", "auto"), where Predict runs from then on, its convolutions in
-// a precision ("float32", "bfloat16", "auto"), see [finetune.NewInference]. Without it, Predict runs on the CPU in float32.
+// Use moves the network to a device ("cpu", "cuda", "cuda:1", "auto"), where Predict runs from then on, its
+// convolutions in a precision ("float32", "bfloat16", "auto"), see [finetune.NewInference]. Without it, Predict runs on
+// the CPU in float32.
 func (c *Classifier) Use(device, precision string) error {
 	c.running.Lock()
 	defer c.running.Unlock()
@@ -41,8 +42,8 @@ func (c *Classifier) Inference() (_ *finetune.Inference[*Batch], err error) {
 	return c.inference, err
 }
 
-// Predict classifies images. One that cannot be read is an error; the predictions of those before it are given too, as they
-// are when ctx ends.
+// Predict classifies images. One that cannot be read is an error; the predictions of those before it are given too, as
+// they are when ctx ends.
 //
 // Any number of goroutines may call Predict at once; the network runs for one of them at a time. Package serve puts the
 // requests of many goroutines together.
@@ -172,7 +173,8 @@ func (c *Classifier) batch(samples []Sample) *Batch {
 	return b
 }
 
-// judge makes predictions of logits [N, classes]. Scores that are no finite numbers are an error, beside the predictions before.
+// judge makes predictions of logits [N, classes]. Scores that are no finite numbers are an error, beside the
+// predictions before.
 func (c *Classifier) judge(logits torch.Tensor) ([]Prediction, error) {
 	values := torch.ToSlice[float32](logits)
 	n, o := logits.Size(1), c.objective()

@@ -9,8 +9,8 @@ import (
 	"github.com/thaw-ml/thaw/torch/nn"
 )
 
-// ResNet is the residual network of He et al. 2015, with its ResNeXt (Xie et al. 2016) and wide (Zagoruyko and Komodakis
-// 2016) forms. Fields are named as torchvision's keys.
+// ResNet is the residual network of He et al. 2015, with its ResNeXt (Xie et al. 2016) and wide (Zagoruyko and
+// Komodakis 2016) forms. Fields are named as torchvision's keys.
 type ResNet struct {
 	Conv1  *nn.Conv2d    `torch:"conv1"` // 7x7, stride 2
 	BN1    *nn.BatchNorm `torch:"bn1"`
@@ -41,8 +41,8 @@ type BasicBlock struct {
 	Downsample *Downsample   `torch:"downsample"` // nil where the shapes agree
 }
 
-// Bottleneck is a 1x1, a 3x3 and a 1x1 convolution, with the stride on the 3x3 (v1.5, as torchvision; the paper has it on
-// the first).
+// Bottleneck is a 1x1, a 3x3 and a 1x1 convolution, with the stride on the 3x3 (v1.5, as torchvision; the paper has it
+// on the first).
 type Bottleneck struct {
 	Conv1      *nn.Conv2d    `torch:"conv1"`
 	BN1        *nn.BatchNorm `torch:"bn1"`
@@ -91,8 +91,8 @@ func Architectures() []string {
 	return names
 }
 
-// NewResNet makes a network with memory but no values, to be loaded or drawn with Init. Its parameters are float32 on the
-// CPU and live until Close.
+// NewResNet makes a network with memory but no values, to be loaded or drawn with Init. Its parameters are float32 on
+// the CPU and live until Close.
 func NewResNet(name string, classes int) (*ResNet, error) {
 	for _, a := range architectures {
 		if a.name == name {
@@ -202,8 +202,8 @@ func (r *ResNet) Features() int { return r.FC.Weight.Size(1) }
 // saved stays row-major.
 func (r *ResNet) ChannelsLast() { nn.ChannelsLast(r) }
 
-// Stages are the stem, the four layers, the pooling and the head, of a model on batches of type B; images gives a batch's
-// images as Forward takes them.
+// Stages are the stem, the four layers, the pooling and the head, of a model on batches of type B; images gives a
+// batch's images as Forward takes them.
 func Stages[B any](r *ResNet, images func(B) torch.Tensor) []nn.Stage[B] {
 	layer := func(name string, l Layer) nn.Stage[B] {
 		return nn.Stage[B]{Name: name, Module: l, Key: name + ".", Forward: func(_ B, in nn.Values) nn.Values {

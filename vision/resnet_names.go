@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// TransformersName gives the name that transformers' ResNetForImageClassification has for one of torchvision's keys, such
-// as resnet.encoder.stages.0.layers.2.layer.0.convolution.weight for layer1.2.conv1.weight; false for other keys.
+// TransformersName gives the name that transformers' ResNetForImageClassification has for one of torchvision's keys,
+// such as resnet.encoder.stages.0.layers.2.layer.0.convolution.weight for layer1.2.conv1.weight; false for other keys.
 func TransformersName(key string) (string, bool) {
 	part := strings.Split(key, ".")
 	leaf := part[len(part)-1]
@@ -44,8 +44,8 @@ func TransformersName(key string) (string, bool) {
 	return "", false
 }
 
-// TorchvisionName is the inverse of TransformersName. It also takes the keys of transformers' ResNetModel, which lack the
-// leading "resnet.".
+// TorchvisionName is the inverse of TransformersName. It also takes the keys of transformers' ResNetModel, which lack
+// the leading "resnet.".
 func TorchvisionName(key string) (string, bool) {
 	part := strings.Split(strings.TrimPrefix(key, "resnet."), ".")
 	leaf := part[len(part)-1]

@@ -221,19 +221,24 @@ func TestNewResNetOfNoName(t *testing.T) {
 	assert.Equal(t, before.Tensors, torch.Stats().Tensors, "what was made before the failure is freed")
 }
 
+// imageStages are the stages of a network on images as Forward takes them.
+func imageStages(r *vision.ResNet) []nn.Stage[torch.Tensor] {
+	return vision.Stages(r, func(x torch.Tensor) torch.Tensor { return x })
+}
+
 // Stages cut the network without a difference, hold every parameter once, and keep channels-last.
 func TestStages(t *testing.T) {
 	r := newResNet(t, "resnet18", 5)
 	fill(r)
 	var names, keys []string
-	for _, s := range r.Stages() {
+	stages := imageStages(r)
+	for _, s := range stages {
 		names = append(names, s.Name)
 		for _, n := range nn.State(s.Module) {
-			keys = append(keys, s.Prefix+n.Name)
+			keys = append(keys, s.Key+n.Name)
 		}
 	}
-	assert.Equal(t, []string{"stem", "layer1", "layer2", "layer3", "layer4", "head"}, names)
-	require.Len(t, names, vision.NumStages)
+	assert.Equal(t, []string{"stem", "layer1", "layer2", "layer3", "layer4", "pool", "head"}, names)
 	var all []string
 	for _, s := range nn.State(r) {
 		all = append(all, s.Name)
@@ -244,17 +249,17 @@ func TestStages(t *testing.T) {
 	torchtest.Scoped(t, func() {
 		x := images("images", 2, 64)
 		whole := torch.ToSlice[float32](r.Forward(x))
-		want := [][]int{{2, 64, 16, 16}, {2, 64, 16, 16}, {2, 128, 8, 8}, {2, 256, 4, 4}, {2, 512, 2, 2}, {2, 5}}
-		y := x
-		for i := range vision.NumStages {
-			y = r.ForwardStages(y, i, i+1)
-			assert.Equal(t, want[i], y.Shape(), names[i])
+		want := [][]int{{2, 64, 16, 16}, {2, 64, 16, 16}, {2, 128, 8, 8}, {2, 256, 4, 4}, {2, 512, 2, 2}, {2, 512}, {2, 5}}
+		var y nn.Values
+		for i := range stages {
+			y = nn.RunStages(stages[i:i+1], x, y)
+			assert.Equal(t, want[i], y[0].Shape(), names[i])
 		}
-		assert.Equal(t, whole, torch.ToSlice[float32](y))
+		assert.Equal(t, whole, torch.ToSlice[float32](y[0]))
 		assert.Equal(t, [2]int{5, 512}, [2]int{r.Classes(), r.Features()})
 
 		r.ChannelsLast()
-		last := r.ForwardStages(x.ContiguousAs(torch.ChannelsLast), vision.StageStem, vision.StageHead)
+		last := nn.RunStages(stages[:5], x.ContiguousAs(torch.ChannelsLast), nil)[0]
 		assert.True(t, last.Permute(0, 2, 3, 1).IsContiguous(), "strides %v", last.Strides())
 	})
 }
@@ -265,12 +270,13 @@ func TestForwardIsLean(t *testing.T) {
 	fill(r)
 	torchtest.Scoped(t, func() {
 		x := images("images", 2, 64)
-		y := r.ForwardStages(x, vision.StageStem, vision.StageLayer1)
-		before := y.Digest()
+		stages := imageStages(r)
+		y := nn.RunStages(stages[:1], x, nil)
+		before := y[0].Digest()
 		live := torch.Stats().Tensors
-		torch.NoGrad(func() { r.ForwardStages(y, vision.StageLayer1, vision.StageHead) })
+		torch.NoGrad(func() { nn.RunStages(stages[1:5], torch.Tensor{}, y) })
 		assert.LessOrEqual(t, torch.Stats().Tensors-live, int64(4), "one output for each layer")
-		assert.Equal(t, before, y.Digest(), "ReLU in place stays within the block")
+		assert.Equal(t, before, y[0].Digest(), "ReLU in place stays within the block")
 	})
 }
 

@@ -8,8 +8,8 @@ import (
 	"github.com/thaw-ml/thaw/torch/data"
 )
 
-// NewClassifier makes a network that is not pre-trained, its weights drawn as torchvision does. It serves to measure; for
-// training there is [LoadClassifier].
+// NewClassifier makes a network that is not pre-trained, its weights drawn as torchvision does. It serves to measure;
+// for training there is [LoadClassifier].
 func NewClassifier(architecture string, classes int, seed uint64) (*Classifier, error) {
 	net, err := NewResNet(architecture, classes)
 	if err != nil {

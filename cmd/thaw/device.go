@@ -7,8 +7,8 @@ import (
 	"github.com/thaw-ml/thaw/torch"
 )
 
-// onCPU says why what left its device to the program is on the CPU although the program has CUDA; "" where it is not, or
-// was to be.
+// onCPU says why what left its device to the program is on the CPU although the program has CUDA; "" where it is not,
+// or was to be.
 func (s streams) onCPU(device string) string {
 	if device != "auto" || s.noGPU == nil {
 		return ""

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/term"
 )
 
-// lines gives the lines of the standard input without their ends, up to size together: those that are there, as who writes
-// them, a person or a program, may wait for an answer. It ends when ctx does, even while it waits for input.
+// lines gives the lines of the standard input without their ends, up to size together: those that are there, as who
+// writes them, a person or a program, may wait for an answer. It ends when ctx does, even while it waits for input.
 func lines(ctx context.Context, s streams, size int) iter.Seq2[[]string, error] {
 	type read struct {
 		lines []string

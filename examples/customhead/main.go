@@ -1,5 +1,5 @@
-// Command customhead puts an own head on a pre-trained BERT, two layers on the largest value of each feature, and trains the
-// head and the top layer. Run it from the repository's root, after make reviews: go run ./examples/customhead
+// Command customhead puts an own head on a pre-trained BERT, two layers on the largest value of each feature, and trains
+// the head and the top layer. Run it from the repository's root, after make reviews: go run ./examples/customhead
 package main
 
 import (
@@ -48,34 +48,31 @@ func (m *Model) Stages() []nn.Stage[*text.Batch] {
 	})
 }
 
-// Objective has a loss of its own choosing.
+// Objective is the cross-entropy with label smoothing.
 func (m *Model) Objective() train.Objective {
 	return objective.Classification{Classes: m.Classes, LabelSmoothing: 0.1}
 }
 
 func main() {
 	thaw.Tune()
-	base, err := text.Load("examples/reviews/data/model", text.Head{Classes: []string{"negative", "positive"}, Pooling: text.Mean})
+	base, err := text.Load("examples/reviews/data/model", text.NewHead("negative", "positive"))
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer base.Close()
-	g := torch.NewGenerator(1)
-	h := base.Config.HiddenSize
-	model := &Model{base, &Head{nn.NewLinear(h, 64, nn.LinearOptions{}, g), nn.NewLinear(64, 2, nn.LinearOptions{}, g)}}
-	texts := []text.Item{
+	g, hidden := torch.NewGenerator(1), base.Config.HiddenSize
+	dense, out := nn.NewLinear(hidden, 64, nn.LinearOptions{}, g), nn.NewLinear(64, 2, nn.LinearOptions{}, g)
+	set, err := base.NewDataset([]text.Item{
 		{Text: "a joy from start to end", Class: 1}, {Text: "dull and far too long", Class: 0},
 		{Text: "wonderful, warm and funny", Class: 1}, {Text: "a waste of a good cast", Class: 0},
-	}
-	set, err := base.NewDataset(texts, text.DatasetOptions{})
+	}, text.DatasetOptions{})
 	if err != nil {
 		log.Fatal(err)
 	}
-	result, err := finetune.Fit(context.Background(), model, set, set, finetune.Options{
+	result, err := finetune.Fit(context.Background(), &Model{base, &Head{dense, out}}, set, set, finetune.Options{
 		Phases: []finetune.Phase{finetune.TopFor(1, 8)}, Batch: finetune.Batching{Size: 2},
 	})
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println("before", result.Before, " after", result.Last)
+	fmt.Printf("before  %v\nafter   %v\n", result.Before, result.Last)
 }

@@ -1,4 +1,4 @@
-// Command regression fine-tunes a network with a number as its output: it pre-trains a small network on one function, and
+// Command regression fine-tunes a network whose output is a number: it pre-trains a small network on one function, and
 // fine-tunes it on few samples of another, with the first layer frozen.
 package main
 
@@ -16,23 +16,21 @@ import (
 	"github.com/thaw-ml/thaw/torch/nn"
 )
 
-// Net is an own model. Its stages are where it can be cut into a frozen and a trained part.
+// Net is an own model. Its stages are where Fit can cut it into a frozen and a trained part.
 type Net struct{ Hidden, Deep, Out *nn.Linear }
 
-// Stages implements finetune.Model.
+// Stages implements finetune.Model. The input of the first is the batch, that of the others the output before.
 func (n *Net) Stages() []nn.Stage[*data.TensorBatch] {
-	stage := func(name string, layer *nn.Linear, forward func(x torch.Tensor) torch.Tensor) nn.Stage[*data.TensorBatch] {
-		return nn.Stage[*data.TensorBatch]{Name: name, Module: layer, Key: name + ".", Forward: func(b *data.TensorBatch, in nn.Values) nn.Values {
-			if in == nil {
-				in = nn.Values{b.Input}
-			}
-			return nn.Values{forward(in[0])}
-		}}
-	}
 	return []nn.Stage[*data.TensorBatch]{
-		stage("hidden", n.Hidden, func(x torch.Tensor) torch.Tensor { return n.Hidden.Forward(x).Tanh() }),
-		stage("deep", n.Deep, func(x torch.Tensor) torch.Tensor { return n.Deep.Forward(x).Tanh() }),
-		stage("out", n.Out, n.Out.Forward),
+		{Name: "hidden", Module: n.Hidden, Key: "hidden.", Forward: func(b *data.TensorBatch, _ nn.Values) nn.Values {
+			return nn.Values{n.Hidden.Forward(b.Input).Tanh()}
+		}},
+		{Name: "deep", Module: n.Deep, Key: "deep.", Forward: func(_ *data.TensorBatch, in nn.Values) nn.Values {
+			return nn.Values{n.Deep.Forward(in[0]).Tanh()}
+		}},
+		{Name: "out", Module: n.Out, Key: "out.", Forward: func(_ *data.TensorBatch, in nn.Values) nn.Values {
+			return nn.Values{n.Out.Forward(in[0])}
+		}},
 	}
 }
 
@@ -47,27 +45,29 @@ func samples(n int, seed uint64, f func(x torch.Tensor) torch.Tensor) *data.Tens
 	return data.NewTensors(x, f(x).Add(noise))
 }
 
+func sine(x torch.Tensor) torch.Tensor    { return x.MulScalar(3).Sin() }
+func shifted(x torch.Tensor) torch.Tensor { return x.MulScalar(3).AddScalar(0.5).Sin().MulScalar(2) }
+
 func main() {
 	thaw.Tune()
-	g := torch.NewGenerator(1)
-	o := nn.LinearOptions{}
+	g, o := torch.NewGenerator(1), nn.LinearOptions{}
 	net := &Net{nn.NewLinear(1, 32, o, g), nn.NewLinear(32, 32, o, g), nn.NewLinear(32, 1, o, g)}
-	sine := func(x torch.Tensor) torch.Tensor { return x.MulScalar(3).Sin() }
-	shifted := func(x torch.Tensor) torch.Tensor { return x.MulScalar(3).AddScalar(0.5).Sin().MulScalar(2) }
-
 	for _, run := range []struct {
 		name        string
 		train, test *data.Tensors
 		phase       finetune.Phase
 	}{
-		{"pre-training", samples(2000, 1, sine), samples(500, 2, sine), finetune.Phase{Train: finetune.All(), Epochs: 10, LR: 1e-2}},
-		{"fine-tuning", samples(100, 3, shifted), samples(500, 4, shifted), finetune.Phase{Train: finetune.Top(1), Epochs: 20, LR: 1e-2}},
+		{"pre-training", samples(2000, 1, sine), samples(500, 2, sine), finetune.AllFor(10)},
+		{"fine-tuning", samples(100, 3, shifted), samples(500, 4, shifted), finetune.TopFor(1, 20)},
 	} {
-		result, err := finetune.Fit(context.Background(), net, run.train, run.test, finetune.Options{Phases: []finetune.Phase{run.phase}, Seed: 1})
+		run.phase.LR = 1e-2
+		result, err := finetune.Fit(context.Background(), net, run.train, run.test, finetune.Options{
+			Phases: []finetune.Phase{run.phase}, Seed: 1,
+		})
 		if err != nil {
 			log.Fatal(err)
 		}
-		fmt.Printf("%-12s before: mse %.3f  after: mse %.3f  pearson %.3f\n", run.name,
+		fmt.Printf("%-12s  before: mse %.3f  best: mse %.3f  pearson %.3f\n", run.name,
 			result.Before.Value("mse"), result.Best.Value("mse"), result.Best.Value("pearson"))
 	}
 }

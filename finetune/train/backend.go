@@ -10,8 +10,8 @@ import (
 	"github.com/thaw-ml/thaw/torch/cuda"
 )
 
-// Backend is a device that steps and evaluations run on, beside what tensor operators do there. Everything but Pin is called
-// from one goroutine, inside Within.
+// Backend is a device that steps and evaluations run on, beside what tensor operators do there. Everything but Pin is
+// called from one goroutine, inside Within.
 //
 // Copies of the next batch run beside the step that computes. Two fences keep them apart: AllocFence after new staging
 // buffers were allocated, StagingFree after the compute queued so far has read them. Decision 004 has a drawing.
@@ -19,13 +19,13 @@ type Backend interface {
 	Device() torch.Device
 	// Asynchronous reports whether work is queued, so that the CPU runs ahead of the device.
 	Asynchronous() bool
-	// Within runs f with its work on the device queued on one stream. While it waits for its turn on the device, ctx may end
-	// it.
+	// Within runs f with its work on the device queued on one stream. While it waits for its turn on the device, ctx
+	// may end it.
 	Within(ctx context.Context, f func() error) error
 	// Pin gives CPU tensors in memory that the device copies from by itself. It may be called on any goroutine.
 	Pin(tensors []torch.Tensor) []torch.Tensor
-	// Prefetch runs f, whose copies run beside queued compute, after the last StagingFree. What is computed from then on
-	// comes after the copies.
+	// Prefetch runs f, whose copies run beside queued compute, after the last StagingFree. What is computed from then
+	// on comes after the copies.
 	Prefetch(f func()) error
 	// AllocFence orders later copies after all queued compute: the allocator may have reused memory that queued kernels
 	// still read.
@@ -38,7 +38,8 @@ type Backend interface {
 	Read(t torch.Tensor) (Reading, error)
 	// Capture captures what f queues as a CUDA graph; f itself does not take effect.
 	Capture(f func()) (Graph, error)
-	// ShareGraphMemory runs f with the memory of the captured graphs, if there are any. A replay overwrites what f made.
+	// ShareGraphMemory runs f with the memory of the captured graphs, if there are any. A replay overwrites what f
+	// made.
 	ShareGraphMemory(f func() error) error
 	Generator() (*torch.Generator, error)
 	Synchronize() error
@@ -158,9 +159,9 @@ func (e *DeviceError) Error() string { return e.Option + ": " + e.Err.Error() }
 // Unwrap gives Err.
 func (e *DeviceError) Unwrap() error { return e.Err }
 
-// ChooseDevice gives the device and the precision that names stand for: "cpu", "cuda", "cuda:1", and "float32", "bfloat16". An
-// empty name or "auto" is the first usable GPU, the CPU where there is none, and bfloat16 on a GPU that multiplies it. The
-// error of a device that this program cannot use is a *DeviceError.
+// ChooseDevice gives the device and the precision that names stand for: "cpu", "cuda", "cuda:1", and "float32",
+// "bfloat16". An empty name or "auto" is the first usable GPU, the CPU where there is none, and bfloat16 on a GPU that
+// multiplies it. The error of a device that this program cannot use is a *DeviceError.
 func ChooseDevice(device, precision string) (torch.Device, torch.DType, error) {
 	d := torch.CPU
 	var err error
@@ -186,8 +187,8 @@ func ChooseDevice(device, precision string) (torch.Device, torch.DType, error) {
 	return d, torch.Float32, nil
 }
 
-// NoGPU says why "auto" is the CPU in a program with CUDA: no driver answers, it is too old, or no GPU is usable. It is nil
-// where "auto" is a GPU, and in a program without CUDA, of which nobody expects one.
+// NoGPU says why "auto" is the CPU in a program with CUDA: no driver answers, it is too old, or no GPU is usable. It is
+// nil where "auto" is a GPU, and in a program without CUDA, of which nobody expects one.
 func NoGPU() error {
 	if !cuda.Built() {
 		return nil

@@ -74,8 +74,8 @@ type TaskDone struct {
 // GradientsChecked comes in the first step of a phase: every trained tensor has a gradient.
 type GradientsChecked struct{ Tensors int }
 
-// GraphsCaptured comes after an epoch in which steps of new shapes were captured as CUDA graphs. Each was compared with the
-// step run operator by operator.
+// GraphsCaptured comes after an epoch in which steps of new shapes were captured as CUDA graphs. Each was compared with
+// the step run operator by operator.
 type GraphsCaptured struct{ Shapes []string }
 
 // Warning tells something unusual that does not end the run.

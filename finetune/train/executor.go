@@ -8,8 +8,8 @@ import (
 	"github.com/thaw-ml/thaw/torch/nn"
 )
 
-// executor runs steps. There are two: eager runs each step at once, operator by operator; graphs queues steps on a device,
-// and replays those whose shapes come often as CUDA graphs. Both run the same step.
+// executor runs steps. There are two: eager runs each step at once, operator by operator; graphs queues steps on a
+// device, and replays those whose shapes come often as CUDA graphs. Both run the same step.
 type executor[B data.Batch[B]] interface {
 	// begin starts an epoch.
 	begin()

@@ -48,7 +48,8 @@ func (f Forward[B]) Bring(tensors []torch.Tensor, device torch.Device) []torch.T
 	return brought
 }
 
-// Run runs the stages from (included) to to (not included) in inference mode: what it gives can never take part in autograd.
+// Run runs the stages from (included) to to (not included) in inference mode: what it gives can never take part in
+// autograd.
 func (f Forward[B]) Run(b B, from, to int) (out nn.Values) {
 	torch.Inference(func() {
 		autocast(f.Precision, func() { out = nn.RunStages(f.Stages[from:to], b, nil) })
@@ -56,8 +57,8 @@ func (f Forward[B]) Run(b B, from, to int) (out nn.Values) {
 	return out
 }
 
-// Outputs calls each with the batches that are asked for, in order, and with what the last stage makes of them: float32 on the
-// CPU, freed when each returns. An error of each's ends it. On a GPU, each must not use a GPU itself.
+// Outputs calls each with the batches that are asked for, in order, and with what the last stage makes of them: float32
+// on the CPU, freed when each returns. An error of each's ends it. On a GPU, each must not use a GPU itself.
 func (f Forward[B]) Outputs(
 	ctx context.Context, set data.Dataset[B], asked []data.Request, each func(b B, output nn.Values) error,
 ) error {
@@ -91,8 +92,8 @@ func (f Forward[B]) Output(b B, each func(b B, output nn.Values) error) (err err
 type Evaluate[B data.Batch[B]] struct {
 	Batches   []data.Request
 	Objective Objective
-	// Frozen stages run apart from the others, as in training, so that their output is the same to the last bit; Cache, where
-	// not nil, gives it.
+	// Frozen stages run apart from the others, as in training, so that their output is the same to the last bit; Cache,
+	// where not nil, gives it.
 	Frozen     int
 	Cache      PrefixCache[B]
 	OnProgress func(samples int) error // called after each batch; may be nil

@@ -9,12 +9,12 @@ import (
 	"github.com/thaw-ml/thaw/torch/cuda"
 )
 
-// maxInFlight is how many steps a GPU may be maxInFlight the CPU: enough that the GPU never waits, few enough that batches do not
-// pile up and reported progress is true.
+// maxInFlight is how many steps a GPU may be maxInFlight the CPU: enough that the GPU never waits, few enough that
+// batches do not pile up and reported progress is true.
 const maxInFlight = 4
 
-// gpu is the backend of a CUDA device. All compute is queued on one stream, not the default one, on which graphs are captured too:
-// autograd accumulates a gradient on the stream where its parameter was first used.
+// gpu is the backend of a CUDA device. All compute is queued on one stream, not the default one, on which graphs are
+// captured too: autograd accumulates a gradient on the stream where its parameter was first used.
 type gpu struct {
 	index         int
 	compute, copy cuda.Stream
@@ -105,9 +105,9 @@ func (g *gpu) within(f func() error) (err error) {
 	return errors.Join(outer, err)
 }
 
-// tidy gives back what libraries keep of a run: cuBLAS its workspaces, of which each pair of a thread and a stream has its
-// own, the allocator the memory of graphs, which nothing else would use. Where streams are kept the allocator keeps the
-// workspaces, for whichever thread comes.
+// tidy gives back what libraries keep of a run: cuBLAS its workspaces, of which each pair of a thread and a stream has
+// its own, the allocator the memory of graphs, which nothing else would use. Where streams are kept the allocator keeps
+// the workspaces, for whichever thread comes.
 func (g *gpu) tidy() error {
 	if err := errors.Join(cuda.Synchronize(g.index), cuda.DropWorkspaces()); err != nil || g.keepStreams {
 		return err

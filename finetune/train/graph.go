@@ -11,9 +11,9 @@ import (
 	"github.com/thaw-ml/thaw/torch/nn"
 )
 
-// graphs queues steps on a device that works beside the CPU. Nothing in it waits for a step: the next batch is copied while
-// the step before runs, learning rates and the loss stay on the device, and steps whose shapes come often are captured once
-// as CUDA graphs and replayed.
+// graphs queues steps on a device that works beside the CPU. Nothing in it waits for a step: the next batch is copied
+// while the step before runs, learning rates and the loss stay on the device, and steps whose shapes come often are
+// captured once as CUDA graphs and replayed.
 type graphs[B data.Batch[B]] struct {
 	step     *step[B]
 	config   Config[B]
@@ -111,8 +111,8 @@ func (g *graphs[B]) run(l data.Loaded[B], rates []float64) (loss float64, err er
 	return g.lossSum.queued(l.Batch.Size())
 }
 
-// compute runs one step. It may be captured as a CUDA graph, so whatever changes between steps is read from the static inputs
-// and hyper.
+// compute runs one step. It may be captured as a CUDA graph, so whatever changes between steps is read from the static
+// inputs and hyper.
 func (g *graphs[B]) compute(b B, s *static[B]) error {
 	own := len(s.inputs)
 	var x nn.Values
@@ -137,8 +137,9 @@ func (g *graphs[B]) loss() (float64, error) {
 	return loss, err
 }
 
-// beside runs f operator by operator, with the memory that graphs keep, as nothing is replayed meanwhile and f leaves nothing
-// there. Where memory runs short all the same the graphs are released, for the rest of the phase, and f runs once more.
+// beside runs f operator by operator, with the memory that graphs keep, as nothing is replayed meanwhile and f leaves
+// nothing there. Where memory runs short all the same the graphs are released, for the rest of the phase, and f runs
+// once more.
 func (g *graphs[B]) beside(f func() error) error {
 	run := func() error { return torch.TryErr(func() error { return g.backend.ShareGraphMemory(f) }) }
 	err := run()
@@ -195,7 +196,8 @@ func shapeOf[B data.Batch[B]](b B) string {
 	return fmt.Sprintf("%d x %d", b.Size(), b.Width())
 }
 
-// worthCapturing reports whether batches of this shape come so often that capturing pays: it takes as long as four steps or so.
+// worthCapturing reports whether batches of this shape come so often that capturing pays: it takes as long as four
+// steps or so.
 func (g *graphs[B]) worthCapturing(b B) bool {
 	return !g.noGraphs && g.config.Expected(b) >= 4
 }

@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// lock lets one thread at a time use something that belongs to the whole process. It is an error, not a deadlock, when the
-// holder asks for it again.
+// lock lets one thread at a time use something that belongs to the whole process. It is an error, not a deadlock, when
+// the holder asks for it again.
 type lock struct {
 	what   string
 	taken  chan struct{}
@@ -21,12 +21,12 @@ func newLock(what string) *lock { return &lock{what: what, taken: make(chan stru
 // gpuLock: settings of GPUs and the workspaces of cuBLAS belong to the process.
 var gpuLock = newLock("a GPU")
 
-// TrainingLock lets one training run at a time draw from libtorch's default generators, which belong to the process: runs beside
-// one another would not be reproducible.
+// TrainingLock lets one training run at a time draw from libtorch's default generators, which belong to the process:
+// runs beside one another would not be reproducible.
 var TrainingLock = newLock("the random generator of training")
 
-// Within runs f while the calling thread holds the lock. The caller has locked its goroutine to the thread. While another
-// thread holds it, ctx may end the wait.
+// Within runs f while the calling thread holds the lock. The caller has locked its goroutine to the thread. While
+// another thread holds it, ctx may end the wait.
 func (l *lock) Within(ctx context.Context, f func() error) error {
 	self := int64(syscall.Gettid())
 	if l.holder.Load() == self {

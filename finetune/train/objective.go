@@ -8,8 +8,8 @@ import (
 
 // Objective is what training minimises and evaluation measures. Package objective has the usual ones.
 type Objective interface {
-	// Loss compares the last stage's output with a batch's targets: a tensor without dimensions, the mean over the samples.
-	// It may be captured as part of a CUDA graph, see nn.Stage.
+	// Loss compares the last stage's output with a batch's targets: a tensor without dimensions, the mean over the
+	// samples. It may be captured as part of a CUDA graph, see nn.Stage.
 	Loss(output, target nn.Values) torch.Tensor
 	// NewMetric starts a measurement.
 	NewMetric() metric.Metric

@@ -13,8 +13,8 @@ import (
 // ErrNotFinite is the error of a step whose loss is NaN or infinite.
 var ErrNotFinite = errors.New("the loss is not a finite number: a lower learning rate, or gradient clipping, may help")
 
-// step is what one optimizer step consists of: forward, loss, backward, clipping, optimizer. It is the same function however
-// it is executed, see executor.
+// step is what one optimizer step consists of: forward, loss, backward, clipping, optimizer. It is the same function
+// however it is executed, see executor.
 type step[B data.Batch[B]] struct {
 	stages    []nn.Stage[B]
 	frozen    int // leading stages that run without autograd, or whose output is given
@@ -33,9 +33,39 @@ type step[B data.Batch[B]] struct {
 	checked        bool
 }
 
-// run makes one step on a batch. x is the output of the frozen stages; nil runs them. loss, a tensor without dimensions, is
-// the mean over the samples before the step. All that changes from step to step is read from the tensors of b and x and from
-// the tensor of learning rates, so that a run can be captured as a CUDA graph.
+// newStep collects what is trained.
+func newStep[B data.Batch[B]](c Config[B]) *step[B] {
+	frozen := 0
+	for frozen < len(c.Trained) && !c.Trained[frozen] {
+		frozen++
+	}
+	s := &step[B]{
+		stages: c.Model.Stages, frozen: frozen, objective: c.Objective, precision: c.Model.Precision, clipNorm: c.ClipNorm,
+		checkGradients: c.CheckGradients, checked: c.CheckGradients == nil,
+	}
+	for i, stage := range c.Model.Stages {
+		if !c.Trained[i] {
+			continue
+		}
+		for _, p := range nn.Params(stage.Module) {
+			if p.RequiresGrad() {
+				s.params = append(s.params, p)
+			}
+		}
+		for _, b := range nn.Buffers(stage.Module) {
+			s.buffers = append(s.buffers, b)
+		}
+		for _, norm := range nn.Modules[*nn.BatchNorm](stage.Module) {
+			norm.ExternalCounter = true
+			s.norms = append(s.norms, norm)
+		}
+	}
+	return s
+}
+
+// run makes one step on a batch. x is the output of the frozen stages; nil runs them. loss, a tensor without
+// dimensions, is the mean over the samples before the step. All that changes from step to step is read from the tensors
+// of b and x and from the tensor of learning rates, so that a run can be captured as a CUDA graph.
 func (s *step[B]) run(b B, x nn.Values) (loss torch.Tensor, err error) {
 	forward := func() torch.Tensor {
 		if x == nil && s.frozen > 0 {
@@ -100,4 +130,32 @@ func autocast(precision torch.DType, f func()) {
 		return
 	}
 	f()
+}
+
+func (s *step[B]) close() {
+	if s.optimizer != nil {
+		s.optimizer.Close()
+	}
+	s.cast.Close()
+	for _, norm := range s.norms {
+		norm.ExternalCounter = false
+	}
+}
+
+// newCast makes copies in the precision of autocast of the parameters that a step reads.
+func (s *step[B]) newCast(cached bool) *fused.Cast {
+	var trained, frozen []torch.Tensor
+	for i, stage := range s.stages {
+		if cached && i < s.frozen {
+			continue // these stages do not run
+		}
+		for _, p := range nn.AutocastParams(stage.Module) {
+			if p.RequiresGrad() {
+				trained = append(trained, p)
+			} else {
+				frozen = append(frozen, p)
+			}
+		}
+	}
+	return fused.NewCast(trained, frozen, s.precision)
 }

@@ -8,7 +8,6 @@ import (
 	"github.com/thaw-ml/thaw/finetune/train/metric"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/data"
-	"github.com/thaw-ml/thaw/torch/fused"
 	"github.com/thaw-ml/thaw/torch/nn"
 	"github.com/thaw-ml/thaw/torch/optim"
 )
@@ -17,7 +16,8 @@ import (
 type Config[B data.Batch[B]] struct {
 	Model   Forward[B]
 	Trained []bool // of each stage: whether something in it is trained
-	// Cache gives the output of the stages before the first trained one; nil runs them, without autograd, at every step.
+	// Cache gives the output of the stages before the first trained one; nil runs them, without autograd, at every
+	// step.
 	Cache     PrefixCache[B]
 	Objective Objective
 	Groups    []*optim.Group // what is trained, with the highest learning rates
@@ -25,15 +25,16 @@ type Config[B data.Batch[B]] struct {
 	Optimizer func(groups []*optim.Group, rates torch.Tensor) optim.Optimizer
 	Schedule  optim.Schedule
 	ClipNorm  float64 // 0: no clipping
-	// NoGraphs runs every step operator by operator on a GPU too. Expected is how often batches of a batch's shape come in the
-	// phase: graphs are captured of shapes that come often.
+	// NoGraphs runs every step operator by operator on a GPU too. Expected is how often batches of a batch's shape come
+	// in the phase: graphs are captured of shapes that come often.
 	NoGraphs bool
 	Expected func(b B) int
-	// Deterministic says that a step computes the same each time, so that a captured step must be equal to it bit for bit.
+	// Deterministic says that a step computes the same each time, so that a captured step must be equal to it bit for
+	// bit.
 	Deterministic bool
 	// CheckGradients is called once, in the first step, when there are gradients.
 	CheckGradients func() error
-	// OnEvent is told of steps; an error ends the epoch.
+	// OnEvent gets the events of steps; an error ends the epoch.
 	OnEvent func(Event) error
 }
 
@@ -68,36 +69,8 @@ func NewTrainer[B data.Batch[B]](c Config[B]) (_ *Trainer[B], err error) {
 	return t, nil
 }
 
-func newStep[B data.Batch[B]](c Config[B]) *step[B] {
-	frozen := 0
-	for frozen < len(c.Trained) && !c.Trained[frozen] {
-		frozen++
-	}
-	s := &step[B]{
-		stages: c.Model.Stages, frozen: frozen, objective: c.Objective, precision: c.Model.Precision, clipNorm: c.ClipNorm,
-		checkGradients: c.CheckGradients, checked: c.CheckGradients == nil,
-	}
-	for i, stage := range c.Model.Stages {
-		if !c.Trained[i] {
-			continue
-		}
-		for _, p := range nn.Params(stage.Module) {
-			if p.RequiresGrad() {
-				s.params = append(s.params, p)
-			}
-		}
-		for _, b := range nn.Buffers(stage.Module) {
-			s.buffers = append(s.buffers, b)
-		}
-		for _, norm := range nn.Modules[*nn.BatchNorm](stage.Module) {
-			norm.ExternalCounter = true
-			s.norms = append(s.norms, norm)
-		}
-	}
-	return s
-}
-
-// Epoch makes a step of every batch that is asked for and gives the mean loss of the samples. number counts epochs from 1.
+// Epoch makes a step of every batch that is asked for and gives the mean loss of the samples. number counts epochs from
+// 1.
 func (t *Trainer[B]) Epoch(ctx context.Context, set data.Dataset[B], asked []data.Request, number int) (float64, error) {
 	t.setTraining()
 	defer t.config.Model.SetEvaluation()
@@ -150,8 +123,8 @@ func (t *Trainer[B]) Captured() []string {
 	return nil
 }
 
-// setTraining switches on dropout and batch norms of the stages in which something is trained. A frozen stage stays as it is
-// in evaluation wherever it stands: its running statistics are frozen too.
+// setTraining switches on dropout and batch norms of the stages in which something is trained. A frozen stage stays as
+// it is in evaluation wherever it stands: its running statistics are frozen too.
 func (t *Trainer[B]) setTraining() {
 	for i, s := range t.config.Model.Stages {
 		nn.SetTraining(s.Module, t.config.Trained[i])
@@ -164,32 +137,4 @@ func (t *Trainer[B]) Close() {
 		t.executor.close()
 	}
 	t.step.close()
-}
-
-func (s *step[B]) close() {
-	if s.optimizer != nil {
-		s.optimizer.Close()
-	}
-	s.cast.Close()
-	for _, norm := range s.norms {
-		norm.ExternalCounter = false
-	}
-}
-
-// newCast makes copies in the precision of autocast of the parameters that a step reads.
-func (s *step[B]) newCast(cached bool) *fused.Cast {
-	var trained, frozen []torch.Tensor
-	for i, stage := range s.stages {
-		if cached && i < s.frozen {
-			continue // these stages do not run
-		}
-		for _, p := range nn.AutocastParams(stage.Module) {
-			if p.RequiresGrad() {
-				trained = append(trained, p)
-			} else {
-				frozen = append(frozen, p)
-			}
-		}
-	}
-	return fused.NewCast(trained, frozen, s.precision)
 }

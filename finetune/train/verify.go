@@ -9,21 +9,21 @@ import (
 )
 
 // A captured step must do what the step does operator by operator. With deterministic kernels it does so bit for bit;
-// otherwise sums of gradients are taken in another order each time, and the two differ as two runs of either do. What is
-// compared is how far parameters, buffers and the optimizer's averages moved, at the phase's highest learning rates: at the
-// rates of a warm-up's first step, which are 0, nothing would move.
+// otherwise sums of gradients are taken in another order each time, and the two differ as two runs of either do. What
+// is compared is how far parameters, buffers and the optimizer's averages moved, at the phase's highest learning rates:
+// at the rates of a warm-up's first step, which are 0, nothing would move.
 const (
 	differentLoss = 1e-4 // relative
 	differentMove = 1e-2 // of the length of the move
-	// Where the operators themselves, run twice, differ by more, so may the graph: by so many times as much, but never by more
-	// than half of the move.
+	// Where the operators themselves, run twice, differ by more, so may the graph: by so many times as much, but never
+	// by more than half of the move.
 	noiseAllowed  = 4
 	mostDifferent = 0.5
 )
 
-// capture captures the step of a batch shape as a graph, once the graph was seen to do what the step does operator by operator.
-// Where it cannot be captured, or differs, a warning says so and steps go on operator by operator. Either way no step was made
-// at the end.
+// capture captures the step of a batch shape as a graph, once the graph was seen to do what the step does operator by
+// operator. Where it cannot be captured, or differs, a warning says so and steps go on operator by operator. Either way
+// no step was made at the end.
 func (g *graphs[B]) capture(s *static[B], b B, step func() error) error {
 	var captured Graph
 	var why string
@@ -46,8 +46,8 @@ func (g *graphs[B]) capture(s *static[B], b B, step func() error) error {
 	return nil
 }
 
-// tryCapture makes a step operator by operator, captures it, makes it again by the graph from the same state, and compares.
-// Then all is as it was. why says why there is no graph.
+// tryCapture makes a step operator by operator, captures it, makes it again by the graph from the same state, and
+// compares. Then all is as it was. why says why there is no graph.
 func (g *graphs[B]) tryCapture(b B, step func() error) (_ Graph, why string, err error) {
 	live := g.mutable()
 	before, err := g.snapshot(live)
@@ -173,8 +173,8 @@ func (g *graphs[B]) restore(live [][]torch.Tensor, p *snapshot) error {
 	return nil
 }
 
-// compare tells how far what is live lies from the snapshot after: the loss, and all that moved since before. Each kind is
-// judged by itself: SGD's momentum moves 1/LR times as far as the parameters, which it would hide.
+// compare tells how far what is live lies from the snapshot after: the loss, and all that moved since before. Each kind
+// is judged by itself: SGD's momentum moves 1/LR times as far as the parameters, which it would hide.
 func compare(live [][]torch.Tensor, before, after *snapshot) (loss, move float64) {
 	torch.Scoped(func() {
 		torch.NoGrad(func() {

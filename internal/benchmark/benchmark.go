@@ -11,8 +11,8 @@ import (
 	"github.com/thaw-ml/thaw/vision"
 )
 
-// Case is a kind of step. Its name is that of bench/peers/gpu_steps.py, which makes it with PyTorch: the same loss and gradients,
-// though transformers computes all tokens of BERT's last layer where Thaw does one (docs/decisions/008).
+// Case is a kind of step. Its name is that of bench/peers/gpu_steps.py, which makes it with PyTorch: the same loss and
+// gradients, though transformers computes all tokens of BERT's last layer where Thaw does one (docs/decisions/008).
 type Case struct {
 	Name    string
 	Batch   int // samples of a step
@@ -96,7 +96,7 @@ func real(int) []int { return text.ShortTexts(2048, 1) }
 func bertBase(lengths func(batch int) []int) func(context.Context, Case, finetune.Options, finetune.Effort) (*finetune.Speed, error) {
 	return func(ctx context.Context, c Case, o finetune.Options, effort finetune.Effort) (*finetune.Speed, error) {
 		config := text.BertBase()
-		model, err := text.NewClassifier(config, text.Head{Classes: []string{"0", "1"}, Pooling: text.CLS}, o.Seed)
+		model, err := text.NewClassifier(config, text.Head{Classes: []string{"0", "1"}, Pooling: text.CLS, Seed: o.Seed})
 		if err != nil {
 			return nil, err
 		}

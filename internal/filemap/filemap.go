@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// Open maps the whole of a regular file, read-only. An empty file, which cannot be mapped, gives no bytes. The file must
-// not be truncated while it is mapped, as the process would then be killed by SIGBUS.
+// Open maps the whole of a regular file, read-only. An empty file, which cannot be mapped, gives no bytes. The file
+// must not be truncated while it is mapped, as the process would then be killed by SIGBUS.
 func Open(path string) ([]byte, error) {
 	// Asked before opening, which would wait forever on a pipe.
 	if info, err := os.Stat(path); err != nil {

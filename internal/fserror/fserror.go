@@ -6,7 +6,8 @@ import (
 	"io/fs"
 )
 
-// WithoutPath takes the operation and the path out of an error that names them, for messages that name the path themselves.
+// WithoutPath takes the operation and the path out of an error that names them, for messages that name the path
+// themselves.
 func WithoutPath(err error) error {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		return e.Err

@@ -56,6 +56,11 @@ func TestRead(t *testing.T) {
 			[]Row{{Text: "x", Label: "a", Line: 1}, {Text: "é\n", Label: "1", Line: 4}}},
 		{"jsonl labels", "a.jsonl", `{"text":"","label": true}` + "\r\n" + `{"text":null,"label":false }` + "\r\n" + `{"text":"z","label":1.0}` + "\n", single,
 			[]Row{{Label: "true", Line: 1}, {Label: "false", Line: 2}, {Text: "z", Label: "1.0", Line: 3}}},
+		{"jsonl lists of labels", "a.jsonl", `{"text":"x","label":["a", "b c"]}` + "\n" + `{"text":"y","label":[]}` + "\n" +
+			`{"text":"z","label":"a,b"}` + "\n" + `{"text":"w","label":null}` + "\n", Columns{Text: "text", Label: "label", Several: true},
+			[]Row{{Text: "x", Labels: []string{"a", "b c"}, Line: 1}, {Text: "y", Labels: []string{}, Line: 2}, {Text: "z", Label: "a,b", Line: 3}, {Text: "w", Line: 4}}},
+		{"tsv of several labels", "a.tsv", "text\tlabel\nx\ta,b\ny\t\n", Columns{Text: "text", Label: "label", Several: true},
+			[]Row{{Text: "x", Label: "a,b", Line: 2}, {Text: "y", Line: 3}}},
 		{"jsonl BOM, pair", "a.jsonl", "\xef\xbb\xbf" + `{"text":"x","other":"y","label":"l"}`, pairs,
 			[]Row{{Text: "x", Pair: "y", Label: "l", Line: 1}}},
 	} {
@@ -125,6 +130,8 @@ func TestReadRefuses(t *testing.T) {
 		{"tsv blank label", "a.tsv", "text\tlabel\nx\t \n", single, `a.tsv:2: the label (column "label") is empty`},
 		{"jsonl null label", "a.jsonl", `{"text":"x","label":null}`, single, `a.jsonl:1: the label (column "label") is empty`},
 		{"jsonl label array", "a.jsonl", `{"text":"x","label":[1]}`, single, `a.jsonl:1: column "label" must be a string, a number or a bool, found [1]`},
+		{"jsonl labels that are no list of strings", "a.jsonl", `{"text":"x","label":["a", 1]}`, Columns{Text: "text", Label: "label", Several: true},
+			`a.jsonl:1: column "label" must be a list of strings, found ["a", 1]`},
 		{"jsonl text number", "a.jsonl", `{"text":3,"label":1}`, single, `a.jsonl:1: column "text" must be a string, found 3`},
 		{"jsonl array", "a.jsonl", `["x"]`, single, "a.jsonl:1: expected a JSON object"},
 		{"jsonl null", "a.jsonl", "null", single, "a.jsonl:1: expected a JSON object"},
@@ -179,8 +186,7 @@ func TestInvalidUTF8IsKeptAndCounted(t *testing.T) {
 		require.Equal(t, "caf� �", table.Rows[1].Text)
 		require.Equal(t, 2, table.InvalidUTF8, file)
 		require.Equal(t, 3, table.FirstInvalid, file)
-		train, test, err := table.Split("every 2", 0)
-		require.NoError(t, err)
+		train, test := table.Part(func(i int) bool { return i%2 == 1 }), table.Part(func(i int) bool { return i%2 == 0 })
 		require.Equal(t, []int{1, 3, 1, 4}, []int{train.InvalidUTF8, train.FirstInvalid, test.InvalidUTF8, test.FirstInvalid})
 	}
 }

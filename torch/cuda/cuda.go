@@ -1,8 +1,8 @@
 // Package cuda drives NVIDIA GPUs: what devices there are, their memory, streams, events and graphs.
 //
 // A program has CUDA when it was built with -tags cuda. In any other, and where no driver or device answers,
-// [Available] is false and every function returns an [*Error] that says what is missing and how to mend it; none
-// panics. Tensors go to a device by themselves: [torch.CUDA], [torch.Tensor.ToDevice].
+// [Available] is false and every function returns an [*Error] that says what is missing and how to fix it; none panics.
+// Tensors go to a device by themselves: [torch.CUDA], [torch.Tensor.ToDevice].
 //
 // # Threads
 //
@@ -139,8 +139,8 @@ type Settings struct {
 	CuDNNAttention bool
 	// Benchmark makes cuDNN try its convolution algorithms on each new shape and keep the fastest.
 	Benchmark bool
-	// Deterministic makes results the same from run to run: deterministic kernels only, and operators that have none fail.
-	// cuBLAS is deterministic as libtorch calls it, with a workspace for each stream (PyTorch #161749).
+	// Deterministic makes results the same from run to run: deterministic kernels only, and operators that have none
+	// fail. cuBLAS is deterministic as libtorch calls it, with a workspace for each stream (PyTorch #161749).
 	Deterministic bool
 }
 

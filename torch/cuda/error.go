@@ -5,7 +5,7 @@ import "github.com/thaw-ml/thaw/torch/internal/capi"
 // Error is a failure of this package's.
 type Error struct {
 	Op  string // what was being done, as in "graph capture"
-	Msg string // what went wrong, and the mend where there is one
+	Msg string // what went wrong, and the fix where there is one
 }
 
 func (e *Error) Error() string { return "cuda: " + e.Op + ": " + e.Msg }

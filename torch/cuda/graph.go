@@ -16,12 +16,12 @@ type GraphOptions struct {
 	// cuDNN's choices, gradients made) is behind it. 0 stands for 3, PyTorch's number; -1 for not at all.
 	WarmUp int
 	// SharePool, where set, is a captured graph whose memory the new one uses too. The graphs must not run at the same
-	// time, and the replay of one overwrites the outputs of the other. After a capture that failed, the graph has memory
-	// of its own.
+	// time, and the replay of one overwrites the outputs of the other. After a capture that failed, the graph has
+	// memory of its own.
 	SharePool *Graph
 }
 
-// Graph is a recording of all that a function launched on a device, replayed by one launch.
+// Graph holds all that a function launched on a device, captured, and replayed by one launch.
 //
 // A replay reads and writes the memory that the capture did: inputs are tensors made before, filled anew for each
 // replay (Copy_, CopyAsync_), outputs are overwritten by the next replay. Random numbers go on: the device's generator
@@ -58,7 +58,7 @@ func NewGraph(o GraphOptions) (*Graph, error) {
 	return &Graph{g: g, options: o}, nil
 }
 
-// Capture runs f for the warm-up and once more for the recording: on the current stream, or, where that is the default
+// Capture runs f for the warm-up and once more for the capture: on the current stream, or, where that is the default
 // one, which cannot be recorded, on a side stream that starts behind it and that it waits for. A function that trains
 // should run on one stream of its own ([WithStream]) from the start: autograd adds up a gradient on the stream where
 // its parameter first took part. [torch.Autocast] belongs inside f: around Capture it would keep casts of weights from

@@ -11,8 +11,8 @@ type MemoryStats struct {
 	ReservedPeak  int64
 	Allocations   int64 // blocks in use, about one a tensor
 	Retries       int64 // times that all that was kept had to be given back to make room: each stops the device
-	// DeviceAllocations is the times that memory was asked of the driver, which takes long; it stands still where what is
-	// kept suffices.
+	// DeviceAllocations is the times that memory was asked of the driver, which takes long; it stands still where what
+	// is kept suffices.
 	DeviceAllocations int64
 	Free, Total       int64 // of the whole device, over all processes
 }

@@ -1,28 +1,29 @@
-// Package data makes batches of samples: a [Dataset] is a list of samples that knows how to make a batch of some of them, a
-// [Sampler] cuts it into batches in an order that a seed decides, and [Load] makes the batches on goroutines ahead of their
-// use. Rows that come from files or memory are parted into those to train on and those to test on by [Split].
+// Package data makes batches of samples: a [Dataset] is a list of samples that knows how to make a batch of some of
+// them, a [Sampler] cuts it into batches in an order that a seed decides, and [Load] makes the batches on goroutines
+// ahead of their use. Rows that come from files or memory are parted into those to train on and those to test on by
+// [Split].
 //
 // The order of batches and what is in them depend on the seed and the epoch alone, never on the number of workers.
 package data
 
 import "github.com/thaw-ml/thaw/torch"
 
-// Batch is a number of samples that a model takes at once; B is the type itself. The samples are padded to one length where
-// they have lengths.
+// Batch is a number of samples that a model takes at once; B is the type itself. The samples are padded to one length
+// where they have lengths.
 type Batch[B any] interface {
 	Size() int      // samples
 	Indices() []int // their positions in the data set
-	// Lengths gives, for samples that are padded, each sample's own length along the second dimension of a stage's output;
-	// nil where nothing is padded. Width is what they are padded to, 1 where nothing is.
+	// Lengths gives, for samples that are padded, each sample's own length along the second dimension of a stage's
+	// output; nil where nothing is padded. Width is what they are padded to, 1 where nothing is.
 	Lengths() []int
 	Width() int
-	// Tensors makes the tensors that the model and the objective read of the batch, on the CPU; undefined ones stand for what
-	// this batch does not have. With gives a batch whose model reads those tensors instead, of the same shapes and perhaps on
-	// another device.
+	// Tensors makes the tensors that the model and the objective read of the batch, on the CPU; undefined ones stand
+	// for what this batch does not have. With gives a batch whose model reads those tensors instead, of the same shapes
+	// and perhaps on another device.
 	Tensors() []torch.Tensor
 	With(tensors []torch.Tensor) B
-	// Targets are what the objective compares the model's output with, on the device of the batch's tensors: class numbers,
-	// say. A batch of samples without labels has none.
+	// Targets are what the objective compares the model's output with, on the device of the batch's tensors: class
+	// numbers, say. A batch of samples without labels has none.
 	Targets() []torch.Tensor
 }
 
@@ -31,20 +32,20 @@ type Dataset[B Batch[B]] interface {
 	Len() int
 	// Length of a sample along the dimension that is padded; 1 where none is.
 	Length(i int) int
-	// Batch makes a batch of samples: of fewer than are asked for, or none, where some cannot be read and the data set skips
-	// them; it is an error when those are all there are. Batch may be called on another goroutine than the model, one call at
-	// a time unless the data set is Concurrent. A batch that is a Closer is closed after its use.
+	// Batch makes a batch of samples: of fewer than are asked for, or none, where some cannot be read and the data set
+	// skips them; it is an error when those are all there are. Batch may be called on another goroutine than the model,
+	// one call at a time unless the data set is Concurrent. A batch that is a Closer is closed after its use.
 	Batch(r Request) (B, error)
-	// Augmented reports whether a training sample differs from epoch to epoch, by random crops say. What frozen stages make
-	// of such samples is not kept.
+	// Augmented reports whether a training sample differs from epoch to epoch, by random crops say. What frozen stages
+	// make of such samples is not kept.
 	Augmented() bool
 }
 
 // Request asks a data set for a batch.
 type Request struct {
 	Indices []int // positions of the samples
-	// Length, where it is not 0, is what to pad to: at least the longest sample's. Batches for a GPU are asked for so, where
-	// those of one length must read tensors of the same shapes, whatever the samples.
+	// Length, where it is not 0, is what to pad to: at least the longest sample's. Batches for a GPU are asked for so,
+	// where those of one length must read tensors of the same shapes, whatever the samples.
 	Length int
 	// FirstStage is the first stage that will run on the batch: what only stages before it read may be left out.
 	FirstStage int

@@ -24,10 +24,10 @@ func (l Loaded[B]) close() {
 	closeBatch(l.Batch)
 }
 
-// Load makes the batches that are asked for on goroutines of their own, which run ahead of the consumer, and yields them in
-// order. pack, where it is not nil, makes tensors of each batch there, such as copies in pinned memory. A batch and its
-// tensors are freed when the consumer goes on; a batch without samples is passed over. A panic of the data set's is raised on
-// the consumer's goroutine, and the end of ctx is an error.
+// Load makes the batches that are asked for on goroutines of their own, which run ahead of the consumer, and yields
+// them in order. pack, where it is not nil, makes tensors of each batch there, such as copies in pinned memory. A batch
+// and its tensors are freed when the consumer goes on; a batch without samples is passed over. A panic of the data
+// set's is raised on the consumer's goroutine, and the end of ctx is an error.
 func Load[B Batch[B]](
 	ctx context.Context, set Dataset[B], asked []Request, pack func(B) []torch.Tensor,
 ) iter.Seq2[Loaded[B], error] {

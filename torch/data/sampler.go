@@ -17,8 +17,8 @@ type Sampler struct {
 type SamplerOptions struct {
 	Size   int // samples of a batch at most
 	Tokens int // samples times the longest of a batch at most; 0 for no limit
-	// FixedShapes pads training batches to a few lengths, so that the steps of most batches have shapes that come often, as
-	// CUDA graphs need. MaxLength, where not 0, is the longest that the model takes.
+	// FixedShapes pads training batches to a few lengths, so that the steps of most batches have shapes that come
+	// often, as CUDA graphs need. MaxLength, where not 0, is the longest that the model takes.
 	FixedShapes bool
 	MaxLength   int
 }
@@ -66,8 +66,8 @@ func longFirst(batches [][]int) [][]int {
 // shuffled is sorted with samples of equal length, and then the batches, in an order that seed and epoch decide. So
 // batches have next to no padding and still differ from epoch to epoch.
 //
-// A sample that would be left alone in the last batch takes one from the batch before along: BatchNorm has no variance of
-// one value, and the step of a lone sample weighs as much as that of a whole batch.
+// A sample that would be left alone in the last batch takes one from the batch before along: BatchNorm has no variance
+// of one value, and the step of a lone sample weighs as much as that of a whole batch.
 func (s Sampler) shuffled(seed uint64, epoch int) [][]int {
 	rng := rand.New(rand.NewPCG(seed, uint64(epoch)))
 	order := rng.Perm(len(s.lengths))
@@ -163,8 +163,8 @@ func chooseBuckets(lengths []int) []int {
 	for i := 1; i < len(count); i++ {
 		count[i] += count[i-1]
 	}
-	// cost[k][i] is the padded length of all samples up to i steps in k+1 buckets, the last ending at i; cut[k][i] is where
-	// the one before ends.
+	// cost[k][i] is the padded length of all samples up to i steps in k+1 buckets, the last ending at i; cut[k][i] is
+	// where the one before ends.
 	last := len(count) - 1
 	cost, cut := [mostBuckets][]int{}, [mostBuckets][]int{}
 	best := 0

@@ -18,7 +18,8 @@ func (s Items[I]) Len() int { return len(s) }
 // At gives an item.
 func (s Items[I]) At(i int) (I, error) { return s[i], nil }
 
-// Slice is a source of samples of any type, each of which item turns into an item when it is needed, in every epoch anew.
+// Slice is a source of samples of any type, each of which item turns into an item when it is needed, in every epoch
+// anew.
 func Slice[S, I any](samples []S, item func(S) (I, error)) Source[I] {
 	return mapped[S, I]{samples, item}
 }

@@ -17,8 +17,8 @@ const (
 	limitStream = 0x746861776c696d74 // "thawlimt"
 )
 
-// Split chooses the samples to test on; the others are trained on. classes are the samples' class numbers from 0; samples
-// without classes are all of class 0. how says which:
+// Split chooses the samples to test on; the others are trained on. classes are the samples' class numbers from 0;
+// samples without classes are all of class 0. how says which:
 //
 //   - "0.1": that share, drawn by the seed from each class: the class's share of its samples, rounded down or up so that all
 //     together is right. A class of two samples or more has at least one in either part, and a class of one keeps it for
@@ -26,7 +26,8 @@ const (
 //   - "every 10": the samples 0, 10, 20, ...
 //   - "": none.
 //
-// The same classes, how and seed choose the same samples, always. It is an error when either part is empty, unless how is "".
+// The same classes, how and seed choose the same samples, always. It is an error when either part is empty, unless how
+// is "".
 func Split(classes []int, how string, seed uint64) (test []bool, err error) {
 	how = strings.TrimSpace(how)
 	if how == "" {
@@ -73,8 +74,8 @@ func share(classes []int, number string, seed uint64) ([]bool, error) {
 	return draw(classes, seed, splitStream, quotas(count(classes), share)), nil
 }
 
-// quotas returns how many samples of each class are tested on, by largest remainders: whole ones for each class, and the rest
-// to those that lost most by it.
+// quotas returns how many samples of each class are tested on, by largest remainders: whole ones for each class, and
+// the rest to those that lost most by it.
 func quotas(counts []int, share float64) []int {
 	n := make([]int, len(counts))
 	rest := make([]float64, len(counts))
@@ -103,8 +104,8 @@ func quotas(counts []int, share float64) []int {
 	return n
 }
 
-// Limit chooses perClass samples of each class, or all of a class that has no more. The seed decides which; those of a smaller
-// number are among those of a larger one.
+// Limit chooses perClass samples of each class, or all of a class that has no more. The seed decides which; those of a
+// smaller number are among those of a larger one.
 func Limit(classes []int, perClass int, seed uint64) []bool {
 	counts := count(classes)
 	for c := range counts {

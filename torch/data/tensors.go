@@ -9,8 +9,8 @@ import (
 // Tensors is a data set of samples that are in memory as tensors, as PyTorch's TensorDataset.
 type Tensors struct{ inputs, targets torch.Tensor }
 
-// NewTensors makes a data set of inputs [N, ...] and targets [N, ...] on the CPU. The tensors stay the caller's, and are not to
-// be closed while the data set is used. It panics *torch.Error where the numbers of samples differ.
+// NewTensors makes a data set of inputs [N, ...] and targets [N, ...] on the CPU. The tensors stay the caller's, and
+// are not to be closed while the data set is used. It panics *torch.Error where the numbers of samples differ.
 func NewTensors(inputs, targets torch.Tensor) *Tensors {
 	if inputs.Dim() == 0 || targets.Dim() == 0 || inputs.Size(0) != targets.Size(0) {
 		panic(&torch.Error{Op: "data.NewTensors", Shapes: [][]int{inputs.Shape(), targets.Shape()},

@@ -39,8 +39,8 @@ func (m Mismatch) String() string {
 // Load copies a checkpoint's tensors into a module's parameters and buffers, converting dtypes. Unless lenient, nothing
 // is copied when a key is missing, unexpected or mis-shaped, and the error names them all.
 //
-// Prefixes that wrappers put before all of a model's keys are taken away first, see [torch.Checkpoint.Unwrapped]: Rename
-// sees keys without them.
+// Prefixes that wrappers put before all of a model's keys are taken away first, see [torch.Checkpoint.Unwrapped]:
+// Rename sees keys without them.
 func Load(m any, c *torch.Checkpoint, o LoadOptions) (LoadReport, error) {
 	var state []torch.Named
 	if err := torch.Try(func() { state = State(m) }); err != nil {

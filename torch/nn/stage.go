@@ -1,21 +1,17 @@
 package nn
 
-import (
-	"slices"
-
-	"github.com/thaw-ml/thaw/torch"
-)
+import "github.com/thaw-ml/thaw/torch"
 
 // Values are the tensors that one stage hands to the next: one hidden state mostly, several for a feature pyramid.
 type Values []torch.Tensor
 
-// Stage is one of the parts that a model runs one after the other on batches of type B. The boundaries between stages are
-// where a model can be cut into a frozen part, whose output can be kept, and a trained one.
+// Stage is one of the parts that a model runs one after the other on batches of type B. The boundaries between stages
+// are where a model can be cut into a frozen part, whose output can be kept, and a trained one.
 type Stage[B any] struct {
 	// Name is what selections call the stage, as in "layer.4". A stage without parameters cannot be selected.
 	Name string
-	// Module holds the stage's parameters and buffers. It is nil for a part without any, such as a pooling: a stage of its
-	// own makes its output, rather than its larger input, what is kept when everything before is frozen.
+	// Module holds the stage's parameters and buffers. It is nil for a part without any, such as a pooling: a stage of
+	// its own makes its output, rather than its larger input, what is kept when everything before is frozen.
 	Module any
 	// Key stands before the module's keys in the whole model's checkpoint, with its dot: "bert.encoder.layer.4.".
 	Key string
@@ -25,11 +21,11 @@ type Stage[B any] struct {
 	// Forward maps the output of the stage before to this stage's. For the first stage in is empty, and b is read. All
 	// tensors of the output have the samples along their first dimension.
 	//
-	// On a GPU a call may be captured as a CUDA graph: Forward must not read values from the device (Item, ToSlice), and
-	// whatever differs from batch to batch must come from the tensors of b.
+	// On a GPU a call may be captured as a CUDA graph: Forward must not read values from the device (Item, ToSlice),
+	// and whatever differs from batch to batch must come from the tensors of b.
 	Forward func(b B, in Values) Values
-	// ForwardWithNext, where not nil, computes this stage and the next together, and is used where both run in one call.
-	// It serves stages of which the next reads only a part.
+	// ForwardWithNext, where not nil, computes this stage and the next together, and is used where both run in one
+	// call. It serves stages of which the next reads only a part.
 	ForwardWithNext func(b B, in Values) Values
 }
 
@@ -39,15 +35,15 @@ type Stage[B any] struct {
 func RunStages[B any](stages []Stage[B], b B, in Values) Values {
 	x := in
 	for i := 0; i < len(stages); i++ {
-		forward := stages[i].Forward
+		forward, first := stages[i].Forward, i == 0
 		if fused := stages[i].ForwardWithNext; fused != nil && i+1 < len(stages) {
 			forward = fused
 			i++
 		}
 		before := x
-		x = tidy(before, func() Values { return forward(b, before) })
-		for _, t := range before {
-			if !slices.Contains(in, t) && !slices.Contains(x, t) {
+		x = torch.TidyAll(func() []torch.Tensor { return forward(b, before) })
+		if !first {
+			for _, t := range before {
 				t.Close()
 			}
 		}
@@ -55,28 +51,8 @@ func RunStages[B any](stages []Stage[B], b B, in Values) Values {
 	return x
 }
 
-// tidy gives the output of f to the caller's scope and frees everything else that f made.
-func tidy(in Values, f func() Values) Values {
-	var out Values
-	torch.Scoped(func() {
-		out = f()
-		for _, t := range out {
-			if !slices.Contains(in, t) {
-				torch.Keep(t)
-			}
-		}
-	})
-	for i, t := range out {
-		if t.Defined() && !slices.Contains(in, t) {
-			out[i] = t.Alias()
-			t.Close()
-		}
-	}
-	return out
-}
-
-// StageState lists the parameters and buffers of all stages by their keys in the whole model: what a checkpoint of the model
-// holds.
+// StageState lists the parameters and buffers of all stages by their keys in the whole model: what a checkpoint of the
+// model holds.
 func StageState[B any](stages []Stage[B]) []torch.Named {
 	var out []torch.Named
 	for _, s := range stages {

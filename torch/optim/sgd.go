@@ -10,8 +10,8 @@ type SGDOptions struct {
 	Momentum  float64
 	Dampening float64
 	Nesterov  bool
-	// Rates are learning rates by group, for steps that are recorded; undefined: the groups' LR. With them momentum starts
-	// from 0, which without dampening is the same.
+	// Rates are learning rates by group, for steps that are recorded; undefined: the groups' LR. With them momentum
+	// starts from 0, which without dampening is the same.
 	Rates torch.Tensor
 }
 

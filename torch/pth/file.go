@@ -1,15 +1,17 @@
 // Package pth reads the tensors of PyTorch's own checkpoints (.pth, .pt, .bin), as torch.save writes them: the zip
 // format of PyTorch 1.6 and later, and the format before it. It knows nothing of libtorch.
 //
-// Both formats hold a pickle, which is a program: Python runs it, and it can run anything. This package has an unpickler
-// of its own that can make tensors, dicts, lists, tuples, sets, strings, numbers, None and names of dtypes and devices,
-// and that has no instruction to do anything else. Objects of other classes that lie beside the state dict, such as the
-// argparse.Namespace and the numbers of numpy of a training checkpoint, are passed over: nothing of them is made. A file
-// that asks for one inside the state dict, or to call anything else, is an error that names what it asks for.
-// What a file makes it allocate is bounded: 32 MB for the pickle's values, 16 MB for a pickle that is compressed, 17 MB
-// for a zip directory and 24 MB for the state dict's keys. Tensors' bytes are not read when a file is opened.
+// Both formats hold a pickle, which is a program: Python runs it, and it can run anything. This package has an
+// unpickler of its own that can make tensors, dicts, lists, tuples, sets, strings, numbers, None and names of dtypes
+// and devices, and that has no instruction to do anything else. Objects of other classes that lie beside the state
+// dict, such as the argparse.Namespace and the numbers of numpy of a training checkpoint, are passed over: nothing of
+// them is made. A file that asks for one inside the state dict, or to call anything else, is an error that names what
+// it asks for. What a file makes it allocate is bounded: 32 MB for the pickle's values, 16 MB for a pickle that is
+// compressed, 17 MB for a zip directory and 24 MB for the state dict's keys. Tensors' bytes are not read when a file is
+// opened.
 //
-// The formats have no specification; torch/serialization.py of PyTorch 2.11 was followed, and is named where it matters.
+// The formats have no specification; torch/serialization.py of PyTorch 2.11 was followed, and is named where it
+// matters.
 package pth
 
 import (
@@ -29,13 +31,13 @@ type File struct {
 	mapped  []byte
 }
 
-// Open maps the file at path and reads its pickle. A tensor's bytes are read when they are touched. The file must not be
-// truncated while it is open, as the process would then be killed by SIGBUS.
+// Open maps the file at path and reads its pickle. A tensor's bytes are read when they are touched. The file must not
+// be truncated while it is open, as the process would then be killed by SIGBUS.
 //
-// The tensors are those of the state dict: the dict at the top level or, where that has one, the dict under the first of
-// these keys that holds tensors: state_dict, model, model_state_dict, module, net, network, weights, params, ema,
-// model_ema, state_dict_ema; such a dict may hold another. The rest of a training checkpoint is passed over. Keys are the
-// file's own, with the prefixes that wrappers such as nn.DataParallel put before them.
+// The tensors are those of the state dict: the dict at the top level or, where that has one, the dict under the first
+// of these keys that holds tensors: state_dict, model, model_state_dict, module, net, network, weights, params, ema,
+// model_ema, state_dict_ema; such a dict may hold another. The rest of a training checkpoint is passed over. Keys are
+// the file's own, with the prefixes that wrappers such as nn.DataParallel put before them.
 //
 // Errors name the file and the tensor or byte they are about; those about its content are *Error.
 func Open(path string) (*File, error) {
@@ -78,7 +80,8 @@ func Parse(path string, data []byte) (*File, error) {
 	return f, nil
 }
 
-// Sniff reports whether a file that begins with these bytes (16 will do) is for this package: a zip archive or a pickle.
+// Sniff reports whether a file that begins with these bytes (16 will do) is for this package: a zip archive or a
+// pickle.
 func Sniff(start []byte) bool { return isZip(start) || legacyStart(start) }
 
 func isZip(data []byte) bool { return bytes.HasPrefix(data, []byte("PK\x03\x04")) }

@@ -1,8 +1,9 @@
 package pth
 
-// foreign is an object of a class that is not read, such as the argparse.Namespace that training programs keep beside the
-// state dict, or what stands for one. Nothing of it is made or called: its arguments, state and items are passed over.
-// Outside the state dict it does no harm; inside, and where a call of it is asked for, its error ends the reading.
+// foreign is an object of a class that is not read, such as the argparse.Namespace that training programs keep beside
+// the state dict, or what stands for one. Nothing of it is made or called: its arguments, state and items are passed
+// over. Outside the state dict it does no harm; inside, and where a call of it is asked for, its error ends the
+// reading.
 type foreign struct {
 	name string
 	err  *Error // about the place that asks for it
@@ -65,8 +66,8 @@ func checkState(v any) error {
 	return nil
 }
 
-// findForeign looks for a foreign object in a value. seen are the containers looked into: a hostile one may hold itself, or
-// another many times.
+// findForeign looks for a foreign object in a value. seen are the containers looked into: a hostile one may hold
+// itself, or another many times.
 func findForeign(v any, seen map[any]bool) *foreign {
 	switch v := v.(type) {
 	case *foreign:

@@ -8,7 +8,8 @@ import (
 
 // The older format, which torch.save wrote before 1.6 and still does on request: the pickles of magic, of
 // protocolVersion, of the system's sizes, of the object and of the list of its storages' keys, and in the order of that
-// list, each storage as its count of elements (64 bits) and its bytes (torch 2.11, torch/serialization.py, _legacy_save).
+// list, each storage as its count of elements (64 bits) and its bytes (torch 2.11, torch/serialization.py,
+// _legacy_save).
 var (
 	magic, _        = new(big.Int).SetString("1950a86a20f9469cfc6c", 16)
 	protocolVersion = int64(1001)

@@ -10,8 +10,9 @@ import (
 	"unicode/utf8"
 )
 
-// The limits of the unpickler. A pickle can ask for memory far beyond its own size, so that what it makes is counted, in
-// bytes that are estimated on the high side. ResNet-152 with AdamW's state, 2,300 tensors, takes 4.0 MB of the budget.
+// The limits of the unpickler. A pickle can ask for memory far beyond its own size, so that what it makes is counted,
+// in bytes that are estimated on the high side. ResNet-152 with AdamW's state, 2,300 tensors, takes 4.0 MB of the
+// budget.
 const (
 	budget      = 32 << 20
 	maxStack    = 1 << 18

@@ -356,7 +356,7 @@ func (r *reader) end(what string) error {
 	return nil
 }
 
-// unicode refuses a string that encoding/json had to mend, as two names could become one: a byte
+// unicode refuses a string that encoding/json had to repair, as two names could become one: a byte
 // that is not UTF-8, or half a surrogate pair.
 func (r *reader) unicode(s string, at int64) error {
 	mended := strings.Count(s, string(utf8.RuneError))

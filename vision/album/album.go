@@ -68,8 +68,8 @@ type Columns struct {
 	Label string // "" means "label"
 }
 
-// extensions are those of the files in a folder that are taken for pictures, in lower case: torchvision's IMG_EXTENSIONS,
-// with .gif and what Pillow's Image.registered_extensions has beside them for the same formats.
+// extensions are those of the files in a folder that are taken for pictures, in lower case: torchvision's
+// IMG_EXTENSIONS, with .gif and what Pillow's Image.registered_extensions has beside them for the same formats.
 var extensions = []string{
 	".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
 }
@@ -180,8 +180,8 @@ func (a *Album) Picture(i int, o picture.Options) (*picture.Image, error) {
 	return m, nil
 }
 
-// Bytes returns picture i as it is stored: the file, or the grey pixels in an idx file, rows from the top, which are the
-// album's own and must not be changed.
+// Bytes returns picture i as it is stored: the file, or the grey pixels in an idx file, rows from the top, which are
+// the album's own and must not be changed.
 func (a *Album) Bytes(i int) ([]byte, error) {
 	if a.idx != nil {
 		return a.idx.grey(int(a.items[i].at)), nil

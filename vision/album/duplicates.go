@@ -27,8 +27,8 @@ type content struct {
 }
 
 // Duplicates returns the pictures of test that are also in train, whatever their classes, each with the first one there
-// that has the same content: the same bytes in the file, or the same pixels in idx files. A picture that was saved anew,
-// or scaled, is another one. Accuracy on duplicates tells nothing.
+// that has the same content: the same bytes in the file, or the same pixels in idx files. A picture that was saved
+// anew, or scaled, is another one. Accuracy on duplicates tells nothing.
 //
 // Only files that have their size in common with one of the other album are read, with a goroutine for each core.
 func Duplicates(train, test *Album) ([]Pair, error) {

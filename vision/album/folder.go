@@ -91,16 +91,16 @@ func (a *Album) openFolder(o Options) error {
 
 // noFolders words what is wrong with a folder that holds none, and what to do.
 func noFolders(top listing) error {
-	var mend string
+	var hint string
 	if i := slices.IndexFunc(top.others, isTable); i >= 0 {
-		mend = fmt.Sprintf("; did you mean the table %s?", filepath.Join(top.path, top.others[i]))
+		hint = fmt.Sprintf("; did you mean the table %s?", filepath.Join(top.path, top.others[i]))
 	}
 	const want = `make a folder for each class, named as the class, and put its pictures there, or open a table (.csv, .tsv, .jsonl) of paths and labels`
 	if len(top.pictures) > 0 {
 		return fmt.Errorf("pictures lie in it directly (%d, such as %q), so that their classes are not known: %s%s",
-			len(top.pictures), top.pictures[0], want, mend)
+			len(top.pictures), top.pictures[0], want, hint)
 	}
-	return fmt.Errorf("it holds no folders: %s%s", want, mend)
+	return fmt.Errorf("it holds no folders: %s%s", want, hint)
 }
 
 // below lists a folder and those in it at any depth, in the order of their paths' bytes, as torchvision's make_dataset

@@ -18,8 +18,8 @@ import (
 	"github.com/thaw-ml/thaw/vision/picture"
 )
 
-// idx is the content of an idx file of 8-bit grey pictures. LeCun, Cortes and Burges, "The MNIST database of handwritten
-// digits", section "File formats for the MNIST database".
+// idx is the content of an idx file of 8-bit grey pictures. LeCun, Cortes and Burges, "The MNIST database of
+// handwritten digits", section "File formats for the MNIST database".
 type idx struct {
 	rows, columns int
 	pixels        []byte // picture by picture, row by row
@@ -242,6 +242,9 @@ func (x *idx) grey(i int) []byte {
 func (x *idx) picture(i int, o picture.Options) (*picture.Image, error) {
 	if err := tooLarge(x.columns, x.rows, o.MaxPixels); err != nil {
 		return nil, err
+	}
+	if o.MinSize != nil {
+		o.MinSize(x.columns, x.rows) // all of it is there
 	}
 	m := o.Into
 	if m == nil {

@@ -11,7 +11,7 @@ func BenchmarkDecode(b *testing.B) {
 		o     Options
 	}{
 		{"full", needTurbo(b), Options{}},
-		{"half", needTurbo(b), Options{MinWidth: 224, MinHeight: 188}},
+		{"half", needTurbo(b), Options{MinSize: least(224, 188)}},
 		{"go", nil, Options{}},
 	} {
 		b.Run(bb.name, func(b *testing.B) {

@@ -23,11 +23,12 @@ type Options struct {
 	// 0 means DefaultMaxPixels.
 	MaxPixels int
 
-	// MinWidth and MinHeight allow a JPEG to be decoded at 1/2, 1/4 or 1/8 of its size, which is much quicker: at the
-	// smallest of these scales that gives at least MinWidth x MinHeight pixels (a side of 0 asks for nothing). Both 0
-	// means full size. Other formats, and JPEGs where no libjpeg-turbo is found, are decoded at full size always.
-	// A scaled decode averages pixels, so it differs from a full one that is resized afterwards.
-	MinWidth, MinHeight int
+	// MinSize, if set, is called once with the size of the picture, before it is decoded, and says how many pixels are
+	// wanted of it at least. A JPEG is then decoded at 1/2, 1/4 or 1/8 of its size, the smallest that gives as many,
+	// which is much quicker. Other formats, and JPEGs where no libjpeg-turbo is found, are decoded at full size always,
+	// and so is all for which it says 0, 0. A scaled decode averages pixels, so it differs from a full one that is
+	// resized afterwards.
+	MinSize func(width, height int) (minWidth, minHeight int)
 
 	// Into, if set, is what Decode fills and returns; its pixels' memory is used again. After an error it holds
 	// nothing of use.
@@ -104,6 +105,10 @@ func decode(data []byte, o Options, turbo *turbojpeg) (*Image, error) {
 	if err := h.check(len(data), o.maxPixels()); err != nil {
 		return nil, fmt.Errorf("%s: %w", names[h.Format], err)
 	}
+	var least [2]int
+	if o.MinSize != nil {
+		least[0], least[1] = o.MinSize(h.Width, h.Height)
+	}
 	m := o.Into
 	if m == nil {
 		m = new(Image)
@@ -113,7 +118,7 @@ func decode(data []byte, o Options, turbo *turbojpeg) (*Image, error) {
 		stored = scratches.Get().(*Image)
 		defer scratches.Put(stored)
 	}
-	if err := decodeStored(stored, data, h, o, turbo); err != nil {
+	if err := decodeStored(stored, data, h, least, turbo); err != nil {
 		return nil, fmt.Errorf("%s of %d x %d pixels: %w", names[h.Format], h.width, h.height, err)
 	}
 	if h.Orientation > 1 {
@@ -123,8 +128,9 @@ func decode(data []byte, o Options, turbo *turbojpeg) (*Image, error) {
 	return m, nil
 }
 
-// decodeStored decodes a picture as it is stored, not turned. Whatever panics in a library becomes an error.
-func decodeStored(m *Image, data []byte, h outline, o Options, turbo *turbojpeg) (err error) {
+// decodeStored decodes a picture as it is stored, not turned, with at least so many pixels of its width and height once
+// it is turned. Whatever panics in a library becomes an error.
+func decodeStored(m *Image, data []byte, h outline, least [2]int, turbo *turbojpeg) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("it is damaged in a way that its decoder did not expect: %v", r)
@@ -132,7 +138,7 @@ func decodeStored(m *Image, data []byte, h outline, o Options, turbo *turbojpeg)
 	}()
 	switch h.Format {
 	case "jpeg":
-		return decodeJPEG(m, data, h, o, turbo)
+		return decodeJPEG(m, data, h, least, turbo)
 	case "png":
 		return decodePNG(m, data, h)
 	case "gif":

@@ -75,6 +75,10 @@ func goldenPicture(t testing.TB, file string) golden {
 	return golden{}
 }
 
+func least(width, height int) func(int, int) (int, int) {
+	return func(int, int) (int, int) { return width, height }
+}
+
 func needTurbo(t testing.TB) *turbojpeg {
 	t.Helper()
 	turbo, err := jpegLibrary()
@@ -127,7 +131,7 @@ func TestGoJPEGDecoderIsNearPillow(t *testing.T) {
 			continue
 		}
 		t.Run(g.File, func(t *testing.T) {
-			m, err := decode(g.data, Options{MinWidth: 1}, nil)
+			m, err := decode(g.data, Options{MinSize: least(1, 0)}, nil)
 			require.NoError(t, err)
 			assert.Equal(t, []int{g.Width, g.Height}, []int{m.Width, m.Height})
 			mean, most := difference(t, m.Pix, g.pixels)
@@ -173,7 +177,7 @@ func TestScaledDecode(t *testing.T) {
 		{"rgb.png", 10, 10, 67, 45}, // not a JPEG
 	} {
 		g := goldenPicture(t, tt.file)
-		m, err := Decode(g.data, Options{MinWidth: tt.minWidth, MinHeight: tt.minHeight})
+		m, err := Decode(g.data, Options{MinSize: least(tt.minWidth, tt.minHeight)})
 		require.NoError(t, err, tt)
 		assert.Equal(t, []int{tt.width, tt.height, g.Width, g.Height},
 			[]int{m.Width, m.Height, m.FullWidth, m.FullHeight}, tt)

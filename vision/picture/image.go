@@ -1,11 +1,11 @@
-// Package picture reads picture files into 8-bit RGB: JPEG, PNG, GIF (the first frame), BMP, WebP, TIFF and the PBM, PGM
-// and PPM of netpbm, told apart by what is in them.
+// Package picture reads picture files into 8-bit RGB: JPEG, PNG, GIF (the first frame), BMP, WebP, TIFF and the PBM,
+// PGM and PPM of netpbm, told apart by what is in them.
 //
-// The pixels are those that Python's Pillow gives for ImageOps.exif_transpose(Image.open(file)).convert("RGB"):
-// turned as the EXIF (or XMP) orientation says, the alpha channel dropped and not blended, CMYK converted without a
-// colour profile. They are the same bytes, but for two things: greys of 16 bits are scaled to 8, where convert clips them at
-// 255 (by 256, or by 16 in a picture whose values need 12 bits only, and not where they need 8; by their largest value in
-// PGM); and JPEGs read with Go's image/jpeg, where no libjpeg-turbo is found, differ by rounding and by the
+// The pixels are those that Python's Pillow gives for ImageOps.exif_transpose(Image.open(file)).convert("RGB"): turned
+// as the EXIF (or XMP) orientation says, the alpha channel dropped and not blended, CMYK converted without a colour
+// profile. They are the same bytes, but for two things: greys of 16 bits are scaled to 8, where convert clips them at
+// 255 (by 256, or by 16 in a picture whose values need 12 bits only, and not where they need 8; by their largest value
+// in PGM); and JPEGs read with Go's image/jpeg, where no libjpeg-turbo is found, differ by rounding and by the
 // upsampling of colour. See JPEGDecoder.
 package picture
 

@@ -112,11 +112,11 @@ func huffmanTables(segment []byte) bool {
 	return true
 }
 
-func decodeJPEG(m *Image, data []byte, h outline, o Options, turbo *turbojpeg) error {
+func decodeJPEG(m *Image, data []byte, h outline, least [2]int, turbo *turbojpeg) error {
 	if turbo == nil {
 		return decodeJPEGInGo(m, data, h)
 	}
-	minWidth, minHeight := o.MinWidth, o.MinHeight
+	minWidth, minHeight := least[0], least[1]
 	if h.Orientation >= 5 {
 		minWidth, minHeight = minHeight, minWidth
 	}

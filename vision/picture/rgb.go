@@ -6,6 +6,45 @@ import (
 	"image/color"
 )
 
+// FromImage is an image that is in memory already: its alpha dropped, not blended, as Pillow's convert("RGB") does, and
+// samples of 16 bits scaled to 8 as Decode does it. It does not keep img. An image without pixels is an error.
+func FromImage(img image.Image) (*Image, error) {
+	b := img.Bounds()
+	if b.Empty() {
+		return nil, fmt.Errorf("an image of %d x %d pixels: it needs one at least", b.Dx(), b.Dy())
+	}
+	m := new(Image)
+	m.resize(b.Dx(), b.Dy())
+	m.FullWidth, m.FullHeight = m.Width, m.Height
+	switch img := img.(type) {
+	case *image.YCbCr:
+		at := func(x, y int) [3]byte {
+			c := img.YCbCrAt(b.Min.X+x, b.Min.Y+y)
+			red, green, blue := color.YCbCrToRGB(c.Y, c.Cb, c.Cr)
+			return [3]byte{red, green, blue}
+		}
+		m.fill(at)
+		return m, nil
+	case *image.NRGBA, *image.RGBA, *image.Gray, *image.Gray16, *image.NRGBA64, *image.Paletted:
+		return m, toRGB(m, img)
+	}
+	m.fill(func(x, y int) [3]byte {
+		c := color.NRGBAModel.Convert(img.At(b.Min.X+x, b.Min.Y+y)).(color.NRGBA)
+		return [3]byte{c.R, c.G, c.B}
+	})
+	return m, nil
+}
+
+// fill sets every pixel.
+func (m *Image) fill(at func(x, y int) [3]byte) {
+	for y := range m.Height {
+		for x := range m.Width {
+			c := at(x, y)
+			copy(m.Pix[3*(y*m.Width+x):], c[:])
+		}
+	}
+}
+
 // toRGB fills m, which has img's size, with img's colours.
 func toRGB(m *Image, img image.Image) error {
 	if b := img.Bounds(); b.Dx() != m.Width || b.Dy() != m.Height {

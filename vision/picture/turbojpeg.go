@@ -44,8 +44,8 @@ const (
 // times slower and decodes at full size only.
 //
 // libjpeg-turbo is looked for once, at the first use: in the environment variable THAW_TURBOJPEG, a path, or "off" for
-// Go's decoder; where the system's loader looks for libturbojpeg.so.0; beside libtorch, where make deps puts it. It fails
-// where that variable names a library that cannot be used: then no picture is read at all.
+// Go's decoder; where the system's loader looks for libturbojpeg.so.0; beside libtorch, where make deps puts it. It
+// fails where that variable names a library that cannot be used: then no picture is read at all.
 func JPEGDecoder() (string, error) {
 	turbo, err := jpegLibrary()
 	if err != nil {

@@ -51,8 +51,8 @@ func (f Filter) at(x float64) float64 {
 // precisionBits is Pillow's for 8-bit pictures: 8 bits for the result, 2 for what bicubic overshoots.
 const precisionBits = 32 - 8 - 2
 
-// coefficients are the weights of source pixels in resized pixels of one side, in fixed point, for the resized pixels of
-// a window. It follows precompute_coeffs and normalize_coeffs_8bpc of Pillow 13's src/libImaging/Resample.c.
+// coefficients are the weights of source pixels in resized pixels of one side, in fixed point, for the resized pixels
+// of a window. It follows precompute_coeffs and normalize_coeffs_8bpc of Pillow 13's src/libImaging/Resample.c.
 type coefficients struct {
 	low, high int      // the span of source pixels that the window needs
 	first     []int    // the first source pixel for each resized pixel, and one more

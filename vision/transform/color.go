@@ -8,8 +8,8 @@ import (
 	"github.com/thaw-ml/thaw/vision/picture"
 )
 
-// The adjustments below move the picture away from or back to a duller one, as Pillow's ImageEnhance: factor 0 gives the
-// dull picture, 1 the picture itself, above 1 more of what it has. A factor is finite and not negative.
+// The adjustments below move the picture away from or back to a duller one, as Pillow's ImageEnhance: factor 0 gives
+// the dull picture, 1 the picture itself, above 1 more of what it has. A factor is finite and not negative.
 
 func checkFactor(name string, factor float64) error {
 	if !(factor >= 0 && factor <= math.MaxFloat32) {
@@ -133,7 +133,8 @@ func (s Sharpness) Apply(dst, src *picture.Image) error {
 		for x := 3; x+3 < len(here); x++ {
 			sum := int(above[x-3]) + int(above[x]) + int(above[x+3]) + int(below[x-3]) + int(below[x]) + int(below[x+3]) +
 				int(here[x-3]) + int(here[x+3]) + 5*int(here[x])
-			// Pillow adds up in float32 and rounds half up. sum/13 is never closer to a half than 1/26, so that this is the same.
+			// Pillow adds up in float32 and rounds half up. sum/13 is never closer to a half than 1/26, so that this is
+			// the same.
 			smooth := (sum + 6) / 13
 			out[x] = cut(float32(smooth) + scaled[255+int(here[x])-smooth])
 		}
@@ -141,8 +142,8 @@ func (s Sharpness) Apply(dst, src *picture.Image) error {
 	return nil
 }
 
-// ColorJitter changes brightness, contrast, saturation and hue by random amounts, in random order. A factor is drawn from
-// [max(0, 1-v), 1+v] for the first three, the hue's shift from [-v, v] turns; 0 leaves a property alone.
+// ColorJitter changes brightness, contrast, saturation and hue by random amounts, in random order. A factor is drawn
+// from [max(0, 1-v), 1+v] for the first three, the hue's shift from [-v, v] turns; 0 leaves a property alone.
 type ColorJitter struct {
 	Brightness, Contrast, Saturation float64
 	Hue                              float64 // at most 0.5

@@ -63,8 +63,8 @@ func (r Resize) Draw(plan *Plan, _ *rand.Rand) error {
 // longer is the longer side of a picture resized so that its shorter side is size.
 func longer(size, long, short int) int { return int(float64(size) * float64(long) / float64(short)) }
 
-// CenterCrop keeps Width x Height pixels from the picture's middle. A picture that is smaller gets black margins, as with
-// torchvision.
+// CenterCrop keeps Width x Height pixels from the picture's middle. A picture that is smaller gets black margins, as
+// with torchvision.
 type CenterCrop struct{ Width, Height int }
 
 // Draw implements Transform.
@@ -89,8 +89,8 @@ func centered(side, crop int) int {
 	return int(math.RoundToEven(float64(side-crop) / 2))
 }
 
-// RandomResizedCrop cuts out a random part and resizes it to Width x Height pixels (torchvision's RandomResizedCrop; the
-// crop of Szegedy et al. 2015, https://arxiv.org/abs/1409.4842).
+// RandomResizedCrop cuts out a random part and resizes it to Width x Height pixels (torchvision's RandomResizedCrop;
+// the crop of Szegedy et al. 2015, https://arxiv.org/abs/1409.4842).
 type RandomResizedCrop struct {
 	Width, Height int
 	Scale         [2]float64 // bounds of the part's share of the picture's area; 0, 0 stands for 0.08, 1
@@ -113,8 +113,8 @@ func (r RandomResizedCrop) Draw(plan *Plan, rng *rand.Rand) error {
 	return nil
 }
 
-// Box draws the part of a picture of width x height pixels: ten tries, then the largest part in the middle whose ratio is
-// within bounds.
+// Box draws the part of a picture of width x height pixels: ten tries, then the largest part in the middle whose ratio
+// is within bounds.
 func (r RandomResizedCrop) Box(rng *rand.Rand, width, height int) (image.Rectangle, error) {
 	if width <= 0 || height <= 0 {
 		return image.Rectangle{}, fmt.Errorf("RandomResizedCrop: a picture of %d x %d pixels: it needs one at least", width, height)

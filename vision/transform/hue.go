@@ -7,8 +7,8 @@ import (
 	"github.com/thaw-ml/thaw/vision/picture"
 )
 
-// Hue turns the colour circle by Shift turns, -0.5 to 0.5, in Pillow's 8-bit HSV; steps are 1/255 of a turn, and the way
-// there and back alone changes samples by a few units.
+// Hue turns the colour circle by Shift turns, -0.5 to 0.5, in Pillow's 8-bit HSV; steps are 1/255 of a turn, and the
+// way there and back alone changes samples by a few units.
 type Hue struct {
 	Shift float64
 	sameSize

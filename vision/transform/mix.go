@@ -66,7 +66,8 @@ func (m Mix) Paste(batch []byte, width, height int) error {
 	n := len(batch) / size
 	for y := m.Box.Min.Y; y < m.Box.Max.Y && n > 1; y++ {
 		low, high := 3*(y*width+m.Box.Min.X), 3*(y*width+m.Box.Max.X)
-		// From the last down, so that each still has its own pixels when it is copied from; the last one's are set aside.
+		// From the last down, so that each still has its own pixels when it is copied from; the last one's are set
+		// aside.
 		aside := append([]byte(nil), batch[(n-1)*size+low:(n-1)*size+high]...)
 		for i := n - 1; i > 0; i-- {
 			copy(batch[i*size+low:i*size+high], batch[(i-1)*size+low:])
@@ -96,8 +97,8 @@ func (m Mix) Targets(labels []int, classes int) ([]float32, error) {
 	return targets, nil
 }
 
-// drawBeta draws from Beta(alpha, alpha) as a ratio of gammas, by their logarithms: both gammas of a small alpha may be too
-// small for a float64.
+// drawBeta draws from Beta(alpha, alpha) as a ratio of gammas, by their logarithms: both gammas of a small alpha may be
+// too small for a float64.
 func drawBeta(name string, rng *rand.Rand, alpha float64) (float64, error) {
 	if !(alpha > 0 && alpha <= math.MaxFloat32) {
 		return 0, fmt.Errorf("%s: Alpha %v: it needs a finite number above 0", name, alpha)

@@ -9,7 +9,8 @@ import (
 	"github.com/thaw-ml/thaw/vision/picture"
 )
 
-// Plan is what is to be done to one picture: operations with their parameters drawn. The zero Plan is ready after Reset.
+// Plan is what is to be done to one picture: operations with their parameters drawn. The zero Plan is ready after
+// Reset.
 type Plan struct {
 	width, height             int // of the source
 	resultWidth, resultHeight int
@@ -53,8 +54,8 @@ func (p *Plan) Add(op Operation) {
 }
 
 // Region is the part of the source that the plan reads, and the scale, above 0 and at most 1, below which the picture
-// should not be decoded: at this scale the first resizing has at least one pixel for every pixel that it makes. It is 1 for
-// an exact Resample, whose bytes depend on every source pixel.
+// should not be decoded: at this scale the first resizing has at least one pixel for every pixel that it makes. It is 1
+// for an exact Resample, whose bytes depend on every source pixel.
 func (p *Plan) Region() (box image.Rectangle, scale float64) {
 	box = image.Rect(0, 0, p.width, p.height)
 	if len(p.operations) == 0 {
@@ -77,8 +78,8 @@ func (p *Plan) Region() (box image.Rectangle, scale float64) {
 	return box, 1
 }
 
-// Decoded tells the plan that the whole source was decoded at another size, as Region allows: width x height pixels. The
-// box of the first resizing moves to the nearest pixels; the result keeps its size.
+// Decoded tells the plan that the whole source was decoded at another size, as Region allows: width x height pixels.
+// The box of the first resizing moves to the nearest pixels; the result keeps its size.
 func (p *Plan) Decoded(width, height int) error {
 	if width == p.width && height == p.height {
 		return nil
@@ -108,9 +109,9 @@ func scaleSide(low, high, from, to int) (int, int) {
 	return low, min(max(int(math.Round(float64(high)*ratio)), low+1), to)
 }
 
-// Apply runs the operations on src, which is only read and has the size that the plan was made for, and writes the result
-// to dst: in dst.Pix where its capacity is enough (a row of a batch, with its capacity cut to its length), in new memory
-// otherwise. dst and src share no memory.
+// Apply runs the operations on src, which is only read and has the size that the plan was made for, and writes the
+// result to dst: in dst.Pix where its capacity is enough (a row of a batch, with its capacity cut to its length), in
+// new memory otherwise. dst and src share no memory.
 func (p *Plan) Apply(dst, src *picture.Image) error {
 	if src.Width != p.width || src.Height != p.height {
 		return fmt.Errorf("transform: the plan was made for a picture of %d x %d pixels and is applied to one of %d x %d", p.width,

@@ -12,8 +12,8 @@ import (
 // Resample resizes a box of the picture and keeps a window of the result, as Pillow 13 does with crop(box),
 // resize((Width, Height), filter) and crop(window).
 //
-// Exact gives Pillow's bytes; pixels outside the window are not computed. Without it libtorch's vectorised kernel runs for
-// Bilinear where it pays, on the calling thread alone: several times as fast, and off by at most 1 of 255.
+// Exact gives Pillow's bytes; pixels outside the window are not computed. Without it libtorch's vectorised kernel runs
+// for Bilinear where it pays, on the calling thread alone: several times as fast, and off by at most 1 of 255.
 type Resample struct {
 	Box           image.Rectangle // what is resized: within the picture. Pixels outside it play no part
 	Width, Height int             // the size that Box is resized to
@@ -90,8 +90,8 @@ type resampler struct {
 
 var resampling = sync.Pool{New: func() any { return new(resampler) }}
 
-// separable runs a horizontal and a vertical pass, for what the window needs. Each rounds to 8 bits, so that their order
-// counts.
+// separable runs a horizontal and a vertical pass, for what the window needs. Each rounds to 8 bits, so that their
+// order counts.
 func (s *resampler) separable(to, from plane, r Resample, window image.Rectangle) {
 	width, height := r.Box.Dx(), r.Box.Dy()
 	row := 3 * window.Dx()
@@ -119,8 +119,8 @@ func (s *resampler) separable(to, from plane, r Resample, window image.Rectangle
 	}
 }
 
-// verticalFirst is the order that Pillow 13.0.0 takes. The rule was inferred from what it gives, and agrees in all of 2,961
-// random resizings between sizes of 8 to 150 pixels in which the orders differ; testdata/transform.py keeps 125.
+// verticalFirst is the order that Pillow 13.0.0 takes. The rule was inferred from what it gives, and agrees in all of
+// 2,961 random resizings between sizes of 8 to 150 pixels in which the orders differ; testdata/transform.py keeps 125.
 func verticalFirst(width, height, toWidth, toHeight int) bool {
 	return height > toHeight && height-toHeight > 2*(width-toWidth)
 }
@@ -152,8 +152,8 @@ func clip(v int32) byte {
 	return byte(v)
 }
 
-// stretch runs the horizontal pass over rows that start at the first source pixel needed, two at once. A word holds a sample
-// of each, so that one multiplication serves both: 8 bits times 22 bits of weights leave room in 32.
+// stretch runs the horizontal pass over rows that start at the first source pixel needed, two at once. A word holds a
+// sample of each, so that one multiplication serves both: 8 bits times 22 bits of weights leave room in 32.
 func (s *resampler) stretch(to, from plane, rows int) {
 	c := &s.horizontal
 	n, out := 3*(c.high-c.low), 3*len(c.first)

@@ -7,8 +7,8 @@ import (
 	"github.com/thaw-ml/thaw/torch"
 )
 
-// vectorised resizes with libtorch's bilinear kernel for 8-bit channels-last pictures. It rounds weights to 16 bits, Pillow
-// to 22. Its bicubic kernel is left alone: over the tests' pictures it came out up to 28 of 255 off Pillow's.
+// vectorised resizes with libtorch's bilinear kernel for 8-bit channels-last pictures. It rounds weights to 16 bits,
+// Pillow to 22. Its bicubic kernel is left alone: over the tests' pictures it came out up to 28 of 255 off Pillow's.
 func (s *resampler) vectorised(to, from plane, r Resample, window image.Rectangle) error {
 	width, height := r.Box.Dx(), r.Box.Dy()
 	pix := from.pix[:(height-1)*from.stride+3*width]

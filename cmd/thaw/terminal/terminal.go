@@ -203,8 +203,8 @@ func (v *View) Finish(r *finetune.Result) {
 	v.Note("run", r.Folder)
 }
 
-// Abandon prints what a run that did not come to its end has left, where it has left anything: its folder, with the best
-// weights so far.
+// Abandon prints what a run that did not come to its end has left, where it has left anything: its folder, with the
+// best weights so far.
 func (v *View) Abandon() {
 	if !v.planned { // a folder that is there is another run's
 		return

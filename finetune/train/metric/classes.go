@@ -18,8 +18,8 @@ const mostConfusions = 20
 // Classes sums up each class.
 type Classes struct {
 	PerClass []ClassScore `json:"classes"`
-	// Confusion counts [true class][predicted class]; nil where there are more than MostClasses classes, or where a sample has
-	// several labels.
+	// Confusion counts [true class][predicted class]; nil where there are more than MostClasses classes, or where a
+	// sample has several labels.
 	Confusion [][]int `json:"confusion,omitempty"`
 	// MostConfused are the pairs of classes that are confused most, where there is no matrix.
 	MostConfused []ConfusedPair `json:"most_confused,omitempty"`
@@ -105,8 +105,8 @@ func classScore(name string, hits, predicted, support int) ClassScore {
 	return s
 }
 
-// String is a table for people: the confusion matrix, a line a true class, or precision, recall and F1 of each class with
-// samples and then the pairs that are confused most.
+// String is a table for people: the confusion matrix, a line a true class, or precision, recall and F1 of each class
+// with samples and then the pairs that are confused most.
 func (c *Classes) String() string {
 	var b strings.Builder
 	if c.Confusion != nil {

@@ -19,8 +19,8 @@ type classification struct {
 	labels    []torch.Tensor // [N] int64, of each batch
 }
 
-// NewClassification measures logits [N, classes] against class numbers [N], int64: accuracy, and macro_f1, the mean of the
-// classes' F1 scores. names are the classes, or nil: then there are as many as the head gives scores.
+// NewClassification measures logits [N, classes] against class numbers [N], int64: accuracy, and macro_f1, the mean of
+// the classes' F1 scores. names are the classes, or nil: then there are as many as the head gives scores.
 func NewClassification(names []string) Metric {
 	return &classification{names: names, classes: len(names)}
 }

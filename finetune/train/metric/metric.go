@@ -1,5 +1,5 @@
-// Package metric measures a model's output against targets: accuracy and F1 of classes, of several labels at once, and the
-// errors and correlations of numbers. Numbers are those of scikit-learn and SciPy.
+// Package metric measures a model's output against targets: accuracy and F1 of classes, of several labels at once, and
+// the errors and correlations of numbers. Numbers are those of scikit-learn and SciPy.
 package metric
 
 import (
@@ -15,7 +15,8 @@ import (
 
 // Metric sums up a data set, batch by batch.
 type Metric interface {
-	// Add takes a batch's output and targets, on their device. It does not wait for the device: what it needs later it keeps.
+	// Add takes a batch's output and targets, on their device. It does not wait for the device: what it needs later it
+	// keeps.
 	Add(output, target nn.Values) error
 	// Score waits for the device and sums up.
 	Score() (Score, error)
@@ -69,8 +70,8 @@ func (s Score) Names() []string {
 	return names
 }
 
-// Better reports whether a value is better than another one of the same metric. Nothing is better than itself, and NaN is
-// worse than any number.
+// Better reports whether a value is better than another one of the same metric. Nothing is better than itself, and NaN
+// is worse than any number.
 func (v Value) Better(than Value) bool {
 	switch {
 	case math.IsNaN(v.Value):
@@ -98,7 +99,8 @@ func (s Score) WithoutClasses() Score {
 	return s
 }
 
-// MarshalJSON writes an object with the metrics by name, "loss", "rows", and what Classes holds.
+// MarshalJSON writes an object with the metrics by name, "loss", "rows", and what Classes holds; null for NaN. It is
+// for other programs: nothing here reads it back.
 func (s Score) MarshalJSON() ([]byte, error) {
 	var b bytes.Buffer
 	put := func(name string, value any) error {

@@ -17,9 +17,9 @@ type multiLabel struct {
 	exact     []torch.Tensor // int64, of each batch: samples whose labels are all right
 }
 
-// NewMultiLabel measures logits [N, classes] against 0 or 1 of the same shape, a label being predicted where the logit's
-// sigmoid is above threshold: micro_f1, macro_f1, and subset_accuracy, the share of samples whose labels are all right, as
-// scikit-learn's f1_score and accuracy_score. names are the classes, or nil.
+// NewMultiLabel measures logits [N, classes] against 0 or 1 of the same shape, a label being predicted where the
+// logit's sigmoid is above threshold: micro_f1, macro_f1, and subset_accuracy, the share of samples whose labels are
+// all right, as scikit-learn's f1_score and accuracy_score. names are the classes, or nil.
 func NewMultiLabel(names []string, threshold float64) Metric {
 	return &multiLabel{names: names, threshold: threshold, classes: len(names)}
 }

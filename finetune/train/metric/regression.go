@@ -16,9 +16,9 @@ type regression struct {
 	predicted, truths []torch.Tensor // [N] float64, of each batch
 }
 
-// NewRegression measures outputs [N, 1] against numbers [N]: mse, mae, and the correlations pearson and spearman, which are
-// NaN where all outputs or all targets are equal (SciPy's pearsonr and spearmanr). The best epoch is chosen by mse, lower being
-// better.
+// NewRegression measures outputs [N, 1] against numbers [N]: mse, mae, and the correlations pearson and spearman, which
+// are NaN where all outputs or all targets are equal (SciPy's pearsonr and spearmanr). The best epoch is chosen by mse,
+// lower being better.
 func NewRegression() Metric { return &regression{} }
 
 func (r *regression) Add(output, target nn.Values) error {

@@ -1,5 +1,5 @@
-// Package objective has what fine-tuning usually minimises: the cross-entropy of classes, the binary cross-entropy of several
-// labels at once, and the squared error of numbers; with what the model's output then means.
+// Package objective has what fine-tuning usually minimises: the cross-entropy of classes, the binary cross-entropy of
+// several labels at once, and the squared error of numbers; with what the model's output then means.
 package objective
 
 import (
@@ -31,12 +31,13 @@ type Objective interface {
 	// Outputs is the number of logits.
 	Outputs() int
 	ProblemType() ProblemType
-	// WithLabelSmoothing is the objective with a share of the target spread over all classes; where there are no classes to
-	// choose one from it is the objective itself.
+	// WithLabelSmoothing is the objective with a share of the target spread over all classes; where there are no
+	// classes to choose one from it is the objective itself.
 	WithLabelSmoothing(share float64) Objective
 }
 
-// New makes the objective of a problem type. names are the classes or labels, or the one name of what a regression predicts.
+// New makes the objective of a problem type. names are the classes or labels, or the one name of what a regression
+// predicts.
 func New(problem ProblemType, names []string) Objective {
 	switch problem {
 	case MultiLabel:
@@ -47,8 +48,8 @@ func New(problem ProblemType, names []string) Objective {
 	return Classification{Classes: names}
 }
 
-// CheckNames makes sure that a head's outputs have names that fit the problem: two classes or more, one label or more, one
-// number, none of them twice.
+// CheckNames makes sure that a head's outputs have names that fit the problem: two classes or more, one label or more,
+// one number, none of them twice.
 func CheckNames(problem ProblemType, names []string) error {
 	switch {
 	case problem != "" && problem != SingleLabel && problem != MultiLabel && problem != Regression:
@@ -70,8 +71,8 @@ func CheckNames(problem ProblemType, names []string) error {
 	return nil
 }
 
-// Classification chooses one class. The loss is the mean cross-entropy of logits [N, classes] and class numbers [N], int64, or
-// class probabilities [N, classes], float32.
+// Classification chooses one class. The loss is the mean cross-entropy of logits [N, classes] and class numbers [N],
+// int64, or class probabilities [N, classes], float32.
 type Classification struct {
 	Classes []string // names, by class number; nil leaves them unnamed
 	// LabelSmoothing, in [0, 1), is the share of the target that is spread over all classes (Szegedy et al. 2015).
@@ -103,8 +104,8 @@ func (c Classification) Predict(logits []float32) Prediction {
 	return newPrediction(c.Classes, logits, softmax(logits))
 }
 
-// Labels chooses any number of labels. The loss is the mean binary cross-entropy of logits [N, labels] and targets of the same
-// shape, 0 or 1 in float32, as transformers' multi_label_classification.
+// Labels chooses any number of labels. The loss is the mean binary cross-entropy of logits [N, labels] and targets of
+// the same shape, 0 or 1 in float32, as transformers' multi_label_classification.
 type Labels struct {
 	Names     []string
 	Threshold float64 // of the sigmoid, above which a label is predicted; 0 stands for 0.5
@@ -146,8 +147,8 @@ func (l Labels) Predict(logits []float32) Prediction {
 	return p
 }
 
-// Number predicts a number. The loss is the mean squared error of outputs [N, 1] and targets [N], float32, as transformers'
-// regression with num_labels 1.
+// Number predicts a number. The loss is the mean squared error of outputs [N, 1] and targets [N], float32, as
+// transformers' regression with num_labels 1.
 type Number struct{}
 
 // Loss is the mean squared error.

@@ -10,8 +10,8 @@ import (
 type Prediction struct {
 	Input string `json:"input"` // the text, or the picture's name
 	Pair  string `json:"pair,omitempty"`
-	// Label is the likeliest class, Class its number and Score its score: the softmax of the logits, or, of labels of which
-	// several may hold, the sigmoid. Of a regression there are none.
+	// Label is the likeliest class, Class its number and Score its score: the softmax of the logits, or, of labels of
+	// which several may hold, the sigmoid. Of a regression there are none.
 	Label string  `json:"label,omitempty"`
 	Class int     `json:"class"`
 	Score float64 `json:"score"`

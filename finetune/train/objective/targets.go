@@ -7,8 +7,8 @@ import (
 	"github.com/thaw-ml/thaw/torch"
 )
 
-// Target is what a sample's output is compared with: Class of a Classification, Labels of a Labels objective, Value of a
-// Number.
+// Target is what a sample's output is compared with: Class of a Classification, Labels of a Labels objective, Value of
+// a Number.
 type Target struct {
 	Class  int
 	Labels []int // numbers of the labels that hold, in any order
@@ -23,9 +23,9 @@ type Targets struct {
 	Values  []float64 // numbers
 }
 
-// NewTargets lists the targets of samples for an objective with so many outputs (see [Objective]). A class or label that the
-// objective does not have, and a value that is not finite, is an error that names the sample as name does; a nil name counts
-// from 0.
+// NewTargets lists the targets of samples for an objective with so many outputs (see [Objective]). A class or label
+// that the objective does not have, and a value that is not finite, is an error that names the sample as name does; a
+// nil name counts from 0.
 func NewTargets(problem ProblemType, outputs int, samples []Target, name func(i int) string) (Targets, error) {
 	if name == nil {
 		name = func(i int) string { return fmt.Sprint("sample ", i) }
@@ -58,8 +58,8 @@ func NewTargets(problem ProblemType, outputs int, samples []Target, name func(i 
 // Len is the number of samples; 0 where their targets are not known.
 func (t Targets) Len() int { return max(len(t.Classes), len(t.Labels), len(t.Values)) }
 
-// Strata are class numbers for data.Split, which draws from each class: those of a classification, and 0 for all samples of
-// the other objectives.
+// Strata are class numbers for data.Split, which draws from each class: those of a classification, and 0 for all
+// samples of the other objectives.
 func (t Targets) Strata() []int {
 	if t.Classes != nil {
 		return t.Classes
@@ -95,8 +95,8 @@ func (t *Targets) Add(other Targets, sample int) {
 	}
 }
 
-// Tensor is what an objective's Loss reads: class numbers [N] int64, labels [N, labels] float32 of 0 and 1, or numbers [N]
-// float32; undefined where the targets are not known.
+// Tensor is what an objective's Loss reads: class numbers [N] int64, labels [N, labels] float32 of 0 and 1, or numbers
+// [N] float32; undefined where the targets are not known.
 func (t Targets) Tensor() torch.Tensor {
 	switch {
 	case t.Classes != nil:
