@@ -1,9 +1,11 @@
 package vision
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"image"
+	"strconv"
 
 	"github.com/thaw-ml/thaw/finetune/train/objective"
 	"github.com/thaw-ml/thaw/torch/data"
@@ -14,33 +16,40 @@ import (
 // Image is a picture in a file, in memory as a file's bytes, or in memory as pixels. It is decoded when it is needed.
 type Image struct {
 	name string
+	file bool // which the errors of read name
 	read func(o picture.Options) (*picture.Image, error)
 }
 
 // File is the picture in a file: JPEG, PNG, GIF, BMP, WebP, TIFF or netpbm, see package picture.
 func File(path string) Image {
-	return Image{path, func(o picture.Options) (*picture.Image, error) { return picture.Read(path, o) }}
+	return Image{path, true, func(o picture.Options) (*picture.Image, error) { return picture.Read(path, o) }}
 }
 
 // Encoded is a picture as the bytes of a file, such as an upload. name is what errors and predictions call it.
 func Encoded(name string, data []byte) Image {
-	return Image{name, func(o picture.Options) (*picture.Image, error) { return picture.Decode(data, o) }}
+	return Image{name, false, func(o picture.Options) (*picture.Image, error) { return picture.Decode(data, o) }}
 }
 
 // Pixels is a picture in memory. Alpha is dropped, as Pillow's convert("RGB") does. The picture must not change while
 // it is used. name is what errors and predictions call it.
 func Pixels(name string, m image.Image) Image {
-	return Image{name, func(picture.Options) (*picture.Image, error) { return picture.FromImage(m) }}
+	return Image{name, func(o picture.Options) (*picture.Image, error) {
+		if o.MinSize != nil { // which draws a training picture's transforms; pixels in memory are at full size
+			o.MinSize(m.Bounds().Dx(), m.Bounds().Dy())
+		}
+		return picture.FromImage(m)
+	}}
 }
 
-// decode gives the pixels.
-func (m Image) decode(o picture.Options) (*picture.Image, error) {
+// decode gives the pixels. Errors call an image without a name as other says.
+func (m Image) decode(o picture.Options, other string) (decoded *picture.Image, err error) {
 	if m.read == nil {
-		return nil, errors.New("there is no image: make one with File, Encoded or Pixels")
+		err = errors.New("there is no image: make one with File, Encoded or Pixels")
+	} else {
+		decoded, err = m.read(o)
 	}
-	decoded, err := m.read(o)
-	if err != nil && m.name != "" {
-		err = fmt.Errorf("%s: %w", m.name, err)
+	if err != nil && !m.file {
+		err = fmt.Errorf("reading picture %s: %w", cmp.Or(m.name, other), err)
 	}
 	return decoded, err
 }
@@ -81,7 +90,7 @@ func (p itemPictures) Picture(i int, o picture.Options) (*picture.Image, error) 
 	if err != nil {
 		return nil, fmt.Errorf("reading image %d: %w", i, err)
 	}
-	return item.Image.decode(o)
+	return item.Image.decode(o, strconv.Itoa(i))
 }
 
 // NewDataset makes a data set of items for the network: to train on, with random crops unless o says otherwise, and to
