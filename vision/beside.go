@@ -8,7 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
+
+	"github.com/thaw-ml/thaw/finetune/train/objective"
 )
 
 // beside is what the files of a folder say of the weights in it.
@@ -17,6 +18,7 @@ type beside struct {
 	architecture string   // "" goes by the weights' keys
 	input        Input    // ImageNet's usual one where nothing is said
 	classes      []string // of the weights' own head, nil where they are not named
+	problem      objective.ProblemType
 	label        string   // what a class without a name is called: its number goes in place of %d
 	warnings     []string // what is said and cannot be followed, which changes pictures or scores, not the network
 }
@@ -24,14 +26,13 @@ type beside struct {
 // foreignConfig is a config.json of transformers or timm.
 type foreignConfig struct {
 	// transformers
-	ModelType    string            `json:"model_type"`
-	HiddenAct    string            `json:"hidden_act"`
-	InBottleneck bool              `json:"downsample_in_bottleneck"`
-	InFirstStage bool              `json:"downsample_in_first_stage"`
-	NumChannels  *int              `json:"num_channels"`
-	Quantization any               `json:"quantization_config"`
-	ProblemType  string            `json:"problem_type"`
-	ID2Label     map[string]string `json:"id2label"`
+	ModelType    string `json:"model_type"`
+	HiddenAct    string `json:"hidden_act"`
+	InBottleneck bool   `json:"downsample_in_bottleneck"`
+	InFirstStage bool   `json:"downsample_in_first_stage"`
+	NumChannels  *int   `json:"num_channels"`
+	Quantization any    `json:"quantization_config"`
+	headConfig
 
 	// timm
 	Architecture string         `json:"architecture"`
@@ -53,7 +54,7 @@ func readBeside(folder string) (b beside, err error) {
 		return b, err
 	}
 	if own.ModelType == "resnet" && own.Architecture != "" {
-		b.path, b.architecture, b.input = path, own.Architecture, own.Input
+		b.path, b.architecture, b.input, b.problem = path, own.Architecture, own.Input, own.ProblemType
 		_, b.classes, err = readConfig(path)
 		return b, err
 	}
@@ -102,21 +103,15 @@ func (c *foreignConfig) sameNetwork(path string) error {
 }
 
 // readTransformers reads what transformers says of its ResNet.
-func (c *foreignConfig) readTransformers(b *beside, folder string) error {
+func (c *foreignConfig) readTransformers(b *beside, folder string) (err error) {
 	if err := c.sameNetwork(b.path); err != nil {
 		return err
 	}
-	if c.ProblemType != "" && c.ProblemType != "single_label_classification" {
-		b.warnings = append(b.warnings, fmt.Sprintf("%s: problem_type is %q: only the softmax of single_label_classification is supported", b.path, c.ProblemType))
-	}
 	b.label = "LABEL_%d" // as transformers calls them
-	for i := range len(c.ID2Label) {
-		class, ok := c.ID2Label[strconv.Itoa(i)]
-		if !ok {
-			return fmt.Errorf("%s: id2label has %d classes, and none is numbered %d", b.path, len(c.ID2Label), i)
-		}
-		b.classes = append(b.classes, class)
+	if b.classes, err = c.classes(b.path); err != nil {
+		return err
 	}
+	b.problem = c.ProblemType
 	return readPreprocessor(b, filepath.Join(folder, "preprocessor_config.json"))
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/thaw-ml/thaw/finetune/train/objective"
 	"github.com/thaw-ml/thaw/vision"
 )
 
@@ -138,10 +139,9 @@ func TestWhatCannotBeFollowed(t *testing.T) {
 	t.Setenv("TORCH_HOME", t.TempDir())
 	const resnet = `{"model_type": "resnet"}`
 	for want, files := range map[string]map[string]string{
-		`config.json: problem_type is "multi_label_classification"`: {"config.json": `{"model_type": "resnet", "problem_type": "multi_label_classification"}`},
-		`config.json is of a model of the type "vit"`:               {"config.json": `{"model_type": "vit"}`},
-		`config.json: interpolation "lanczos": bilinear is taken`:   {"config.json": `{"architecture": "resnet18", "pretrained_cfg": {"interpolation": "lanczos"}}`},
-		`config.json: crop_mode "squash": the middle is cut out`:    {"config.json": `{"architecture": "resnet18", "pretrained_cfg": {"crop_mode": "squash"}}`},
+		`config.json is of a model of the type "vit"`:             {"config.json": `{"model_type": "vit"}`},
+		`config.json: interpolation "lanczos": bilinear is taken`: {"config.json": `{"architecture": "resnet18", "pretrained_cfg": {"interpolation": "lanczos"}}`},
+		`config.json: crop_mode "squash": the middle is cut out`:  {"config.json": `{"architecture": "resnet18", "pretrained_cfg": {"crop_mode": "squash"}}`},
 		`preprocessor_config.json: pictures are squashed to 224 x 224 pixels`: {"config.json": resnet,
 			"preprocessor_config.json": `{"image_processor_type": "ViTImageProcessor", "size": {"height": 224, "width": 224}, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}`},
 		`preprocessor_config.json: resample 1 (lanczos)`: {"config.json": resnet,
@@ -155,5 +155,28 @@ func TestWhatCannotBeFollowed(t *testing.T) {
 		tuned.Close()
 		_, err = vision.OpenPretrained(folder, "")
 		assert.ErrorContains(t, err, want)
+	}
+}
+
+// What a head was made for is followed, and refused where it is not known, or is for another number of outputs.
+func TestProblemTypeBesideWeights(t *testing.T) {
+	t.Setenv("TORCH_HOME", t.TempDir())
+	several := beside(t, vision.Transformers, map[string]string{"config.json": `{"model_type": "resnet", "problem_type": "multi_label_classification"}`})
+	c, err := vision.OpenPretrained(several, "")
+	require.NoError(t, err)
+	defer c.Close()
+	assert.Equal(t, objective.MultiLabel, c.ProblemType)
+	for want, config := range map[string]string{
+		`problem_type is "ranking"; there are "single_label_classification", "multi_label_classification" and "regression"`: `{"model_type": "resnet", "problem_type": "ranking"}`,
+		`problem_type is "regression", and the head has 3 outputs: one number is predicted`:                                 `{"model_type": "resnet", "problem_type": "regression"}`,
+	} {
+		folder := beside(t, vision.Transformers, map[string]string{"config.json": config})
+		_, err := vision.OpenPretrained(folder, "")
+		assert.ErrorContains(t, err, want)
+		assert.ErrorContains(t, err, folder)
+		tuned, err := vision.LoadClassifier(folder, "", twoClasses) // its head is another
+		require.NoError(t, err)
+		assert.Empty(t, tuned.Warnings)
+		tuned.Close()
 	}
 }

@@ -1,6 +1,7 @@
 package vision
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -44,20 +45,31 @@ func (c *Classifier) objective() objective.Objective { return objective.New(c.Pr
 
 // config is config.json beside the weights. Its keys are transformers' where transformers has them.
 type config struct {
-	ModelType    string            `json:"model_type"` // resnet
-	Architecture string            `json:"thaw_architecture"`
-	Input        Input             `json:"thaw_input"`
-	ID2Label     map[string]string `json:"id2label"`
-	Label2ID     any               `json:"label2id"` // map[string]int; not read
+	ModelType    string `json:"model_type"` // resnet
+	Architecture string `json:"thaw_architecture"`
+	Input        Input  `json:"thaw_input"`
+	headConfig
 }
 
-// SaveConfig writes config.json: the architecture, the classes and the input.
-func (c *Classifier) SaveConfig(folder string) error {
+// headConfig is what transformers' config.json says of a head.
+type headConfig struct {
+	ProblemType objective.ProblemType `json:"problem_type"` // "" stands for objective.SingleLabel
+	NumLabels   any                   `json:"num_labels"`   // int; not read
+	ID2Label    map[string]string     `json:"id2label"`
+	Label2ID    any                   `json:"label2id"` // map[string]int; not read
+}
+
+func (c *Classifier) headConfig() headConfig {
 	labels, numbers := map[string]string{}, map[string]int{}
 	for i, class := range c.Classes {
 		labels[strconv.Itoa(i)], numbers[class] = class, i
 	}
-	return writeJSON(filepath.Join(folder, "config.json"), config{"resnet", c.Net.Architecture, c.Input, labels, numbers})
+	return headConfig{cmp.Or(c.ProblemType, objective.SingleLabel), len(c.Classes), labels, numbers}
+}
+
+// SaveConfig writes config.json: the architecture, the input, the classes or labels, and what the head was made for.
+func (c *Classifier) SaveConfig(folder string) error {
+	return writeJSON(filepath.Join(folder, "config.json"), config{"resnet", c.Net.Architecture, c.Input, c.headConfig()})
 }
 
 func writeJSON(path string, value any) error {
@@ -82,8 +94,25 @@ func readConfig(path string) (c config, classes []string, err error) {
 	if err := c.Input.check(); err != nil {
 		return c, nil, fmt.Errorf("%s: thaw_input: %w", path, err)
 	}
-	classes, err = c.classes(path)
+	if classes, err = c.classes(path); err == nil {
+		err = checkProblem(path, c.ProblemType, len(classes))
+	}
 	return c, classes, err
+}
+
+// checkProblem refuses what a config.json says of a head with so many outputs that no objective is.
+func checkProblem(path string, problem objective.ProblemType, outputs int) error {
+	switch problem {
+	case "", objective.SingleLabel, objective.MultiLabel:
+	case objective.Regression:
+		if outputs != 1 {
+			return fmt.Errorf("%s: problem_type is %q, and the head has %d outputs: one number is predicted", path, problem, outputs)
+		}
+	default:
+		return fmt.Errorf("%s: problem_type is %q; there are %q, %q and %q",
+			path, problem, objective.SingleLabel, objective.MultiLabel, objective.Regression)
+	}
+	return nil
 }
 
 // parseConfig reads a config.json, which may be another program's.
@@ -99,7 +128,7 @@ func parseConfig(path string) (c config, err error) {
 }
 
 // classes are the labels by number.
-func (c *config) classes(path string) (classes []string, err error) {
+func (c *headConfig) classes(path string) (classes []string, err error) {
 	for i := range len(c.ID2Label) {
 		class, ok := c.ID2Label[strconv.Itoa(i)]
 		if !ok {
@@ -131,7 +160,9 @@ func OpenClassifier(folder, weights string) (*Classifier, error) {
 		return nil, fmt.Errorf("%s has a head of %d classes, and %s names %d", weights, n, filepath.Join(folder, "config.json"), len(classes))
 	}
 	net.ChannelsLast()
-	return &Classifier{Net: net, Input: saved.Input, Classes: classes, Report: report, Source: weights}, nil
+	return &Classifier{
+		Net: net, Input: saved.Input, Classes: classes, ProblemType: saved.ProblemType, Report: report, Source: weights,
+	}, nil
 }
 
 // Close frees the network, once predictions under way have ended.

@@ -202,8 +202,10 @@ func TestOpenClassifierOfWrongFolders(t *testing.T) {
 			m["id2label"] = map[string]string{"0": "a", "1": "b", "3": "c"}
 			return ""
 		}, "id2label has 3 classes, and none is numbered 2"},
-		"cut off": {func(map[string]any) string { return string(data[:len(data)/2]) }, "FOLDER/config.json: unexpected end of JSON input"},
-		"no JSON": {func(map[string]any) string { return "classes: 3" }, "FOLDER/config.json: invalid character 'c'"},
+		"another problem":           {func(m map[string]any) string { m["problem_type"] = "ranking"; return "" }, `FOLDER/config.json: problem_type is "ranking"; there are `},
+		"a number of three outputs": {func(m map[string]any) string { m["problem_type"] = "regression"; return "" }, `FOLDER/config.json: problem_type is "regression", and the head has 3 outputs`},
+		"cut off":                   {func(map[string]any) string { return string(data[:len(data)/2]) }, "FOLDER/config.json: unexpected end of JSON input"},
+		"no JSON":                   {func(map[string]any) string { return "classes: 3" }, "FOLDER/config.json: invalid character 'c'"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			folder := t.TempDir()

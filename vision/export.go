@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 
 	"github.com/thaw-ml/thaw/vision/transform"
 )
@@ -30,10 +29,7 @@ func (c *Classifier) SaveTransformers(folder string) error {
 	for i := range hidden {
 		hidden[i] = (64 << i) * arch.expansion()
 	}
-	labels, numbers := map[string]string{}, map[string]int{}
-	for i, class := range c.Classes {
-		labels[strconv.Itoa(i)], numbers[class] = class, i
-	}
+	head := c.headConfig()
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return fmt.Errorf("write %s: %w", folder, err)
 	}
@@ -53,8 +49,7 @@ func (c *Classifier) SaveTransformers(folder string) error {
 		"architectures": []string{"ResNetForImageClassification"},
 		"model_type":    "resnet", "num_channels": 3, "embedding_size": 64, "hidden_sizes": hidden, "depths": arch.blocks,
 		"layer_type": layer, "hidden_act": "relu", "downsample_in_first_stage": false, "downsample_in_bottleneck": false,
-		"problem_type": "single_label_classification",
-		"id2label":     labels, "label2id": numbers,
+		"problem_type": head.ProblemType, "num_labels": head.NumLabels, "id2label": head.ID2Label, "label2id": head.Label2ID,
 		// Thaw's own, so that it reads the folder as it reads a run's.
 		"thaw_architecture": c.Net.Architecture, "thaw_input": c.Input,
 	})

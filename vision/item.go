@@ -33,7 +33,10 @@ func Encoded(name string, data []byte) Image {
 // Pixels is a picture in memory. Alpha is dropped, as Pillow's convert("RGB") does. The picture must not change while
 // it is used. name is what errors and predictions call it.
 func Pixels(name string, m image.Image) Image {
-	return Image{name, func(o picture.Options) (*picture.Image, error) {
+	return Image{name, false, func(o picture.Options) (*picture.Image, error) {
+		if m == nil {
+			return nil, errors.New("the image is nil")
+		}
 		if o.MinSize != nil { // which draws a training picture's transforms; pixels in memory are at full size
 			o.MinSize(m.Bounds().Dx(), m.Bounds().Dy())
 		}

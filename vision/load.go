@@ -1,6 +1,7 @@
 package vision
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -20,10 +21,11 @@ type source struct {
 	architecture string // "" goes by the weights
 	weights      string // "" for random ones
 	input        Input
-	classes      []string // of the weights' own head; nil where that is not known
-	named        string   // the file beside the weights that names the classes; "" where none does
-	label        string   // what a class without a name is called: its number goes in place of %d
-	warnings     []string // what is said of the weights and cannot be followed
+	classes      []string              // of the weights' own head; nil where that is not known
+	problem      objective.ProblemType // of that head
+	named        string                // the file beside the weights that names the classes; "" where none does
+	label        string                // what a class without a name is called: its number goes in place of %d
+	warnings     []string              // what is said of the weights and cannot be followed
 }
 
 // find says what model and weights of a spec mean. model is a path, or the name of an architecture where weights is
@@ -53,7 +55,7 @@ func find(model, weights string) (source, error) {
 	}
 	s.architecture, s.input, s.warnings = own.architecture, own.input, own.warnings
 	if s.classes == nil {
-		s.classes = own.classes
+		s.classes, s.problem = own.classes, own.problem
 	}
 	return s, nil
 }
@@ -82,7 +84,8 @@ func findFile(path string) (s source, err error) {
 	if err != nil {
 		return s, err
 	}
-	s.architecture, s.input, s.classes, s.label, s.warnings = b.architecture, b.input, b.classes, b.label, b.warnings
+	s.architecture, s.input, s.classes, s.problem = b.architecture, b.input, b.classes, b.problem
+	s.label, s.warnings = b.label, b.warnings
 	if b.path != "" {
 		if s.classes != nil {
 			s.named = b.path
@@ -184,10 +187,14 @@ func OpenPretrained(model, weights string) (*Classifier, error) {
 		return nil, err
 	}
 	net.ChannelsLast()
-	c := &Classifier{Net: net, Input: s.input, Classes: s.classes, Report: report, Source: s.weights}
+	c := &Classifier{Net: net, Input: s.input, Classes: s.classes, ProblemType: s.problem, Report: report, Source: s.weights}
 	if n := net.Classes(); s.named != "" && n != len(s.classes) {
 		c.Close()
 		return nil, fmt.Errorf("%s has a head of %d classes, and %s names %d", s.weights, n, s.named, len(s.classes))
+	}
+	if err := checkProblem(cmp.Or(s.named, s.weights), c.ProblemType, net.Classes()); err != nil {
+		c.Close()
+		return nil, err
 	}
 	if len(c.Classes) != net.Classes() {
 		c.Classes = nil

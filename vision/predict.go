@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"sync"
 
 	"github.com/thaw-ml/thaw/finetune"
@@ -111,7 +112,7 @@ func (u *unlabelled) Concurrency() int { return 3 }
 func (u *unlabelled) Batch(r data.Request) (*Batch, error) {
 	var samples []Sample
 	for _, i := range r.Indices {
-		sample, err := u.model.Encode(u.images[i])
+		sample, err := u.model.encode(u.images[i], strconv.Itoa(i))
 		if err != nil && len(samples) == 0 {
 			return nil, err
 		} else if err != nil {
@@ -131,16 +132,19 @@ func (u *unlabelled) Batch(r data.Request) (*Batch, error) {
 type Sample struct{ pixels []byte } // [Crop, Crop, 3]
 
 // Encode decodes a picture and makes it the network's input. Many goroutines may call it at once.
-func (c *Classifier) Encode(m Image) (Sample, error) {
+func (c *Classifier) Encode(m Image) (Sample, error) { return c.encode(m, "without a name") }
+
+// encode is Encode; errors call an image without a name as other says.
+func (c *Classifier) encode(m Image, other string) (Sample, error) {
 	stored := decoded.Get().(*picture.Image)
 	defer decoded.Put(stored)
-	full, err := m.decode(picture.Options{Into: stored})
+	full, err := m.decode(picture.Options{Into: stored}, other)
 	if err != nil {
 		return Sample{}, err
 	}
 	var small picture.Image
 	if err := c.Input.evaluation().Apply(&small, full, nil); err != nil {
-		return Sample{}, fmt.Errorf("%s: %w", m.name, err)
+		return Sample{}, fmt.Errorf("%s: %w", cmp.Or(m.name, "picture "+other), err)
 	}
 	return Sample{small.Pix}, nil
 }

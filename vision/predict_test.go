@@ -126,16 +126,16 @@ func TestPredictFromMemory(t *testing.T) {
 		assert.InDeltaSlice(t, got[0].Logits, p.Logits, 1e-5)
 	}
 	assert.Equal(t, []string{path, "", "drawing", "upload"}, names)
-	for _, p := range got[2:] { // at the same places of a batch of the same size
-		assert.Equal(t, got[p.Class-p.Class+0].Logits, got[0].Logits)
+	for i := range 2 { // at the same place in a batch of the same size
+		assert.Equal(t, got[i].Logits, got[i+2].Logits)
 	}
 
 	for want, m := range map[string]vision.Image{
-		"reading picture upload: it is empty: want JPEG":          vision.Encoded("upload", nil),
-		"PNG":                                                     vision.Encoded("", data[:30]),
-		"reading picture small: an image of 0 x 0 pixels":         vision.Pixels("small", image.NewRGBA(image.Rectangle{})),
-		"reading picture gone":                                    vision.Pixels("gone", nil),
-		"there is no image: make it with File, Encoded or Pixels": {},
+		"reading picture upload: it is empty: want JPEG":                              vision.Encoded("upload", nil),
+		"reading picture 1: PNG":                                                      vision.Encoded("", data[:30]),
+		"reading picture small: an image of 0 x 0 pixels":                             vision.Pixels("small", image.NewRGBA(image.Rectangle{})),
+		"reading picture gone: the image is nil":                                      vision.Pixels("gone", nil),
+		"reading picture 1: there is no image: make one with File, Encoded or Pixels": {},
 	} {
 		got, err := c.Predict(t.Context(), []vision.Image{vision.File(path), m}, finetune.PredictOptions{BatchSize: 1})
 		assert.ErrorContains(t, err, want)

@@ -6,6 +6,7 @@ import (
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/nn"
 	"github.com/thaw-ml/thaw/torch/optim"
+	"github.com/thaw-ml/thaw/vision"
 )
 
 // BenchmarkResNet50Step is a full training step of 16 images of 224 pixels, channels-last.

@@ -61,8 +61,8 @@ func rows(t testing.TB, keys []string, s torchtest.Stored) map[string][]float32 
 	return out
 }
 
-// train takes steps of SGD over batches that come round and gives the losses; first is called with the first gradients.
-func train(r *vision.ResNet, salt, batches, size, n, steps int, lr, momentum float64, last bool, first func()) (losses []float64) {
+// takeSteps takes steps of SGD over batches that come round and gives the losses; first is called with the first gradients.
+func takeSteps(r *vision.ResNet, salt, batches, size, n, steps int, lr, momentum float64, last bool, first func()) (losses []float64) {
 	nn.SetTraining(r, true)
 	nn.RequireGrad(r, true)
 	var params []torch.Tensor
@@ -131,7 +131,7 @@ func TestResNetsAreTorchvisions(t *testing.T) {
 			})
 
 			gradients, worst, worstStat := rows(t, params, want.Gradients), 0.0, 0.0
-			losses := train(r, want.Salt, g.Steps, g.Size, g.Batch, g.Steps, g.LR, g.Momentum, last, func() {
+			losses := takeSteps(r, want.Salt, g.Steps, g.Size, g.Batch, g.Steps, g.LR, g.Momentum, last, func() {
 				for key, p := range nn.Params(r) {
 					require.True(t, p.Grad().Defined(), key)
 					worst = max(worst, closeDigests(t, key, p.Numel(), gradients[key], digest(key, p.Grad()), 1e-4))
@@ -165,7 +165,7 @@ func TestThirtySteps(t *testing.T) {
 	fill(r)
 	r.ChannelsLast()
 	require.Len(t, long.Losses, 30)
-	worst := closeLosses(t, long.Losses, train(r, 0, long.Batches, long.Size, long.Batch, long.Steps, long.LR, long.Momentum, true, nil), 1e-3)
+	worst := closeLosses(t, long.Losses, takeSteps(r, 0, long.Batches, long.Size, long.Batch, long.Steps, long.LR, long.Momentum, true, nil), 1e-3)
 	t.Logf("largest relative difference of a loss %.1e (float32's noise %.1e)", worst, long.Noise)
 }
 

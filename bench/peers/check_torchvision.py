@@ -5,13 +5,13 @@
 For each architecture (resnet18, resnet50 and resnext50_32x4d without names), random weights and norm statistics go to Thaw as
 torchvision's state dict in a zip .pth, a legacy .pth and a .safetensors, and, where transformers has the architecture, as
 ResNetForImageClassification saves it. Thaw loads each strictly, runs 16 random images, and writes the weights with
-torchvision's and with transformers' names; both load here strictly, and all logits are compared, relative to the largest.
+torchvision's and with transformers' names (resnets/main.go); both load here strictly, and all logits are compared, relative
+to the largest.
 Exits with 1 when a difference is above --most or a key does not fit.
 
 Run on Python 3.11 with torch 2.11.0, torchvision 0.26.0, transformers 5.17.0, and Go (make peers).
 """
 import argparse
-import os
 import pathlib
 import subprocess
 import sys
@@ -85,8 +85,7 @@ def main():
                 model = randomize(transformers.ResNetForImageClassification(configs[name]), seed + 100)
                 model.save_pretrained(folder / "in" / (name + "-transformers"))
                 want[f"{name}-transformers-model-safetensors"] = name, model(x).logits
-        go = ["go", "test", "./vision", "-run", "^TestPeers$", "-count=1"]
-        subprocess.run(go, cwd=ROOT, env=os.environ | {"THAW_CHECK_TORCHVISION": str(folder)}, check=True)
+        subprocess.run(["go", "run", "./peers/resnets", folder], cwd=ROOT / "bench", check=True)
 
         found = {p.name for p in (folder / "out").iterdir()}
         if found != want.keys():

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/recipe"
 )
 
@@ -22,10 +23,10 @@ type echo struct {
 
 func (e *echo) Pairs() bool      { return e.pairs }
 func (e *echo) Labels() []string { return []string{"yes"} }
-func (e *echo) Predict(_ context.Context, inputs []recipe.Input, _ int) (out []recipe.Prediction, _ error) {
+func (e *echo) Predict(_ context.Context, inputs []recipe.Input, _ finetune.PredictOptions) (out []recipe.Prediction, _ error) {
 	e.given = append(e.given, inputs...)
 	for _, in := range inputs {
-		out = append(out, recipe.Prediction{Input: in.String(), Label: "yes", Score: 1, Details: in})
+		out = append(out, recipe.Prediction{Input: in.Text, Pair: in.Pair, Label: "yes", Score: 1})
 	}
 	return out, nil
 }

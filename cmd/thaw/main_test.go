@@ -127,7 +127,7 @@ func TestHelp(t *testing.T) {
 		{"--help", []string{"Usage: thaw <command>", "Fine-tune a model as a spec says."}},
 		{"train --help", []string{"thaw train <spec> [<key=value> ...]", "runs/NAME-1", "phases[0].lr=1e-4", "go doc github.com/thaw-ml/thaw/recipe.Spec", "those in key=value to the working folder"}},
 		{"eval --help", []string{"thaw eval <run>", "--data=PATH", "--columns=NAME=COLUMN,...", "--json"}},
-		{"predict --help", []string{"thaw predict [<run> [<inputs> ...]]", "--model=MODEL", "--weights=FILE", "--json", "input, label, scores (of", "--batch=64", "(64)", "--jsonl"}},
+		{"predict --help", []string{"thaw predict [<run> [<inputs> ...]]", "--model=MODEL", "--weights=FILE", "--json", "input, label, class, score, top (the five best)", "--batch=64", "(64)", "--jsonl"}},
 		{"tokenize --help", []string{"thaw tokenize --model=PATH", "--max-length=N", "standard input"}},
 		{"doctor --help", []string{"thaw doctor", "--json"}},
 		{"version --help", []string{"thaw version"}},

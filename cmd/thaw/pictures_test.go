@@ -112,9 +112,9 @@ func TestTrainTableAndIdx(t *testing.T) {
 	write(t, "rows.csv", rows.String())
 	table := ok(t, "", "train", "spec.yaml", "data.train=rows.csv", "data.columns.image=file", "data.columns.label=kind", "out=table")
 	assert.Contains(t, table, "[blue green red]")
-	assert.Contains(t, ok(t, "", "eval", "table"), "rows      6\n")
-	assert.Contains(t, ok(t, "", "eval", "table", "--data=rows.csv"), "rows      24\n")
-	assert.Contains(t, ok(t, "", "eval", "table", "--data=pictures"), "rows      24\n")
+	assert.Contains(t, ok(t, "", "eval", "table"), "rows             6\n")
+	assert.Contains(t, ok(t, "", "eval", "table", "--data=rows.csv"), "rows             24\n")
+	assert.Contains(t, ok(t, "", "eval", "table", "--data=pictures"), "rows             24\n")
 
 	for name, label := range map[string]byte{"train": 7, "t10k": 3} {
 		images := binary.BigEndian.AppendUint32(nil, 0x803)
@@ -135,13 +135,13 @@ func TestTrainTableAndIdx(t *testing.T) {
 	idx := ok(t, "", "train", "spec.yaml", "data.train=train-images-idx3-ubyte", "data.test=t10k-images-idx3-ubyte", "out=idx")
 	assert.Contains(t, idx, "[3 7]")
 	assert.Contains(t, idx, "20 train · 20 test")
-	assert.Contains(t, ok(t, "", "eval", "idx"), "rows      20\n")
+	assert.Contains(t, ok(t, "", "eval", "idx"), "rows             20\n")
 }
 
 func TestEvalAndPredictPictures(t *testing.T) {
 	folder := albumTrained(t, "phases[0].train=all", "phases[0].lr=1e-3", "phases[0].head_lr=1e-3")
 	got := ok(t, "", "eval", "run")
-	assert.Regexp(t, `(?s)^rows      6\naccuracy  [01]\.\d{4}\nmacro F1  .*\ntrue \\ predicted +blue +green +red\n`, got)
+	assert.Regexp(t, `(?s)^rows             6\naccuracy         [01]\.\d{4}\nmacro_f1         .*\ntrue \\ predicted +blue +green +red\n`, got)
 	var m struct {
 		Rows           int
 		Accuracy, Loss float64
@@ -155,7 +155,7 @@ func TestEvalAndPredictPictures(t *testing.T) {
 	require.NoError(t, json.Unmarshal(data, &summary))
 	assert.Equal(t, summary.Best.Accuracy, m.Accuracy)
 	assert.InDelta(t, summary.Best.Loss, m.Loss, 1e-5)
-	assert.Contains(t, ok(t, "", "eval", "run", "--data=pictures"), "rows      24\n")
+	assert.Contains(t, ok(t, "", "eval", "run", "--data=pictures"), "rows             24\n")
 
 	paths := []string{"pictures/red/0.png", folder + "/pictures/blue/1.jpg"}
 	plain := ok(t, "", append([]string{"predict", "run"}, paths...)...)
@@ -224,7 +224,7 @@ func TestWrongPictures(t *testing.T) {
 			info, err := os.Stat("pictures/green/3.jpg")
 			require.NoError(t, err)
 			require.NoError(t, os.Truncate("pictures/green/3.jpg", info.Size()-20))
-		}, exitFailed, "thaw: running the frozen stages: reading picture FOLDER/pictures/green/3.jpg: JPEG of 23 x 25 pixels: it is cut off: the data ends early (pictures.unreadable=skip leaves such pictures out)\n"},
+		}, exitFailed, "thaw: running the frozen stages: reading picture FOLDER/pictures/green/3.jpg: JPEG of 23 x 25 pixels: it is cut off: the data ends early (images.unreadable=skip leaves such images out)\n"},
 		{"truncated checkpoint", []string{"weights: none", "weights: half.safetensors"}, func(t *testing.T) {
 			write(t, "half.safetensors", "\x10\x00\x00\x00\x00\x00\x00\x00{\"a\":")
 		}, exitFailed, "thaw: FOLDER/half.safetensors: byte 0: the header's length is 16, but only 5 bytes follow\n"},
@@ -271,7 +271,7 @@ func TestWrongPictures(t *testing.T) {
 	}
 }
 
-func TestWrongPredictionsOfPictures(t *testing.T) {
+func TestWrongImagePredictions(t *testing.T) {
 	folder := albumTrained(t)
 	write(t, "text.png", "no picture")
 	write(t, "text.pth", "no checkpoint")

@@ -22,7 +22,7 @@ type predictCmd struct {
 	Model   string   `help:"In place of a run: a text classifier's folder (config.json, tokenizer, weights); or for images a checkpoint file, a folder, or the name of a model that was downloaded." placeholder:"MODEL"`
 	Weights string   `help:"A weights file in place of the one of --model." type:"path" placeholder:"FILE"`
 	JSONL   bool     `name:"jsonl" help:"Inputs are JSON objects, one a line, with the keys text and, for pairs, pair; for images text is the path."`
-	JSON    bool     `name:"json" help:"Print one JSON object a line: input, label, scores (of images the five best), logits."`
+	JSON    bool     `name:"json" help:"Print one JSON object a line: input, label, class, score, top (the five best), scores (of at most 50 classes) and logits; labels where several may hold, value of a regression."`
 	Batch   int      `help:"Inputs that go through the model together (${default})." default:"64"`
 	where   `embed:""`
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/thaw-ml/thaw/torch/data"
 )
 
-// Samples that are tensors, in batches of two, in the order of one epoch.
+// Samples that are tensors, in batches of two. An evaluation may take them in any order.
 func ExampleBatches() {
 	torch.Scoped(func() {
 		inputs := torch.FromSlice([]float32{0, 0, 1, 10, 2, 20, 3, 30, 4, 40}, 5, 2)
@@ -23,7 +23,7 @@ func ExampleBatches() {
 			fmt.Println(b.Indices(), b.Input.Shape(), torch.ToSlice[int64](b.Target))
 		}
 	})
-	// Output:
+	// Unordered output:
 	// [0 1] [2 2] [0 1]
 	// [2 3] [2 2] [0 1]
 	// [4] [1 2] [0]

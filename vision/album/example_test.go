@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/thaw-ml/thaw/torch/data"
 	"github.com/thaw-ml/thaw/vision/album"
 	"github.com/thaw-ml/thaw/vision/picture"
 )
@@ -40,10 +41,12 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	train, test, err := pets.Split("0.33", 1)
+	chosen, err := data.Split(pets.ClassNumbers(), "0.33", 1)
 	if err != nil {
 		log.Fatal(err)
 	}
+	train := pets.Part(func(i int) bool { return !chosen[i] })
+	test := pets.Part(func(i int) bool { return chosen[i] })
 	fmt.Println(pets.Classes, "train", train.Counts(), "test", test.Counts())
 	for i := range pets.Len() {
 		m, err := pets.Picture(i, picture.Options{})

@@ -1,14 +1,18 @@
 package picture
 
 import (
+	"errors"
 	"fmt"
 	"image"
 	"image/color"
 )
 
 // FromImage is an image that is in memory already: its alpha dropped, not blended, as Pillow's convert("RGB") does, and
-// samples of 16 bits scaled to 8 as Decode does it. It does not keep img. An image without pixels is an error.
+// samples of 16 bits scaled to 8 as Decode does it. It does not keep img. An image without pixels, or nil, is an error.
 func FromImage(img image.Image) (*Image, error) {
+	if img == nil {
+		return nil, errors.New("the image is nil")
+	}
 	b := img.Bounds()
 	if b.Empty() {
 		return nil, fmt.Errorf("an image of %d x %d pixels: it needs one at least", b.Dx(), b.Dy())

@@ -12,7 +12,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/finetune/train"
+	"github.com/thaw-ml/thaw/finetune/train/objective"
 	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/data"
 	"github.com/thaw-ml/thaw/torch/nn"
 	"github.com/thaw-ml/thaw/torch/torchtest"
 )
@@ -22,53 +25,45 @@ func TestMain(m *testing.M) { torchtest.Main(m) }
 // pair is a model of two layers on single numbers, which tells positive ones from negative ones.
 type pair struct{ body, head *nn.Linear }
 
-func (p pair) Stages() []finetune.Stage {
-	return []finetune.Stage{{Name: "body", Module: p.body, Prefix: "body."}, {Name: "head", Module: p.head, Prefix: "head."}}
-}
-
-func (p pair) Forward(b numbers, x torch.Tensor, from, to int) torch.Tensor {
-	if from == 0 {
-		x = torch.FromSlice(b.values, b.Size(), 1)
+func (p pair) Stages() []nn.Stage[numbers] {
+	stage := func(name string, layer *nn.Linear) nn.Stage[numbers] {
+		return nn.Stage[numbers]{Name: name, Module: layer, Key: name + ".", Forward: func(b numbers, in nn.Values) nn.Values {
+			if len(in) == 0 {
+				in = nn.Values{torch.FromSlice(b.values, b.Size(), 1)}
+			}
+			return nn.Values{layer.Forward(in[0])}
+		}}
 	}
-	for _, layer := range []*nn.Linear{p.body, p.head}[from:to] {
-		x = layer.Forward(x)
-	}
-	return x
+	return []nn.Stage[numbers]{stage("body", p.body), stage("head", p.head)}
 }
 
-func (p pair) Loss(b numbers, logits torch.Tensor, smoothing float64) torch.Tensor {
-	return nn.CrossEntropy(logits, torch.FromSlice(b.labels), smoothing)
+func (p pair) Objective() train.Objective {
+	return objective.Classification{Classes: []string{"negative", "positive"}}
 }
-
-func (p pair) SaveConfig(string) error { return nil }
 
 type numbers struct {
 	index, labels []int
 	values        []float32
 }
 
-func (n numbers) Size() int      { return len(n.index) }
-func (n numbers) Indices() []int { return n.index }
-func (n numbers) Lengths() []int { return nil }
-func (n numbers) Width() int     { return 1 }
-func (n numbers) Labels() []int  { return n.labels }
-
-func (n numbers) Tensors() []torch.Tensor             { return nil }
-func (n numbers) With(tensors []torch.Tensor) numbers { return n }
+func (n numbers) Size() int                   { return len(n.index) }
+func (n numbers) Indices() []int              { return n.index }
+func (n numbers) Lengths() []int              { return nil }
+func (n numbers) Width() int                  { return 1 }
+func (n numbers) Targets() []torch.Tensor     { return []torch.Tensor{torch.FromSlice(n.labels)} }
+func (n numbers) Tensors() []torch.Tensor     { return nil }
+func (n numbers) With([]torch.Tensor) numbers { return n }
 
 // upTo is the data set of the numbers from -n to n-1.
 type upTo int
 
-func (n upTo) Len() int          { return 2 * int(n) }
-func (n upTo) Length(int) int    { return 1 }
-func (n upTo) Classes() []string { return []string{"negative", "positive"} }
+func (n upTo) Len() int        { return 2 * int(n) }
+func (n upTo) Length(int) int  { return 1 }
+func (n upTo) Augmented() bool { return false }
 
-func (n upTo) Varies() bool { return false }
-
-func (n upTo) Batch(r finetune.Request) (b numbers, err error) {
-	indices := r.Indices
-	b.index = indices
-	for _, i := range indices {
+func (n upTo) Batch(r data.Request) (b numbers, err error) {
+	b.index = r.Indices
+	for _, i := range r.Indices {
 		class := 0
 		if i >= int(n) {
 			class = 1
@@ -83,12 +78,12 @@ func masked(text, folder string) string {
 	text = strings.ReplaceAll(text, filepath.Dir(folder), "runs")
 	text = strings.ReplaceAll(text, torch.Version(), "#")
 	text = regexp.MustCompile(`\(\d+ threads?\)`).ReplaceAllString(text, "(# threads)")
-	for _, number := range []string{`\d+/s`, `\d+\.\d+s`, `\d+m\d+s`, `loss \d+\.\d{3}`, `(accuracy|f1|before:) \d\.\d{4}`, `\d+\.\d\d GB`} {
+	for _, number := range []string{`\d+/s`, `\d+\.\d+s`, `\d+m\d+s`, `loss \d+\.\d{3}`, `(accuracy|macro_f1|before:) \d\.\d{4}`, `\d+\.\d\d GB`} {
 		text = regexp.MustCompile(number).ReplaceAllStringFunc(text, func(s string) string {
 			return regexp.MustCompile(`\d+(\.\d+)?(m\d+)?`).ReplaceAllString(s, "#")
 		})
 	}
-	return regexp.MustCompile(`f# |f\d `).ReplaceAllString(text, "f1 ")
+	return strings.ReplaceAll(text, "macro_f# ", "macro_f1 ")
 }
 
 // show runs a spec of phases with a view on out.
@@ -96,13 +91,15 @@ func show(t *testing.T, rows, testRows upTo, phases ...finetune.Phase) string {
 	t.Helper()
 	var out bytes.Buffer
 	g := torch.NewGenerator(1)
-	model := pair{nn.NewLinear(1, 3, true, g), nn.NewLinear(3, 2, true, g)}
+	model := pair{nn.NewLinear(1, 3, nn.LinearOptions{}, g), nn.NewLinear(3, 2, nn.LinearOptions{}, g)}
 	defer nn.Close([]any{model.body, model.head})
-	spec := finetune.Spec{Phases: phases, Batch: finetune.Batch{Size: 10}, Out: filepath.Join(t.TempDir(), "numbers-1")}
-	view := New(&out, Settings{Folder: spec.Out, Phases: len(phases)})
+	folder := filepath.Join(t.TempDir(), "numbers-1")
+	view := New(&out, Settings{Folder: folder, Phases: len(phases)})
 	view.Greet()
 	view.Note("model", "a pair of layers")
-	result, err := finetune.Run[numbers](t.Context(), spec, model, rows, testRows, view.Reporter())
+	result, err := finetune.Fit(t.Context(), model, rows, testRows, finetune.Options{
+		Phases: phases, Batch: finetune.Batching{Size: 10}, Device: "cpu", Folder: finetune.NewFolder(folder), OnEvent: view.Event,
+	})
 	view.Close()
 	require.NoError(t, err)
 	view.Finish(result)
@@ -118,12 +115,12 @@ plan      body                     frozen        6   run once, kept: 1 MB in mem
           8 steps in 2 epochs of 4 batches
 
 prefix        60 rows  #/s  #s
-before        20 rows  #/s  #s  accuracy #  f1 #
+before        20 rows  #/s  #s  accuracy #  macro_f1 #
 check     frozen hashes taken · 2 of 2 tensors have gradients
-epoch 1       40 rows  loss #  #/s  #s  accuracy #  f1 #
-epoch 2       40 rows  loss #  #/s  #s  accuracy #  f1 #
+epoch 1       40 rows  loss #  #/s  #s  accuracy #  macro_f1 #
+epoch 2       40 rows  loss #  #/s  #s  accuracy #  macro_f1 #
 check     frozen tensors unchanged · every trained stage moved
-best      accuracy #  f1 #  at epoch 1 (before: #)
+best      accuracy #  macro_f1 #  at epoch 1 (before: #)
 time      frozen stages #s · training #s · evaluation #s · peak memory # GB
 run       runs/numbers-1
 `, show(t, 20, 10, finetune.Phase{Train: finetune.HeadOnly(), Epochs: 2, LR: 0.1}))
