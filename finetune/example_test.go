@@ -61,7 +61,8 @@ func ExampleFit() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Printf("mse %.2f -> %.2f after %d epochs\n", result.Before.Value("mse"), result.Last.Value("mse"), len(result.Epochs))
+	before, after := result.Before.Value("mse"), result.Last.Value("mse")
+	fmt.Printf("mse %.2f -> %.2f after %d epochs\n", before, after, len(result.Epochs))
 
 	weights, err := torch.OpenCheckpoint(filepath.Join(folder.Weights(), "best.safetensors"))
 	if err != nil {

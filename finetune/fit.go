@@ -77,6 +77,8 @@ func fitOn[B data.Batch[B]](
 
 // phases trains all phases with the model on the device, and takes it back to the CPU whatever comes.
 func (r *run[B]) phases(ctx context.Context) (err error) {
+	// 0, too: this OS thread may have the number of a run before.
+	defer torch.SetNumThreads(torch.SetNumThreads(r.options.Threads))
 	defer func() { err = errors.Join(err, torch.Try(func() { r.move(torch.CPU) })) }()
 	r.start()
 	for i := range r.options.Phases {
@@ -93,9 +95,6 @@ func (r *run[B]) phases(ctx context.Context) (err error) {
 
 // start sets what belongs to the process, or to the model, before the first phase.
 func (r *run[B]) start() {
-	if r.options.Threads > 0 {
-		torch.SetNumThreads(r.options.Threads)
-	}
 	torch.ManualSeed(r.options.Seed)
 	r.forward.SetEvaluation()
 	r.move(r.backend.Device())

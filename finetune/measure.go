@@ -66,6 +66,7 @@ func measureOn[B data.Batch[B]](
 		return train.TrainingLock.Within(ctx, func() error {
 			return backend.Within(ctx, func() (err error) {
 				defer func() { err = errors.Join(err, torch.Try(func() { r.move(torch.CPU) })) }()
+				defer torch.SetNumThreads(torch.SetNumThreads(r.options.Threads))
 				r.start()
 				return r.measure(ctx, effort, speed)
 			})

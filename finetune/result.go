@@ -61,6 +61,9 @@ func currentVersions() *Versions {
 func (r *run[B]) sumUp() {
 	res := &r.result
 	res.Seed, res.Versions, res.PeakBytes = r.options.Seed, currentVersions(), train.PeakResident()
+	if r.options.Threads > 0 {
+		res.Versions.Threads = r.options.Threads
+	}
 	if res.Seconds.Train > 0 {
 		res.Throughput = float64(r.train.Len()*len(res.Epochs)) / res.Seconds.Train
 	}

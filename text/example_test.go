@@ -21,7 +21,8 @@ func Example() {
 
 	var items []text.Item
 	for range 8 {
-		items = append(items, text.Item{Text: "the film was great", Class: 1}, text.Item{Text: "the film was dull", Class: 0})
+		items = append(items, text.Item{Text: "the film was great", Class: 1})
+		items = append(items, text.Item{Text: "the film was dull", Class: 0})
 	}
 	set, err := model.NewDataset(items, text.DatasetOptions{MaxLength: 16})
 	if err != nil {
@@ -50,7 +51,8 @@ func Example() {
 
 // A head for pairs of texts and a number: how like are the two.
 func ExampleClassifier_NewDataset() {
-	model, err := text.LoadClassifier("testdata/tiny", "testdata/tiny/bare.safetensors", text.Head{Problem: text.Regression})
+	head := text.Head{Problem: text.Regression}
+	model, err := text.LoadClassifier("testdata/tiny", "testdata/tiny/bare.safetensors", head)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -49,14 +49,33 @@ func BuildConfig() string {
 // CPUCapability names the instruction set that the CPU kernels use, as in "AVX512".
 func CPUCapability() string { return capi.CPUCapability() }
 
-// NumThreads is the number of threads that one CPU operator may use.
+// NumThreads is the number of threads that one CPU operator of the calling OS thread may use.
 func NumThreads() int { return capi.NumThreads() }
 
-// SetNumThreads sets it, for the whole process.
-func SetNumThreads(n int) {
+// SetNumThreads sets it for the process, and gives the process's number before. libtorch keeps the number for each OS thread:
+// the calling one takes the new number, and so do all that have not called libtorch yet; others keep theirs until they call
+// this. 0 gives the calling OS thread the process's number.
+func SetNumThreads(n int) (before int) {
+	numThreads.Lock()
+	defer numThreads.Unlock()
+	if numThreads.n == 0 {
+		numThreads.n = capi.NumThreads()
+	}
+	before = numThreads.n
+	if n == 0 {
+		n = before
+	}
 	if err := capi.SetNumThreads(n); err != nil {
 		panic(failed("set_num_threads", err))
 	}
+	numThreads.n = n
+	return before
+}
+
+// numThreads is the process's number; 0 until it is first set.
+var numThreads struct {
+	sync.Mutex
+	n int
 }
 
 // UseDeterministic makes operators choose deterministic kernels, for the whole process; where one has none it fails.

@@ -20,7 +20,7 @@ func trainedOn(t *testing.T, rows string, edits ...string) {
 	workplace(t)
 	write(t, "rows.tsv", rows)
 	write(t, "spec.yaml", strings.NewReplacer(edits...).Replace(sampleSpec))
-	ok(t, "", "train", "spec.yaml", "out=run", "batch.size=8", "phases[0].epochs=12")
+	ok(t, "", "train", "spec.yaml", "out=run", "batch.size=8", "phases[0].epochs=20")
 }
 
 // From a spec of pairs to predictions of pairs.
@@ -88,10 +88,10 @@ func TestSeveralLabels(t *testing.T) {
 	}
 	trainedOn(t, rows.String(), "classes: [bad, good]", "objective: multi-label, classes: [bad, good]")
 	assert.Regexp(t, `^rows             12\nmicro_f1         [01]\.\d{4}\nmacro_f1         [01]\.\d{4}\nsubset_accuracy  [01]\.\d{4}\nloss             \d\.\d{4}\n`, ok(t, "", "eval", "run"))
-	assert.Equal(t, "good  film is great fun\n-  film is dull\nbad,good  film is great and dull\n",
-		ok(t, "", "predict", "run", "film is great fun", "film is dull", "film is great and dull"))
+	assert.Equal(t, "good  film 1 is great fun\n-  film 2 is dull\nbad,good  film 3 is great and dull\n",
+		ok(t, "", "predict", "run", "film 1 is great fun", "film 2 is dull", "film 3 is great and dull"))
 	var found struct{ Labels []string }
-	require.NoError(t, json.Unmarshal([]byte(ok(t, "", "predict", "run", "--json", "film is great and dull")), &found))
+	require.NoError(t, json.Unmarshal([]byte(ok(t, "", "predict", "run", "--json", "film 3 is great and dull")), &found))
 	assert.Equal(t, []string{"bad", "good"}, found.Labels)
 }
 

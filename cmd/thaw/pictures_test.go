@@ -219,7 +219,7 @@ func TestWrongPictures(t *testing.T) {
 		{"class list mismatch", []string{"device", "head: {classes: [red, green]}\ndevice"}, nil, exitFailed,
 			"thaw: opening pictures: FOLDER/pictures: the folder \"blue\" is not a class; the classes are \"red\", \"green\" (data.other_classes=skip leaves images of other classes out)\n"},
 		{"corrupt header", nil, func(t *testing.T) { write(t, "pictures/green/3.jpg", "no picture") }, exitFailed,
-			"thaw: cannot read 1 image (images.unreadable=skip leaves such out); the first: reading picture FOLDER/pictures/green/3.jpg: it is no picture that can be read (text/plain; charset=utf-8): want JPEG, PNG, GIF, BMP, WebP or TIFF\n"},
+			"thaw: cannot read 1 image (images.unreadable=skip leaves such out); the first: reading picture FOLDER/pictures/green/3.jpg: it is no picture that can be read (text/plain; charset=utf-8): want JPEG, PNG, GIF, BMP, WebP, TIFF or PPM\n"},
 		{"corrupt pixels", nil, func(t *testing.T) {
 			info, err := os.Stat("pictures/green/3.jpg")
 			require.NoError(t, err)
@@ -290,11 +290,11 @@ func TestWrongImagePredictions(t *testing.T) {
 		want string
 	}{
 		{"predict run none.png", exitFailed, "thaw: reading picture none.png: no such file or directory\n"},
-		{"predict run text.png", exitFailed, "thaw: reading picture text.png: it is no picture that can be read (text/plain; charset=utf-8): want JPEG, PNG, GIF, BMP, WebP or TIFF\n"},
+		{"predict run text.png", exitFailed, "thaw: reading picture text.png: it is no picture that can be read (text/plain; charset=utf-8): want JPEG, PNG, GIF, BMP, WebP, TIFF or PPM\n"},
 		{"predict run pictures", exitFailed, "thaw: reading picture pictures: it is a folder, not a file\n"},
 		{"predict --model none.pth dot.png", exitUsage, "thaw: predict: --model: there is no file or folder none.pth, and "},
 		{"predict --model text.pth dot.png", exitFailed, "thaw: text.pth: "},
-		{"predict --model empty dot.png", exitFailed, "thaw: empty has no weights: looked for best.safetensors, model.safetensors, pytorch_model.bin\n"},
+		{"predict --model empty dot.png", exitFailed, "thaw: empty has no weights: looked for best.safetensors, model.safetensors, model.safetensors.index.json, pytorch_model.bin\n"},
 		{"predict --model resnet18 dot.png", exitUsage, "thaw: predict: --model: there is no file or folder resnet18, and resnet18 is not here: thaw download resnet18 brings it\n"},
 		{"predict --model fasterrcnn_resnet50_fpn dot.png", exitUsage, "thaw: predict: --model: fasterrcnn_resnet50_fpn.coco_v1 is a detector, which Thaw does not fine-tune yet\n"},
 		{"predict --model distilbert-base-uncased dot.png", exitUsage, "thaw: predict: --model: distilbert-base-uncased is a text encoder other than BERT, which Thaw does not fine-tune yet\n"},

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +17,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/thaw-ml/thaw/torch"
 )
 
 // trained is a workplace with a run folder "run".
@@ -57,6 +61,25 @@ func TestTrain(t *testing.T) {
 	assert.Equal(t, want, metrics(t, "elsewhere/runs/spec-1"))
 	assert.Equal(t, want, metrics(t, "again"))
 	assert.NotEqual(t, want, metrics(t, "elsewhere/runs/spec-2"))
+}
+
+// A run's number of threads is that run's: with the process's own number, others are the same as before, to the last digit.
+func TestThreadsOfARun(t *testing.T) {
+	workplace(t)
+	runtime.LockOSThread() // which libtorch keeps the number for
+	defer runtime.UnlockOSThread()
+	before := torch.NumThreads()
+	ok(t, "", "train", "spec.yaml", "out=first")
+	got := ok(t, "", "train", "spec.yaml", "out=other", fmt.Sprintf("threads=%d", before+1))
+	assert.Contains(t, got, fmt.Sprintf("cpu (%d threads)", before+1))
+	var summary struct{ Versions struct{ Threads int } }
+	data, err := os.ReadFile("other/summary.json")
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(data, &summary))
+	assert.Equal(t, before+1, summary.Versions.Threads)
+	assert.Equal(t, before, torch.NumThreads())
+	ok(t, "", "train", "spec.yaml", "out=again")
+	assert.Equal(t, metrics(t, "first"), metrics(t, "again"))
 }
 
 // metrics is a run's metrics.csv without the seconds.

@@ -90,7 +90,7 @@ func TestWrongRuns(t *testing.T) {
 		{"eval run --data wrong.tsv", "thaw: FOLDER/wrong.tsv:2: the label \"great\" is not a class; the classes are \"bad\", \"good\"\n"},
 		{"eval run --data column.tsv", "thaw: FOLDER/column.tsv:1: there is no column \"t\"; the columns are \"text\", \"l\"; did you mean \"l\"?\n"},
 		{"eval run --data empty.jsonl", "thaw: FOLDER/empty.jsonl: the file is empty\n"},
-		{"predict --model model text", "thaw: model/config.json names no classes (id2label): it is no classifier's\n"},
+		{"predict --model model text", "thaw: model/config.json: architectures is \"BertModel\": no classifier of whole texts, which is \"BertForSequenceClassification\"\n"},
 		{"predict --model run/weights --weights half.safetensors text", "thaw: FOLDER/half.safetensors: tensor \"bert.encoder.layer.0.intermediate.dense.weight\": " +
 			"data_offsets [34592, 39712] reach past the end of the file, which has 34636 bytes of data: truncated?\n"},
 		{"predict --model run/weights --weights model/model.safetensors text", "thaw: FOLDER/model/model.safetensors does not fit the model: 2 keys missing (classifier.weight, classifier.bias); " +

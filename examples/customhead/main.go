@@ -1,5 +1,5 @@
-// Command customhead puts an own head on a pre-trained BERT, two layers on the largest value of each feature, and trains
-// the head and the top layer. Run it from the repository's root, after make reviews: go run ./examples/customhead
+// Command customhead puts an own head on a pre-trained BERT, two layers on the largest value of each feature, and
+// trains it with the top layer. Run it from the repository's root, after make reviews: go run ./examples/customhead
 package main
 
 import (

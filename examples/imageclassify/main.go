@@ -1,5 +1,5 @@
-// Command imageclassify fine-tunes a ResNet on images that are in memory: circles and squares, which it draws itself. It
-// writes no file. CHECKPOINT is the name of a network that thaw download has brought, such as resnet50, or a path:
+// Command imageclassify fine-tunes a ResNet on images that are in memory: circles and squares, which it draws itself.
+// It writes no file. CHECKPOINT is the name of a network that thaw download has brought, such as resnet50, or a path:
 //
 //	go run ./examples/imageclassify CHECKPOINT
 package main

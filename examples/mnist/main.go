@@ -1,5 +1,5 @@
-// Command mnist trains an own network with an own loop on Fashion-MNIST, which make fashion brings, or on another folder
-// with train-images-idx3-ubyte.gz and its three companions: go run ./examples/mnist -data FOLDER
+// Command mnist trains an own network with an own loop on Fashion-MNIST, which make fashion brings, or on another
+// folder with train-images-idx3-ubyte.gz and its three companions: go run ./examples/mnist -data FOLDER
 package main
 
 import (

@@ -1,5 +1,5 @@
-// Command textclassify fine-tunes a pre-trained BERT on texts that are in memory, and classifies two sentences with it. It
-// writes no file. Run it from the repository's root, after make reviews: go run ./examples/textclassify
+// Command textclassify fine-tunes a pre-trained BERT on texts that are in memory, and classifies two sentences with
+// it. It writes no file. Run it from the repository's root, after make reviews: go run ./examples/textclassify
 package main
 
 import (

@@ -34,11 +34,12 @@ func ExampleObjective() {
 
 // Events are values with fields; String is a line for a log.
 func ExampleEvent() {
+	first := train.Task{Kind: train.Training, Epoch: 1}
 	score := metric.Score{Rows: 100, Values: []metric.Value{{Name: "accuracy", Value: 0.83}}}
 	for _, e := range []train.Event{
-		train.TaskStarted{Task: train.Task{Kind: train.Training, Epoch: 1}, Samples: 900},
+		train.TaskStarted{Task: first, Samples: 900},
 		train.StepDone{Epoch: 1, Step: 12, Samples: 384, Loss: 0.4612, LR: 2e-3},
-		train.TaskDone{Task: train.Task{Kind: train.Training, Epoch: 1}, Samples: 900, Loss: 0.42, Elapsed: 3 * time.Second, Score: &score},
+		train.TaskDone{Task: first, Samples: 900, Loss: 0.42, Elapsed: 3 * time.Second, Score: &score},
 	} {
 		switch e := e.(type) {
 		case train.StepDone:

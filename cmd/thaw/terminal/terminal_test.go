@@ -116,7 +116,7 @@ plan      body                     frozen        6   run once, kept: 1 MB in mem
 
 prefix        60 rows  #/s  #s
 before        20 rows  #/s  #s  accuracy #  macro_f1 #
-check     frozen hashes taken · 2 of 2 tensors have gradients
+check     frozen hashes taken · 2 of 2 trained tensors have gradients
 epoch 1       40 rows  loss #  #/s  #s  accuracy #  macro_f1 #
 epoch 2       40 rows  loss #  #/s  #s  accuracy #  macro_f1 #
 check     frozen tensors unchanged · every trained stage moved
@@ -135,14 +135,14 @@ phase 1   body                     frozen        6   run once, kept: 1 MB in mem
           1 step in 1 epoch of 1 batch
 
 prefix        10 rows  #/s  #s
-check     frozen hashes taken · 2 of 2 tensors have gradients
+check     frozen hashes taken · 2 of 2 trained tensors have gradients
 epoch 1       10 rows  loss #  #/s  #s
 check     frozen tensors unchanged · every trained stage moved
 phase 2   body                     trained       6   lr 0.01
           head                     trained       8   lr 0.1
           1 step in 1 epoch of 1 batch
 
-check     frozen hashes taken · 4 of 4 tensors have gradients
+check     frozen hashes taken · 4 of 4 trained tensors have gradients
 epoch 2       10 rows  loss #  #/s  #s
 check     frozen tensors unchanged · every trained stage moved
 time      frozen stages #s · training #s · evaluation #s · peak memory # GB
