@@ -58,6 +58,8 @@ type Options struct {
 
 // Stop is what OnEvent returns to end a run early without an error, as early stopping does: the metrics so far and the
 // last weights are kept.
+//
+//lint:ignore ST1012 an answer like io.EOF, not a failure
 var Stop = errors.New("the run was stopped")
 
 // Batching says how many samples go through the model together.
@@ -132,27 +134,32 @@ func (p *Optimizer) resolve() error {
 		}
 		orDefault(&p.Eps, 1e-8)
 		if !(0 <= p.Betas[0] && p.Betas[0] < 1 && 0 < p.Betas[1] && p.Betas[1] < 1) {
-			return fmt.Errorf("Betas must be from 0 to below 1, found %v", p.Betas)
+			return fault("Betas", "must be from 0 to below 1, found %v", p.Betas)
 		}
 		if !positive(p.Eps) {
-			return fmt.Errorf("Eps must be above 0, found %v", p.Eps)
+			return fault("Eps", "must be above 0, found %v", p.Eps)
 		}
 	case "sgd":
 		orOff(&p.WeightDecay, 1e-4)
 		orOff(&p.Momentum, 0.9)
 		if !(0 <= p.Momentum && p.Momentum < 1) {
-			return fmt.Errorf("Momentum must be from 0 to below 1, found %v", p.Momentum)
+			return fault("Momentum", "must be from 0 to below 1, found %v", p.Momentum)
 		}
 		if p.Nesterov && p.Momentum == 0 {
-			return errors.New("Nesterov needs a momentum above 0")
+			return fault("Nesterov", "needs a momentum above 0")
 		}
 	default:
-		return fmt.Errorf("Name must be adamw or sgd, found %q", p.Name)
+		return fault("Name", "must be adamw or sgd, found %q", p.Name)
 	}
 	if !(p.WeightDecay == 0 || positive(p.WeightDecay)) {
-		return fmt.Errorf("WeightDecay must be above 0 or Off, found %v", p.WeightDecay)
+		return fault("WeightDecay", "must be above 0 or Off, found %v", p.WeightDecay)
 	}
 	return nil
+}
+
+// fault is an error about a field.
+func fault(field, format string, args ...any) error {
+	return fmt.Errorf("%s %s", field, fmt.Sprintf(format, args...))
 }
 
 func positive(x float64) bool { return x > 0 && !math.IsInf(x, 1) }

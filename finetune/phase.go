@@ -55,7 +55,7 @@ func (p *Phase) resolve() error {
 	}
 	var err error
 	if p.Train, err = p.Train.Clean(); err != nil {
-		return fmt.Errorf("Train: %w", err)
+		return fmt.Errorf("%s: %w", "Train", err)
 	}
 	headOnly := p.Train.HeadOnly()
 	orDefault(&p.Epochs, 1)
@@ -74,17 +74,17 @@ func (p *Phase) resolve() error {
 	}
 	switch {
 	case p.Epochs < 1:
-		return fmt.Errorf("Epochs must be 1 or more, found %d", p.Epochs)
+		return fault("Epochs", "must be 1 or more, found %d", p.Epochs)
 	case !positive(p.LR):
-		return fmt.Errorf("LR must be above 0, found %v", p.LR)
+		return fault("LR", "must be above 0, found %v", p.LR)
 	case !positive(p.HeadLR):
-		return fmt.Errorf("HeadLR must be above 0, found %v", p.HeadLR)
+		return fault("HeadLR", "must be above 0, found %v", p.HeadLR)
 	case !(0 < p.LayerDecay && p.LayerDecay <= 1):
-		return fmt.Errorf("LayerDecay must be above 0 and at most 1, found %v", p.LayerDecay)
+		return fault("LayerDecay", "must be above 0 and at most 1, found %v", p.LayerDecay)
 	case !(0 <= p.WarmUp && p.WarmUp < 1):
-		return fmt.Errorf("WarmUp must be from 0 to below 1, or Off, found %v", p.WarmUp)
+		return fault("WarmUp", "must be from 0 to below 1, or Off, found %v", p.WarmUp)
 	case p.Schedule != Linear && p.Schedule != Cosine && p.Schedule != Constant && p.Schedule != OneCycle:
-		return fmt.Errorf("Schedule must be linear, cosine, constant or one-cycle, found %q", p.Schedule)
+		return fault("Schedule", "must be linear, cosine, constant or one-cycle, found %q", p.Schedule)
 	}
 	return nil
 }

@@ -1,7 +1,9 @@
 package objective
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/json"
 	"slices"
 	"strconv"
 )
@@ -64,4 +66,27 @@ func newPrediction(names []string, logits []float32, scores []float64) Predictio
 		}
 	}
 	return p
+}
+
+// MarshalJSON leaves out what a regression does not have: a class and its score.
+func (p Prediction) MarshalJSON() ([]byte, error) {
+	if p.Value == nil {
+		type all Prediction
+		return marshal(all(p))
+	}
+	return marshal(struct {
+		Input  string    `json:"input"`
+		Pair   string    `json:"pair,omitempty"`
+		Value  float64   `json:"value"`
+		Logits []float32 `json:"logits"`
+	}{p.Input, p.Pair, *p.Value, p.Logits})
+}
+
+// marshal writes JSON with <, > and & as they are.
+func marshal(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
