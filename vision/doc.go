@@ -9,14 +9,16 @@
 //   - [OpenPretrained] keeps the head that the weights have.
 //   - [OpenClassifier] opens the folder that a run of Thaw has left.
 //
-// [NewDataset] makes batches of an album of pictures (see the package album): decoded by the package picture, cut and
-// augmented by the package transform, in goroutines, and in an order and with random numbers that follow from the seed.
-// A [Batch] holds bytes, [N, Side, Side, 3]; the network's first stage makes [N, 3, Side, Side] float32 of them.
+// [Classifier.NewDataset] makes batches of items, [Image]s in files or in memory with what they should give, and
+// [NewDataset] of an album of pictures (see the package album): decoded by the package picture, cut and augmented by the
+// package transform, in goroutines, and in an order and with random numbers that follow from the seed. A [Batch] holds
+// bytes, [N, Side, Side, 3]; the network's first stage makes [N, 3, Side, Side] float32 of them.
 //
-// [Classifier.Predict] takes files, [Classifier.PredictSources] what is in memory too:
+// [Classifier.Predict] takes images in files and in memory:
 //
-//	predictions, err := model.PredictSources(ctx, []vision.Source{vision.Encoded(body), vision.FromImage("frame", img)}, 32)
+//	images := []vision.Image{vision.File(path), vision.Encoded("upload", body), vision.Pixels("frame", img)}
+//	predictions, err := model.Predict(ctx, images, finetune.PredictOptions{})
 //
-// Both may be called from many goroutines, which take turns. All else of a Classifier belongs to one goroutine at a
-// time. Parameters are native memory: Close a Classifier, or a ResNet by itself, when it is no longer wanted.
+// It may be called from many goroutines, which take turns. All else of a Classifier belongs to one goroutine at a time.
+// Parameters are native memory: Close a Classifier, or a ResNet by itself, when it is no longer wanted.
 package vision

@@ -163,3 +163,20 @@ func TestCounts(t *testing.T) {
 	assert.Equal(t, []string{"b", "c", "a"}, a.Classes)
 	assert.Equal(t, []string{"a", "b"}, open(t, a.Source, Options{Classes: []string{}}).Classes)
 }
+
+// A part has its own pictures, in their order, and all classes, also those that it has no picture of.
+func TestPart(t *testing.T) {
+	dir := tree(t, "a/1.png", "a/2.png", "b/1.png", "b/2.png", "c/1.png")
+	a := open(t, dir, Options{})
+	assert.Equal(t, []int{0, 0, 1, 1, 2}, a.ClassNumbers())
+	part := a.Part(func(i int) bool { return i == 1 || i == 2 })
+	assert.Equal(t, []string{a.Name(1), a.Name(2)}, []string{part.Name(0), part.Name(1)})
+	assert.Equal(t, []int{0, 1}, part.ClassNumbers())
+	assert.Equal(t, []int{1, 1, 0}, part.Counts())
+	part.Classes[0] = "other"
+	assert.Equal(t, []string{"a", "b", "c"}, a.Classes, "classes are not shared")
+	assert.Equal(t, 5, a.Len())
+	none := a.Part(func(int) bool { return false })
+	assert.Zero(t, none.Len())
+	assert.Empty(t, none.ClassNumbers())
+}
