@@ -298,9 +298,9 @@ func TestGPUWithoutRoomForTheRun(t *testing.T) {
 		model := newNet(t)
 		require.NoError(t, cuda.SetMemoryFraction(0, float64(atFirst.Reserved+room)/float64(atFirst.Total)))
 		o := quick(t, Phase{Train: All(), Epochs: 1, LR: 1e-3})
-		o.Device, o.Batch.Size = "cuda:0", 4096
-		_, err := start(t, o, model, newSamples(1, 4096, nil), newSamples(2, 60, nil), nil)
-		require.ErrorContains(t, err, "; smaller batches (now 4096 samples")
+		o.Device, o.Batch.Size = "cuda:0", 32768
+		_, err := start(t, o, model, newSamples(1, 32768, nil), newSamples(2, 60, nil), nil)
+		require.ErrorContains(t, err, "; smaller batches (now 32768 samples")
 		require.ErrorIs(t, err, torch.ErrOutOfMemory)
 		for _, l := range model.Layers {
 			assert.Equal(t, torch.CPU, l.Linear.Weight.Device())
