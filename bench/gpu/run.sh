@@ -270,8 +270,8 @@ tests() {
 test_all() {
 	: >"$out/tests.log"
 	local failed=0
-	tests gpu 300 || failed=1
-	tests others 500 || failed=1
+	tests gpu "${TESTS_WITHIN:-300}" || failed=1
+	tests others "${TESTS_WITHIN:-500}" || failed=1
 	return "$failed"
 }
 

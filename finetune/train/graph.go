@@ -215,6 +215,7 @@ func (g *graphs[B]) staticOf(inputs []torch.Tensor) (*static[B], error) {
 		return s, nil
 	}
 	s := &static[B]{}
+	g.shapes[key.String()] = s // first, so that close frees what was allocated before memory ran short
 	device := g.backend.Device()
 	torch.Unscoped(func() {
 		for _, t := range inputs {
@@ -222,7 +223,6 @@ func (g *graphs[B]) staticOf(inputs []torch.Tensor) (*static[B], error) {
 		}
 		s.staging = append(s.staging, g.hyper.EmptyLike())
 	})
-	g.shapes[key.String()] = s
 	return s, g.backend.AllocFence()
 }
 
