@@ -219,7 +219,8 @@ func (g *graphs[B]) staticOf(inputs []torch.Tensor) (*static[B], error) {
 	device := g.backend.Device()
 	torch.Unscoped(func() {
 		for _, t := range inputs {
-			s.inputs, s.staging = append(s.inputs, emptyLike(t, device)), append(s.staging, emptyLike(t, device))
+			s.inputs = append(s.inputs, emptyLike(t, device))
+			s.staging = append(s.staging, emptyLike(t, device))
 		}
 		s.staging = append(s.staging, g.hyper.EmptyLike())
 	})
