@@ -84,7 +84,7 @@ func runDemo(o options) error {
 		t, p := thaws[i], peers[i]
 		s := t.Summary.Seconds
 		fmt.Printf("Thaw    accuracy %.4f  %.1f samples/s  peak %.2f GB  prefix %.1f s + training %.1f s + evaluation %.1f s; whole process %.1f s\n",
-			t.Summary.Best.Accuracy, t.Summary.Throughput, float64(t.Summary.PeakBytes)/1e9, s.Prefix, s.Train, s.Evaluate, t.Process.Seconds)
+			t.Summary.Best.Value("accuracy"), t.Summary.Throughput, float64(t.Summary.PeakBytes)/1e9, s.Prefix, s.Train, s.Evaluate, t.Process.Seconds)
 		fmt.Printf("Python  accuracy %.4f  %.1f samples/s  peak %.2f GB  training %.0f s; whole process %.1f s\n",
 			p.Accuracy, p.Throughput, float64(p.Process.PeakBytes)/1e9, p.Seconds, p.Process.Seconds)
 	}

@@ -14,8 +14,8 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/data"
 	"github.com/thaw-ml/thaw/vision"
 	"github.com/thaw-ml/thaw/vision/album"
 )
@@ -118,7 +118,7 @@ type loader struct {
 	album   *album.Album
 	bytes   int64 // of all files
 	epoch   int   // the last one begun
-	cropped finetune.Pictures
+	cropped vision.DatasetOptions
 }
 
 func newLoader(folder string) (*loader, error) {
@@ -129,7 +129,7 @@ func newLoader(folder string) (*loader, error) {
 	if a.Len() != loaderPictures {
 		return nil, fmt.Errorf("%s has %d pictures, not %d: remove it", folder, a.Len(), loaderPictures)
 	}
-	l := &loader{album: a, cropped: finetune.Pictures{Augment: "crop", Scale: [2]float64{0.08, 1}, Unreadable: "fail"}}
+	l := &loader{album: a, cropped: vision.DatasetOptions{Augment: "crop", Seed: 1}}
 	for i := range a.Len() {
 		b, err := a.Bytes(i) // and so all is in the page cache
 		if err != nil {
@@ -154,7 +154,7 @@ func (l *loader) epochs(workers, passes int) (spent, error) {
 	l.epoch++
 	l.cropped.Workers = workers
 	input := vision.Input{Resize: 256, Crop: 224, Mean: [3]float64{0.485, 0.456, 0.406}, Std: [3]float64{0.229, 0.224, 0.225}}
-	set, err := vision.NewDataset(l.album, input, vision.Options{Pictures: l.cropped, Seed: 1})
+	set, err := vision.NewDataset(l.album, input, l.cropped)
 	if err != nil {
 		return spent{}, err
 	}
@@ -198,8 +198,8 @@ func cpuTime() time.Duration {
 }
 
 // request asks for a batch. The order does not matter: the pictures are of all classes.
-func (l *loader) request(first int) finetune.Request {
-	r := finetune.Request{Epoch: l.epoch + first/loaderPictures}
+func (l *loader) request(first int) data.Request {
+	r := data.Request{Epoch: l.epoch + first/loaderPictures}
 	for i := range loaderBatch { // one out of each stretch of the album, as a shuffled batch has
 		r.Indices = append(r.Indices, (first/loaderBatch+i*(loaderPictures/loaderBatch))%loaderPictures)
 	}

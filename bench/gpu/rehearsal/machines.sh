@@ -7,7 +7,7 @@ cd "$here/../../.."
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 go build -tags cuda -o "$work/thaw" ./cmd/thaw
-go test -c -tags cuda -o "$work/tests" ./finetune
+go test -c -tags cuda -o "$work/tests" ./finetune/train
 failed=0
 
 # expect WHAT CODE PATTERN COMMAND...

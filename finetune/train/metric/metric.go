@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/thaw-ml/thaw/torch"
@@ -140,6 +142,42 @@ func (s Score) MarshalJSON() ([]byte, error) {
 		}
 	}
 	return fmt.Appendf(nil, "{%s}", b.Bytes()), nil
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote; the metrics come sorted by name, and none says whether lower is better.
+func (s *Score) UnmarshalJSON(text []byte) error {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(text, &fields); err != nil {
+		return err
+	}
+	*s = Score{}
+	var classes Classes
+	parts := map[string]any{
+		"rows": &s.Rows, "classes": &classes.PerClass, "confusion": &classes.Confusion, "most_confused": &classes.MostConfused,
+	}
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		if part, ok := parts[name]; ok {
+			if err := json.Unmarshal(fields[name], part); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			continue
+		}
+		value := math.NaN()
+		if string(fields[name]) != "null" {
+			if err := json.Unmarshal(fields[name], &value); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+		}
+		if name == "loss" {
+			s.Loss = value
+		} else {
+			s.Values = append(s.Values, Value{Name: name, Value: value})
+		}
+	}
+	if classes.PerClass != nil {
+		s.Classes = &classes
+	}
+	return nil
 }
 
 // losses sums the loss of a data set on the device.
