@@ -109,8 +109,8 @@ func (b *Batch) target() torch.Tensor {
 	return b.Target.Tensor()
 }
 
-// images is the network's input, [N, 3, Side, Side] float32 in channels-last order: normalised, and mixed by MixUp.
-func (b *Batch) images() torch.Tensor {
+// Images is the network's input, [N, 3, Side, Side] float32 in channels-last order: normalised, and mixed by MixUp.
+func (b *Batch) Images() torch.Tensor {
 	t := b.tensors()
 	// In place: a batch takes tens of megabytes, which the system would have to clear for every step.
 	x := t[pixels].Permute(0, 3, 1, 2)

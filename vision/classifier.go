@@ -36,7 +36,7 @@ type Classifier struct {
 }
 
 // Stages are those of the network.
-func (c *Classifier) Stages() []nn.Stage[*Batch] { return Stages(c.Net, (*Batch).images) }
+func (c *Classifier) Stages() []nn.Stage[*Batch] { return Stages(c.Net, (*Batch).Images) }
 
 // Objective is what the head was made for.
 func (c *Classifier) Objective() train.Objective { return c.objective() }
