@@ -1,8 +1,6 @@
 package train
 
 import (
-	"math"
-
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/data"
 	"github.com/thaw-ml/thaw/torch/nn"
@@ -44,7 +42,7 @@ type eager[B data.Batch[B]] struct {
 func newEager[B data.Batch[B]](s *step[B], cache PrefixCache[B]) *eager[B] {
 	e := &eager[B]{step: s, cache: cache}
 	s.checkLoss = func(loss torch.Tensor) error {
-		if l := loss.Item(); math.IsNaN(l) || math.IsInf(l, 0) {
+		if !finite(loss.Item()) {
 			return ErrNotFinite
 		}
 		return nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 
 	"github.com/thaw-ml/thaw/finetune/train/metric"
 	"github.com/thaw-ml/thaw/torch"
@@ -125,7 +124,7 @@ func (f Forward[B]) Evaluate(ctx context.Context, set data.Dataset[B], e Evaluat
 		}
 	}
 	score, err := m.Score()
-	if err == nil && (math.IsNaN(score.Loss) || math.IsInf(score.Loss, 0)) {
+	if err == nil && !finite(score.Loss) {
 		err = ErrNotFinite
 	}
 	if err != nil {

@@ -3,7 +3,6 @@ package train
 import (
 	"context"
 	"fmt"
-	"math"
 
 	"github.com/thaw-ml/thaw/finetune/train/metric"
 	"github.com/thaw-ml/thaw/torch"
@@ -86,7 +85,7 @@ func (t *Trainer[B]) Epoch(ctx context.Context, set data.Dataset[B], asked []dat
 			rates[i] = t.top[i] * factor
 		}
 		loss, err := t.executor.run(l, rates)
-		if err == nil && (math.IsNaN(loss) || math.IsInf(loss, 0)) {
+		if err == nil && !finite(loss) {
 			err = ErrNotFinite
 		}
 		if err != nil {
@@ -100,7 +99,7 @@ func (t *Trainer[B]) Epoch(ctx context.Context, set data.Dataset[B], asked []dat
 		}
 	}
 	loss, err := t.executor.loss()
-	if err == nil && (math.IsNaN(loss) || math.IsInf(loss, 0)) {
+	if err == nil && !finite(loss) {
 		err = ErrNotFinite
 	}
 	return loss, err

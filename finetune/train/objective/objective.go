@@ -137,9 +137,10 @@ func (l Labels) WithLabelSmoothing(float64) Objective { return l }
 
 // Predict gives all labels whose sigmoid is above the threshold; Label is the likeliest.
 func (l Labels) Predict(logits []float32) Prediction {
-	p := newPrediction(l.Names, logits, sigmoid(logits))
+	scores := sigmoid(logits)
+	p := newPrediction(l.Names, logits, scores)
 	p.Labels = []string{}
-	for i, score := range sigmoid(logits) {
+	for i, score := range scores {
 		if score > l.threshold() {
 			p.Labels = append(p.Labels, l.Names[i])
 		}
