@@ -11,6 +11,7 @@ import (
 	"github.com/thaw-ml/thaw/finetune/train/metric"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/data"
+	"github.com/thaw-ml/thaw/torch/fused"
 	"github.com/thaw-ml/thaw/torch/nn"
 )
 
@@ -21,6 +22,7 @@ type Inference[B data.Batch[B]] struct {
 	mutex   sync.Mutex
 	model   Model[B]
 	forward train.Forward[B]
+	packed  *fused.PackedWeights // of Batch; nil before, and where they are no help
 	closed  bool
 }
 
@@ -79,6 +81,8 @@ func (n *Inference[B]) enter() error {
 
 // leave takes the model off the device.
 func (n *Inference[B]) leave() error {
+	n.packed.Close()
+	n.packed = nil
 	n.forward.Backend.KeepStreams(false)
 	return n.inside(context.Background(), func() error { n.move(torch.CPU); return nil })
 }
@@ -127,12 +131,20 @@ type PredictOptions struct {
 // DefaultPredictBatch is the default of PredictOptions.BatchSize.
 const DefaultPredictBatch = 64
 
-// Batch calls each with a batch and what the head makes of it, as Outputs does.
+// Batch calls each with a batch and what the head makes of it, as Outputs does. It is for small batches that come again
+// and again: on the CPU, in float32, it keeps copies of the weights from the first call until Close or Move, see
+// [fused.PackedWeights].
 func (n *Inference[B]) Batch(ctx context.Context, b B, each func(b B, output torch.Tensor) error) error {
 	n.mutex.Lock()
 	defer n.mutex.Unlock()
-	return n.within(ctx, func() error {
-		return n.forward.Output(b, func(b B, output nn.Values) error { return each(b, output[0]) })
+	return n.within(ctx, func() (err error) {
+		if n.packed == nil && n.device().Type == torch.CPUType && n.forward.Precision == torch.Float32 {
+			n.packed = fused.NewPackedWeights()
+		}
+		n.packed.Use(func() {
+			err = n.forward.Output(b, func(b B, output nn.Values) error { return each(b, output[0]) })
+		})
+		return err
 	})
 }
 

@@ -14,7 +14,7 @@ const overhead = 64
 // choose gives the positions of the requests to compute next. costs are those of the requests that wait, oldest first,
 // and not none.
 //
-// Padding is computed too, so requests of like cost belong together. choose cuts all that wait, sorted by cost, into
+// Batches have usual numbers of requests only. Padding is computed too, so requests of like cost belong together. choose cuts all that wait, sorted by cost, into
 // batches that take the least time together, and gives the one that the oldest is in. So a request waits for as many
 // batches at most as there are requests before it.
 func choose(costs []int, maxBatch, maxTokens int) []int {
@@ -29,6 +29,9 @@ func choose(costs []int, maxBatch, maxTokens int) []int {
 		total[end] = math.MaxInt
 		width := costs[order[end-1]] // to which the others are padded
 		for begin := end - 1; begin >= 0 && end-begin <= maxBatch; begin-- {
+			if !usual(end - begin) {
+				continue
+			}
 			size := (end - begin) * width
 			if maxTokens > 0 && size > maxTokens && end-begin > 1 {
 				break
@@ -44,4 +47,13 @@ func choose(costs []int, maxBatch, maxTokens int) []int {
 		end = start[end]
 	}
 	return order[start[end]:end]
+}
+
+// usual reports whether batches may be of n requests: 1, 2, 3, 4, 6, 8, 12, 16 and so on. Libraries make a kernel for each
+// shape of a batch and keep it, so with fewer shapes memory stops growing sooner.
+func usual(n int) bool {
+	for n > 3 && n%2 == 0 {
+		n /= 2
+	}
+	return n <= 3
 }

@@ -15,6 +15,7 @@ typedef uintptr_t thaw_op;
 typedef uintptr_t thaw_generator;
 typedef uintptr_t thaw_guard;
 typedef uintptr_t thaw_shadow;
+typedef uintptr_t thaw_packed;
 
 #define THAW_ERR_OTHER 'e'
 #define THAW_ERR_MEMORY 'm'
@@ -136,6 +137,12 @@ void thaw_shadow_exit(void); // the last that was entered
 char *thaw_shadow_refresh(thaw_shadow h); // copies anew
 char *thaw_shadow_collect(thaw_shadow h); // gradients of copies become the parameters'
 void thaw_shadow_free(thaw_shadow h);
+
+// ---- packed weights: copies of weights in oneDNN's layout, which thaw_linear makes and reads while they are in use on its thread ----
+
+char *thaw_packed_new(thaw_packed *out);
+thaw_packed thaw_packed_swap(thaw_packed h); // puts them, or with 0 none, into use; gives those before
+void thaw_packed_free(thaw_packed h);
 
 // ---- guard: state of the calling thread ----
 

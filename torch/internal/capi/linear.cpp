@@ -14,6 +14,7 @@
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "packed.h"
 #include "shadow.h"
 
 using namespace thaw;
@@ -196,7 +197,8 @@ extern "C" char *thaw_linear(thaw_tensor x_, thaw_tensor weight_, thaw_tensor bi
       y = LinearFunction::apply(x, weight, maybe_bias);
       if (gelu) y = at::gelu(y);
     } else {
-      y = product(x, weight, maybe_bias, gelu != 0);
+      const Tensor packed = packed_value(weight);
+      y = product(x, packed.defined() ? packed : weight, maybe_bias, gelu != 0);
     }
     *out = release(std::move(y));
     *scope = current_scope;
