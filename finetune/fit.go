@@ -81,6 +81,9 @@ func (r *run[B]) phases(ctx context.Context) (err error) {
 	defer torch.SetNumThreads(torch.SetNumThreads(r.options.Threads))
 	defer func() { err = errors.Join(err, torch.Try(func() { r.move(torch.CPU) })) }()
 	r.start()
+	if err := r.checkMemory(); err != nil {
+		return err
+	}
 	for i := range r.options.Phases {
 		if err = r.phase(ctx, i); err != nil {
 			break

@@ -57,6 +57,9 @@
 // pinned to its thread and puts back what was before. Goroutines that the function starts are outside. Tensors may go from
 // goroutine to goroutine; one tensor is not to be written by two at a time.
 //
+// Operators use as many threads as there are cores, or as a container's CPU limit (its control group's quota, rounded up)
+// allows; [SetNumThreads] or the environment's OMP_NUM_THREADS sets another number.
+//
 // # Checkpoints
 //
 // [OpenCheckpoint] reads safetensors files and what torch.save wrote, without running anything in it; [SaveCheckpoint] writes

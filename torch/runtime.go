@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/thaw-ml/thaw/internal/cgroup"
 	"github.com/thaw-ml/thaw/torch/internal/capi"
 )
 
@@ -76,6 +77,18 @@ func SetNumThreads(n int) (before int) {
 var numThreads struct {
 	sync.Mutex
 	n int
+}
+
+// libtorch counts the machine's cores. In a container that may use fewer, its threads would stop one another.
+func init() {
+	if os.Getenv("OMP_NUM_THREADS") != "" || os.Getenv("MKL_NUM_THREADS") != "" {
+		return
+	}
+	if l := cgroup.Read(); l.CPUs > 0 {
+		if n := capi.NumThreads(); l.Threads(n) < n {
+			SetNumThreads(l.Threads(n))
+		}
+	}
 }
 
 // UseDeterministic makes operators choose deterministic kernels, for the whole process; where one has none it fails.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"image"
 	"image/jpeg"
+	"os"
 	"runtime"
 	"strings"
 
@@ -21,7 +22,7 @@ import (
 )
 
 type doctorCmd struct {
-	JSON bool `name:"json" help:"Print one JSON object: thaw, libtorch, libtorch_path, go, cpu_capability, cpu_bfloat16, cores, threads, jpeg, cuda, problems."`
+	JSON bool `name:"json" help:"Print one JSON object: thaw, libtorch, libtorch_path, go, cpu_capability, cpu_bfloat16, cores, threads, memory_limit_bytes, cpu_limit, shm_bytes, infiniband, libibverbs, jpeg, cuda, hints, problems."`
 }
 
 // diagnosis is what the doctor found.
@@ -36,7 +37,9 @@ type diagnosis struct {
 	Threads       int        `json:"threads"`
 	JPEG          string     `json:"jpeg"` // what decodes JPEGs; "" where nothing does
 	CUDA          *cudaFound `json:"cuda"` // null in a program without CUDA
-	Problems      []string   `json:"problems"`
+	surroundings
+	Hints    []string `json:"hints"` // what does not fail, and may later
+	Problems []string `json:"problems"`
 }
 
 // cudaFound is what a program with CUDA found.
@@ -65,7 +68,8 @@ func (c *doctorCmd) Run(s streams) error {
 	d := diagnosis{
 		Thaw: thaw.Version, Libtorch: torch.Version(), LibtorchPath: torch.LibraryPath(), Go: runtime.Version(),
 		CPUCapability: torch.CPUCapability(), Cores: runtime.NumCPU(), Threads: torch.NumThreads(),
-		CPUBFloat16: cpu.X86.HasAVX512BF16 || cpu.X86.HasAMXBF16, Problems: []string{},
+		CPUBFloat16: cpu.X86.HasAVX512BF16 || cpu.X86.HasAMXBF16, surroundings: lookAround("/", os.Getenv),
+		Hints: []string{}, Problems: []string{},
 	}
 	d.try("libtorch", torch.CheckVersion())
 	d.try("cpu", torch.SelfTest(torch.CPU))
@@ -77,6 +81,11 @@ func (c *doctorCmd) Run(s streams) error {
 	if cuda.Built() {
 		d.examineCUDA()
 	}
+	gpus := 0
+	if d.CUDA != nil {
+		gpus = len(d.CUDA.Devices)
+	}
+	d.Hints = append(d.Hints, d.hints(gpus)...)
 	if c.JSON {
 		if err := json.NewEncoder(s.out).Encode(d); err != nil {
 			return err
@@ -162,6 +171,7 @@ func (d diagnosis) print(s streams) {
 	}
 	fmt.Fprintf(s.out, "cpu       %s kernels, %s%s on %s\n", d.CPUCapability, products,
 		quantity.Count(d.Threads, "thread", "threads"), quantity.Count(d.Cores, "core", "cores"))
+	d.surroundings.print(s.out)
 	fmt.Fprintf(s.out, "jpeg      %s\n", cmp.Or(d.JPEG, "no decoder: pictures cannot be read"))
 	if d.CUDA == nil {
 		fmt.Fprintln(s.out, "cuda      not in this program: runs are on the CPU")
@@ -170,6 +180,9 @@ func (d diagnosis) print(s streams) {
 		for _, p := range d.CUDA.Devices {
 			fmt.Fprintf(s.out, "cuda:%d    %s, %.0f GB, compute capability %s\n", p.Index, p.Name, float64(p.MemoryBytes)/1e9, p.ComputeCapability)
 		}
+	}
+	for _, h := range d.Hints {
+		fmt.Fprintln(s.out, "hint     ", h)
 	}
 	for _, p := range d.Problems {
 		fmt.Fprintln(s.out, "problem  ", p)

@@ -100,7 +100,7 @@ func TestWrongDownloads(t *testing.T) {
 	assert.Contains(t, invoke(t, "", "download", "org/gated").err, "the token may not read it (HF_TOKEN, or the file HF_HOME/token)")
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
-	assert.Equal(t, outcome{exitFailed, "", "thaw: stopped\n"}, thawIn(ctx, nil, "download", "org/words"))
+	assert.Equal(t, outcome{exitStopped, "", "thaw: stopped\n"}, thawIn(ctx, nil, "download", "org/words"))
 }
 
 // The view counts what came now, not what was here.

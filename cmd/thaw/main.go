@@ -22,10 +22,11 @@ import (
 
 // Exit codes.
 const (
-	exitOK     = 0
-	exitFailed = 1                          // a run failed, or what it read is at fault
-	exitUsage  = 2                          // a wrong command line or spec
-	exitPipe   = 128 + int(syscall.SIGPIPE) // nobody reads the output any more, as behind | head: said to nobody, as other programs do
+	exitOK      = 0
+	exitFailed  = 1                          // a run failed, or what it read is at fault
+	exitUsage   = 2                          // a wrong command line or spec
+	exitStopped = 75                         // stopped by SIGTERM or Ctrl-C, in order: what was trained is kept; sysexits.h has it as "try again"
+	exitPipe    = 128 + int(syscall.SIGPIPE) // nobody reads the output any more, as behind | head: said to nobody, as other programs do
 )
 
 type cli struct {
@@ -147,6 +148,7 @@ func run(ctx context.Context, args []string, s streams) (code int) {
 		return exitPipe
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(s.err, "thaw: stopped")
+		return exitStopped
 	default:
 		fmt.Fprintf(s.err, "thaw: %v\n", err)
 	}

@@ -87,7 +87,7 @@ func TestPredictStopsBetweenInputs(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	out, errs := &stopping{writes: 2, stop: stop}, &bytes.Buffer{}
-	assert.Equal(t, exitFailed, run(ctx, args, streams{strings.NewReader(""), out, errs, nil}))
+	assert.Equal(t, exitStopped, run(ctx, args, streams{strings.NewReader(""), out, errs, nil}))
 	assert.Equal(t, "thaw: stopped\n", errs.String())
 	assert.Equal(t, 64, strings.Count(out.String(), "\n"), "what was known is printed")
 }

@@ -10,11 +10,13 @@ import (
 
 	"github.com/thaw-ml/thaw/cmd/thaw/terminal"
 	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/internal/launch"
 	"github.com/thaw-ml/thaw/recipe"
 )
 
 type trainCmd struct {
 	Spec      string   `arg:"" help:"The spec, a YAML file."`
+	Log       string   `help:"How events are written: text, for people, or json, an object a line with time, level, msg and fields." enum:"text,json" default:"text" placeholder:"FORMAT"`
 	Overrides []string `arg:"" optional:"" name:"key=value" help:"Keys of the spec to set otherwise, as in seed=2 phases[0].lr=1e-4."`
 }
 
@@ -25,6 +27,9 @@ README.md shows a spec; go doc github.com/thaw-ml/thaw/recipe.Spec tells all key
 }
 
 func (c *trainCmd) Run(ctx context.Context, s streams) error {
+	if err := launch.Check(os.Getenv); err != nil {
+		return usageError{"train: " + err.Error()}
+	}
 	spec, err := recipe.Read(c.Spec, c.Overrides...)
 	if errors.As(err, new(recipe.SpecErrors)) {
 		return err
@@ -43,9 +48,13 @@ func (c *trainCmd) Run(ctx context.Context, s streams) error {
 	if err := spec.Check(); err != nil {
 		return err
 	}
-	view := terminal.New(s.out, terminal.Settings{
+	settings := terminal.Settings{
 		Folder: spec.Out, Device: spec.Device, Precision: spec.Precision, Threads: spec.Threads, Phases: len(spec.Phases),
-	})
+	}
+	var view view = terminal.New(s.out, settings)
+	if c.Log == "json" {
+		view = terminal.NewRecords(s.out, settings)
+	}
 	view.Greet()
 	if onCPU != "" {
 		view.Note("warning", onCPU)
@@ -53,15 +62,25 @@ func (c *trainCmd) Run(ctx context.Context, s streams) error {
 	result, err := c.train(ctx, &spec, view)
 	view.Close()
 	if err != nil {
-		view.Abandon()
+		view.Abandon(err)
 		return err
 	}
 	view.Finish(result)
 	return nil
 }
 
+// view shows a run.
+type view interface {
+	Greet()
+	Note(subject, text string)
+	Event(e finetune.Event) error
+	Close()
+	Abandon(err error)
+	Finish(r *finetune.Result)
+}
+
 // train opens what the spec asks for and trains it.
-func (c *trainCmd) train(ctx context.Context, spec *recipe.Spec, view *terminal.View) (*finetune.Result, error) {
+func (c *trainCmd) train(ctx context.Context, spec *recipe.Spec, view view) (*finetune.Result, error) {
 	task, err := recipe.Open(ctx, spec)
 	if err != nil {
 		return nil, err

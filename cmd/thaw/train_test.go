@@ -161,21 +161,21 @@ func TestStopped(t *testing.T) {
 	stopped, stop := context.WithCancel(t.Context())
 	stop()
 	got := thawIn(stopped, strings.NewReader(""), "train", "spec.yaml", "out=run")
-	assert.Equal(t, exitFailed, got.code)
+	assert.Equal(t, exitStopped, got.code)
 	assert.Equal(t, "thaw: stopped\n", got.err)
 	assert.Equal(t, before[1:], listing(t)[1:])
 
 	ok(t, "", "train", "spec.yaml", "out=run")
 	for _, verb := range [][]string{{"eval", "run"}, {"predict", "run"}, {"tokenize", "--model=model"}} {
 		got := thawIn(stopped, blocked{}, verb...)
-		assert.Equal(t, outcome{exitFailed, "", "thaw: stopped\n"}, got)
+		assert.Equal(t, outcome{exitStopped, "", "thaw: stopped\n"}, got)
 	}
 	// While it waits for input.
 	later, stop := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, nil)
 	defer stop()
 	cancelled, cancel := context.WithCancel(t.Context())
 	context.AfterFunc(later, cancel)
-	assert.Equal(t, outcome{exitFailed, "", "thaw: stopped\n"}, thawIn(cancelled, blocked{}, "predict", "run"))
+	assert.Equal(t, outcome{exitStopped, "", "thaw: stopped\n"}, thawIn(cancelled, blocked{}, "predict", "run"))
 }
 
 // watching stops a run when its output holds a word.
@@ -197,7 +197,7 @@ func TestRunThatEndsEarly(t *testing.T) {
 	folder := workplace(t)
 	ctx, stop := context.WithCancel(t.Context())
 	out, errs := &watching{word: "epoch 2 ", stop: stop}, &bytes.Buffer{}
-	assert.Equal(t, exitFailed, run(ctx, []string{"train", "spec.yaml", "out=stopped"}, streams{nil, out, errs, nil}))
+	assert.Equal(t, exitStopped, run(ctx, []string{"train", "spec.yaml", "out=stopped"}, streams{nil, out, errs, nil}))
 	assert.Equal(t, "thaw: stopped\n", errs.String())
 	assert.Regexp(t, `\nrun       `+folder+`/stopped, up to epoch 2\n$`, out.String())
 	assert.Contains(t, ok(t, "", "eval", "stopped"), "rows             12\n")

@@ -5,10 +5,19 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"github.com/thaw-ml/thaw/internal/cgroup"
 )
 
-// AvailableMemory is what the machine can give without swapping, in bytes; 0 where it does not say.
-func AvailableMemory() int64 { return 1024 * procField("/proc/meminfo", "MemAvailable:") }
+// AvailableMemory is what this process can get without swapping, in bytes: of the machine, and of its container where that
+// has a limit. 0 stands for unknown, and for none left.
+func AvailableMemory() int64 {
+	free := 1024 * procField("/proc/meminfo", "MemAvailable:")
+	if l := cgroup.Read(); l.Memory > 0 && (free == 0 || l.FreeMemory < free) {
+		free = l.FreeMemory
+	}
+	return free
+}
 
 // PeakResident is the most memory that the process ever held, in bytes; 0 where the system does not say.
 func PeakResident() int64 { return 1024 * procField("/proc/self/status", "VmHWM:") }

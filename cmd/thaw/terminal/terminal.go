@@ -204,18 +204,23 @@ func (v *View) Finish(r *finetune.Result) {
 }
 
 // Abandon prints what a run that did not come to its end has left, where it has left anything: its folder, with the
-// best weights so far.
-func (v *View) Abandon() {
-	if !v.planned { // a folder that is there is another run's
-		return
+// best weights so far. The program prints the error.
+func (v *View) Abandon(error) {
+	if folder, epochs := left(v.run.Folder); v.planned && folder != "" { // else a folder that is there is another run's
+		v.Note("run", fmt.Sprintf("%s, up to epoch %d", folder, epochs))
 	}
-	folder, err := filepath.Abs(v.run.Folder)
+}
+
+// left gives the absolute path of a run folder and the number of epochs in it; no path where nothing was trained.
+func left(folder string) (path string, epochs int) {
+	table, err := os.ReadFile(filepath.Join(folder, finetune.MetricsFile))
 	if err != nil {
-		folder = v.run.Folder
+		return "", 0
 	}
-	if table, err := os.ReadFile(filepath.Join(folder, finetune.MetricsFile)); err == nil { // otherwise nothing was trained
-		v.Note("run", fmt.Sprintf("%s, up to epoch %d", folder, bytes.Count(table, []byte("\n"))-1))
+	if path, err = filepath.Abs(folder); err != nil {
+		path = folder
 	}
+	return path, bytes.Count(table, []byte("\n")) - 1
 }
 
 // duration writes seconds as people do: 41s, 2m40s.
