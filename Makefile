@@ -15,7 +15,7 @@ DEMO        := runs/reviews-$(shell date +%Y%m%d-%H%M%S)
 DEMO_VISION := runs/fashion-$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-cuda build reviews fashion demo demo-vision test lint gen race fuzz bench peers gpu-bundle gpu-rehearsal clean
+.PHONY: help deps deps-cuda build reviews fashion demo demo-vision test lint gen race torture fuzz bench peers gpu-bundle gpu-rehearsal docker docker-bases docker-test cluster-test clean
 
 help: ## lists these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ race: deps reviews ## runs tests under the race detector
 	$(GO) test -race -timeout 20m ./torch/... ./finetune/... ./serve/... ./hub/... ./vision/album ./vision/picture ./internal/...
 	$(GO) test -race -timeout 20m -run 'Goroutines|Concurrent|Encode|Lines|Pipe|Predict|Dataset|Skip|Items' ./vision ./text/... ./cmd/...
 
+torture: deps ## kills and stops 200 training processes at random moments and has them go on: same weights to the last bit
+	THAW_TORTURE=200 $(GO) test -count=1 -v -timeout 2h -run '^TestTorture$$' ./cmd/thaw
+
 fuzz: deps ## runs every fuzz target for FUZZTIME (60s)
 	@grep -rl --include='*_test.go' '^func Fuzz' --exclude-dir=bench --exclude-dir=examples . | \
 	while read -r file; do \
@@ -91,6 +94,19 @@ gpu-rehearsal: gpu-bundle ## runs the bundle's doctor and tests on a pretend GPU
 	@bench/gpu/rehearsal/rehearse.sh doctor test
 	@bench/gpu/rehearsal/refused.sh ./finetune ./text ./vision
 	@bench/gpu/rehearsal/machines.sh
+
+docker: ## builds the images thaw:cpu and thaw:cuda (docker/README.md), where no Docker runs with a private engine
+	@docker/engine.sh run docker/build.sh $(IMAGES)
+
+docker-bases: ## renews the digests of the images that docker/Dockerfile stands on; needs a registry
+	@docker/bases.sh
+
+docker-test: ## builds both images and tests them (docker/README.md); half an hour, 12 GB in the cache
+	docker/engine.sh run $(GO) test -tags docker -timeout 40m -v ./docker/...
+
+cluster-test: build ## tests docker/kubernetes on a real kube-apiserver and docker/slurm on a real Slurm; 10 minutes at first, then two
+	@docker/slurm/install.sh
+	$(GO) test -tags cluster -timeout 40m ./docker/kubernetes ./docker/slurm
 
 clean: ## removes what was built here; what was brought stays in the cache
 	rm -rf bin dist third_party/libtorch examples/reviews/data examples/reviews/reviews.tsv examples/fashion/data

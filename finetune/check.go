@@ -1,6 +1,7 @@
 package finetune
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -59,6 +60,12 @@ func newBackend(o Options) (train.Backend, torch.DType, error) {
 // CheckPhases makes sure that every phase trains something that the model has, so that a wrong name in the last one
 // costs nothing. The parameters need no values.
 func CheckPhases[B data.Batch[B]](model Model[B], phases []Phase) error {
+	if isNil(model) {
+		return errors.New("the model is nil")
+	}
+	if err := checkOpen(model.Stages()); err != nil {
+		return err
+	}
 	for i, phase := range phases {
 		if _, err := newPlan(phase, model.Stages()); err != nil {
 			return &PhaseError{i, err}

@@ -12,6 +12,7 @@ import (
 	"github.com/thaw-ml/thaw/finetune/train/metric"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/data"
+	"github.com/thaw-ml/thaw/torch/nn"
 )
 
 // Fit fine-tunes model on trainSet as o says, and evaluates it on testSet after every epoch. Without test samples,
@@ -49,17 +50,26 @@ func Fit[B data.Batch[B]](ctx context.Context, model Model[B], trainSet, testSet
 // fitOn is Fit with options that are resolved and were checked.
 func fitOn[B data.Batch[B]](
 	ctx context.Context, backend train.Backend, precision torch.DType, model Model[B], trainSet, testSet data.Dataset[B], o Options,
-) (_ *Result, err error) {
-	began := time.Now()
-	r := newRun(backend, precision, model, trainSet, testSet, o)
-	if err := o.Folder.create(model); err != nil {
+) (*Result, error) {
+	return newRun(backend, precision, model, trainSet, testSet, o).fit(ctx)
+}
+
+// fit runs a run from its folder to its summary.
+func (r *run[B]) fit(ctx context.Context) (_ *Result, err error) {
+	r.began = time.Now()
+	if err := r.open(); err != nil {
 		return nil, err
 	}
+	defer beginTraining(r.model, r.settle)()
+	o, backend := r.options, r.backend
+	defer o.Folder.leave()
 	defer func() {
 		if err != nil {
 			o.Folder.abandon(err)
 		}
 	}()
+	defer r.resuming.close()
+	defer r.checkpoints.close()
 	err = torch.TryErr(func() error {
 		return train.TrainingLock.Within(ctx, func() error { return backend.Within(ctx, func() error { return r.phases(ctx) }) })
 	})
@@ -71,8 +81,53 @@ func fitOn[B data.Batch[B]](
 	}
 	r.sumUp()
 	r.result.Folder = o.Folder.Path()
-	r.result.Seconds.Total = time.Since(began).Seconds()
-	return &r.result, o.Folder.writeSummary(&r.result)
+	r.result.Seconds.Total = r.elapsed + time.Since(r.began).Seconds()
+	if err := o.Folder.writeSummary(&r.result); err != nil {
+		return &r.result, err
+	}
+	return &r.result, o.Folder.over()
+}
+
+// settle puts the modules back into the mode that the run has them in.
+func (r *run[B]) settle() {
+	if r.trainer != nil {
+		r.trainer.Settle()
+	}
+}
+
+// open makes the run folder, or takes the one that is there and finds the checkpoint to go on from.
+func (r *run[B]) open() (err error) {
+	f := r.options.Folder
+	if r.verify {
+		return r.openToVerify()
+	}
+	r.checkpoints = newCheckpoints(f, r.options.Checkpoint)
+	if r.checkpoints != nil || r.options.Resume {
+		if r.identity, err = r.identify(); err != nil {
+			return err
+		}
+	}
+	if !r.options.Resume {
+		return f.create(r.model)
+	}
+	if err := f.reopen(r.model); err != nil {
+		return err
+	}
+	if r.resuming, err = f.openCheckpoint(r.identity); err != nil {
+		f.leave()
+		return err
+	}
+	if r.resuming == nil { // from the start, with files as new
+		return f.fill(r.model)
+	}
+	r.goOn()
+	return nil
+}
+
+// goOn puts the run's own record back to that of the checkpoint.
+func (r *run[B]) goOn() {
+	r.result, r.elapsed, r.number = r.resuming.Result, r.resuming.Elapsed, r.resuming.Phase
+	r.steps = r.resuming.Step - r.resuming.At.Steps
 }
 
 // phases trains all phases with the model on the device, and takes it back to the CPU whatever comes.
@@ -84,8 +139,13 @@ func (r *run[B]) phases(ctx context.Context) (err error) {
 	if err := r.checkMemory(); err != nil {
 		return err
 	}
-	for i := range r.options.Phases {
-		if err = r.phase(ctx, i); err != nil {
+	if r.resuming != nil {
+		if err := r.resuming.loadModel(nn.StageState(r.forward.Stages)); err != nil {
+			return err
+		}
+	}
+	for ; r.number < len(r.options.Phases); r.number++ {
+		if err = r.phase(ctx, r.number); err != nil {
 			break
 		}
 	}
@@ -117,23 +177,54 @@ func (r *run[B]) phase(ctx context.Context, number int) error {
 	}
 	p, err := r.begin(ctx, plan)
 	if err != nil {
-		return err
+		return r.saveIfInterrupted(ctx, nil, err)
 	}
 	defer p.Close()
-	if number == 0 && r.testLen() > 0 {
+	defer r.checkpoints.finished(true) // it reads tensors that the next phase may change
+	if s := r.resuming; s != nil {
+		if err := r.restore(p, s); err != nil {
+			return err
+		}
+		s.close()
+		r.resuming = nil
+	}
+	if err := r.epochs(ctx, number, p); err != nil {
+		return r.saveIfInterrupted(ctx, p, err)
+	}
+	r.steps += p.trainer.Steps()
+	if err := r.collect(true); err != nil {
+		return err
+	}
+	return r.emit(FreezeChecked{number + 1})
+}
+
+// saveIfInterrupted writes a checkpoint where a phase was stopped from outside. p is nil where it had not begun.
+func (r *run[B]) saveIfInterrupted(ctx context.Context, p *phase[B], err error) error {
+	if r.checkpoints == nil || r.resuming != nil || !interrupted(ctx, err) || p == nil && r.steps == 0 {
+		return err // what it went on from, or nothing, is all there is
+	}
+	return errors.Join(err, r.checkpoint(p, true))
+}
+
+// epochs trains the epochs of a phase that are left.
+func (r *run[B]) epochs(ctx context.Context, number int, p *phase[B]) (err error) {
+	if number == 0 && r.testLen() > 0 && r.result.Before.Rows == 0 {
 		if r.result.Before, err = r.baseline(ctx, p); err != nil {
 			return err
 		}
 	}
-	for range r.options.Phases[number].Epochs {
+	done := 0
+	for _, e := range r.result.Epochs {
+		if e.Phase == number+1 {
+			done++
+		}
+	}
+	for ; done < r.options.Phases[number].Epochs; done++ {
 		if err := r.epoch(ctx, number, p); err != nil {
 			return err
 		}
 	}
-	if err := p.check.compare(); err != nil {
-		return err
-	}
-	return r.emit(FreezeChecked{number + 1})
+	return p.check.compare()
 }
 
 // epoch trains on every sample once, evaluates, and saves the weights.
@@ -144,6 +235,7 @@ func (r *run[B]) epoch(ctx context.Context, phase int, p *phase[B]) error {
 		return err
 	}
 	began := time.Now()
+	r.inEpoch = true
 	loss, err := p.trainer.Epoch(ctx, r.train, p.requests(number), number)
 	if err != nil {
 		return fmt.Errorf("epoch %d: %w", number, err)
@@ -160,6 +252,7 @@ func (r *run[B]) epoch(ctx context.Context, phase int, p *phase[B]) error {
 	}
 	e.Test = score.WithoutClasses()
 	r.result.Epochs, r.result.Last = append(r.result.Epochs, e), score
+	r.inEpoch = false
 	told := r.emit(done)
 	if told != nil && !errors.Is(told, Stop) {
 		return told

@@ -1,6 +1,7 @@
 package finetune
 
 import (
+	"bytes"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"syscall"
 
 	"github.com/thaw-ml/thaw/internal/atomicfile"
 	"github.com/thaw-ml/thaw/torch"
@@ -18,19 +21,21 @@ import (
 
 // The names within a run folder.
 const (
-	SpecFile    = "spec.yaml" // the spec as it was resolved; a run that a Go program made has none
-	PlanFile    = "plan.txt"  // what was frozen and what was trained
-	MetricsFile = "metrics.csv"
-	SummaryFile = "summary.json"
-	WeightsDir  = "weights" // best.safetensors, last.safetensors, and what the model writes beside them: config.json
-	errorFile   = "error.txt"
+	SpecFile       = "spec.yaml" // the spec as it was resolved; a run that a Go program made has none
+	PlanFile       = "plan.txt"  // what was frozen and what was trained
+	MetricsFile    = "metrics.csv"
+	SummaryFile    = "summary.json"
+	WeightsDir     = "weights"     // best.safetensors, last.safetensors, and what the model writes beside them: config.json
+	CheckpointsDir = "checkpoints" // of a run that is not over; latest names the newest
+	errorFile      = "error.txt"
 )
 
 // Folder is where a run leaves its weights, metrics and summary. A nil Folder keeps nothing.
 type Folder struct {
 	path       string
 	files      map[string][]byte
-	parentMade bool // by this run, which removes it again if it leaves nothing there
+	parentMade bool     // by this run, which removes it again if it leaves nothing there
+	lock       *os.File // the folder, while this process trains there
 }
 
 // NewFolder says that a run is to make the folder path, which must not exist, so that no run overwrites another.
@@ -49,6 +54,9 @@ func (f *Folder) Path() string {
 
 // Weights is the folder with the weights and the model's config.json.
 func (f *Folder) Weights() string { return filepath.Join(f.path, WeightsDir) }
+
+// Checkpoints is the folder with the checkpoints of a run that is not over.
+func (f *Folder) Checkpoints() string { return filepath.Join(f.path, CheckpointsDir) }
 
 // FolderError is a run folder that cannot be made.
 type FolderError struct{ Err error }
@@ -74,7 +82,20 @@ func (f *Folder) create(model any) error {
 	} else if err != nil {
 		return &FolderError{fmt.Errorf("making the run folder: %w", err)}
 	}
-	err = os.Mkdir(f.Weights(), 0o755)
+	if err = f.take(); err == nil {
+		if err = os.Mkdir(f.Weights(), 0o755); err == nil {
+			err = f.fill(model)
+		}
+	}
+	if err != nil {
+		f.abandon(err)
+		f.leave()
+	}
+	return err
+}
+
+// fill writes the files that every run folder has.
+func (f *Folder) fill(model any) (err error) {
 	for name, content := range f.files {
 		err = errors.Join(err, f.write(name, content))
 	}
@@ -83,10 +104,79 @@ func (f *Folder) create(model any) error {
 			err = fmt.Errorf("writing the model's config: %w", err)
 		}
 	}
-	if err != nil {
-		f.abandon(err)
-	}
 	return err
+}
+
+// reopen takes a folder that a run left, to go on there.
+func (f *Folder) reopen(model any) error {
+	if info, err := os.Stat(f.path); err != nil || !info.IsDir() {
+		return f.create(model)
+	}
+	if err := f.take(); err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(f.path, SummaryFile)); err == nil {
+		return &FolderError{fmt.Errorf("%s: %w", f.path, ErrFinished)}
+	}
+	removeStale(f.path)
+	removeStale(f.Checkpoints())
+	if err := os.MkdirAll(f.Weights(), 0o755); err != nil {
+		return &FolderError{err}
+	}
+	removeStale(f.Weights())
+	return nil
+}
+
+// Begun reports whether a run was begun in the folder: by its spec, or as there is no more than what a process leaves that
+// ended while it made the folder.
+func (f *Folder) Begun() bool {
+	if _, err := os.Stat(filepath.Join(f.path, SpecFile)); err == nil {
+		return true
+	}
+	files, err := os.ReadDir(f.path)
+	if err != nil {
+		return false
+	}
+	for _, file := range files {
+		if name := file.Name(); !(name == WeightsDir && file.IsDir()) && !strings.HasPrefix(name, atomicfile.TempPrefix) {
+			return false
+		}
+	}
+	return len(files) > 0
+}
+
+// take makes sure that no other process trains in the folder. The system gives the lock back when the process ends, however it
+// does. A file system without locks goes without.
+func (f *Folder) take() error {
+	if f.lock != nil {
+		return nil
+	}
+	file, err := os.Open(f.path)
+	if err != nil {
+		return &FolderError{fmt.Errorf("locking the run folder: %w", err)}
+	}
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
+		file.Close()
+		return &FolderError{fmt.Errorf("%s: another process trains there: wait for it, or give another folder", f.path)}
+	}
+	f.lock = file
+	return nil
+}
+
+// leave gives the folder free.
+func (f *Folder) leave() {
+	if f != nil && f.lock != nil {
+		f.lock.Close()
+		f.lock = nil
+	}
+}
+
+// over removes what only a run that is not over needs.
+func (f *Folder) over() error {
+	if f == nil {
+		return nil
+	}
+	return errors.Join(os.RemoveAll(f.Checkpoints()), os.RemoveAll(filepath.Join(f.path, errorFile)))
 }
 
 func (f *Folder) write(name string, text []byte) error {
@@ -106,6 +196,9 @@ func (f *Folder) abandon(reason error) {
 	if f == nil {
 		return
 	}
+	if files, err := listCheckpoints(f.Checkpoints()); err == nil && len(files) > 0 {
+		return // it goes on from there
+	}
 	if _, err := os.Stat(filepath.Join(f.path, MetricsFile)); err != nil {
 		os.RemoveAll(f.path)
 		if f.parentMade {
@@ -124,6 +217,9 @@ func (f *Folder) writePlan(phase int, plan *Plan) error {
 	before, err := os.ReadFile(filepath.Join(f.path, PlanFile))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
+	}
+	if title := fmt.Sprintf("phase %d\n", phase+1); bytes.HasPrefix(before, []byte(title)) || bytes.Contains(before, []byte("\n"+title)) {
+		return nil // the run was interrupted in this phase
 	}
 	return f.write(PlanFile, fmt.Appendf(before, "phase %d\n%s\n", phase+1, plan))
 }

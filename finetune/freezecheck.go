@@ -3,6 +3,8 @@ package finetune
 import (
 	"fmt"
 	"strings"
+
+	"github.com/thaw-ml/thaw/torch"
 )
 
 // freezeCheck makes sure that frozen parameters, and the buffers of frozen stages, do not move in a phase, and that
@@ -20,7 +22,7 @@ func newFreezeCheck(plan *Plan) *freezeCheck {
 		c.digests[p.Name] = p.Tensor.Digest()
 	}
 	for _, s := range plan.Stages {
-		for _, b := range s.buffers {
+		for _, b := range s.frozenBuffers() {
 			c.digests[b.Name] = b.Tensor.Digest()
 		}
 	}
@@ -49,7 +51,7 @@ func (c *freezeCheck) compare() error {
 		}
 	}
 	for _, s := range c.plan.Stages {
-		for _, b := range s.buffers {
+		for _, b := range s.frozenBuffers() {
 			if b.Tensor.Digest() != c.digests[b.Name] {
 				moved = append(moved, b.Name)
 			}
@@ -62,6 +64,14 @@ func (c *freezeCheck) compare() error {
 		return fmt.Errorf("parameters that should train never moved: %s; is their learning rate too small, or do they not take part in the loss?", strings.Join(stuck, ", "))
 	}
 	return nil
+}
+
+// frozenBuffers are those that must not move; those of a trained stage may.
+func (s StagePlan) frozenBuffers() []torch.Named {
+	if s.Trained {
+		return nil
+	}
+	return s.buffers
 }
 
 // gradients fails when a parameter that should train got no gradient from the first step.

@@ -1,6 +1,7 @@
 package finetune
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -99,6 +100,15 @@ func (n *Inference[B]) within(ctx context.Context, f func() error) error {
 		return errors.New("the inference was closed")
 	}
 	return n.inside(ctx, func() error {
+		settle, err := besideTraining(n.model)
+		if err != nil {
+			return err
+		}
+		defer settle()
+		if err := checkOpen(n.forward.Stages); err != nil {
+			return err
+		}
+		n.forward.SetEvaluation() // a Fit, or whoever trained it otherwise, may have left it as in training
 		n.move(n.device())
 		return f()
 	})
@@ -128,6 +138,14 @@ type PredictOptions struct {
 	BatchSize int // samples that go through the model together; the default is 64
 }
 
+// Size is BatchSize, or its default; a negative one is an error.
+func (o PredictOptions) Size() (int, error) {
+	if o.BatchSize < 0 {
+		return 0, fmt.Errorf("predicting: PredictOptions.BatchSize must be 0 (%d) or above, found %d", DefaultPredictBatch, o.BatchSize)
+	}
+	return cmp.Or(o.BatchSize, DefaultPredictBatch), nil
+}
+
 // DefaultPredictBatch is the default of PredictOptions.BatchSize.
 const DefaultPredictBatch = 64
 
@@ -148,14 +166,21 @@ func (n *Inference[B]) Batch(ctx context.Context, b B, each func(b B, output tor
 	})
 }
 
-// Evaluate measures the model on a data set, batchSize samples at a time.
-func (n *Inference[B]) Evaluate(ctx context.Context, set data.Dataset[B], batchSize int) (score metric.Score, err error) {
+// Evaluate measures the model on a data set, batchSize samples at a time, by its own objective.
+func (n *Inference[B]) Evaluate(ctx context.Context, set data.Dataset[B], batchSize int) (metric.Score, error) {
+	return n.EvaluateWith(ctx, set, n.model.Objective(), batchSize)
+}
+
+// EvaluateWith measures the model by another objective, of other metrics, say.
+func (n *Inference[B]) EvaluateWith(
+	ctx context.Context, set data.Dataset[B], objective train.Objective, batchSize int,
+) (score metric.Score, err error) {
 	n.mutex.Lock()
 	defer n.mutex.Unlock()
 	err = n.within(ctx, func() (err error) {
 		score, err = n.forward.Evaluate(ctx, set, train.Evaluate[B]{
 			Batches:   data.NewSampler(set, data.SamplerOptions{Size: batchSize}).Evaluation(),
-			Objective: n.model.Objective(),
+			Objective: objective,
 		})
 		return err
 	})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/thaw-ml/thaw/finetune/train"
 )
@@ -51,6 +52,17 @@ type Options struct {
 
 	// Folder keeps what the run leaves (weights, metrics, summary); nil writes nothing.
 	Folder *Folder
+	// Adapters, where not nil, are those that lora.Apply has put into the model: Folder gets the best ones by themselves
+	// too, in AdapterDir. Weights have them merged.
+	Adapters AdapterSaver
+	// Checkpoint says when the run saves in Folder what it needs to go on; the zero value never does.
+	Checkpoint Checkpointing
+	// Resume goes on from the newest checkpoint in Folder, bit for bit as if the run had not been interrupted. Options, model
+	// and data must be those of the run; only Checkpoint, StopAfter and OnEvent may be others. Where the folder has no
+	// checkpoint, the run begins anew in it; where the run came to its end, the error is ErrFinished.
+	Resume bool
+	// StopAfter ends the run with ErrTimeUp, between two steps, when it has taken so long; 0 is no limit.
+	StopAfter time.Duration
 	// OnEvent gets the events of the run, on Fit's goroutine. An error ends the run with that error; Stop ends it as if
 	// its epochs were over. It must not use a GPU itself.
 	OnEvent func(Event) error
@@ -114,6 +126,12 @@ func (o Options) resolved() (Options, error) {
 	check(o.Batch.EvalSize >= 1, "Batch.EvalSize must be 1 or more, found %d", o.Batch.EvalSize)
 	orOff(&o.ClipNorm, 1)
 	check(o.ClipNorm == 0 || positive(o.ClipNorm), "ClipNorm must be above 0 or Off, found %v", o.ClipNorm)
+	orDefault(&o.Checkpoint.Keep, 2)
+	check(o.Checkpoint.Keep >= 1, "Checkpoint.Keep must be 1 or more, found %d", o.Checkpoint.Keep)
+	check(o.Checkpoint.Steps >= 0, "Checkpoint.Steps must be 0 (not by steps) or above, found %d", o.Checkpoint.Steps)
+	check(o.Checkpoint.Every >= 0, "Checkpoint.Every must be 0 (not by time) or above, found %v", o.Checkpoint.Every)
+	check(o.Folder != nil || !o.Checkpoint.on() && !o.Resume, "Checkpoint and Resume need a Folder")
+	check(o.StopAfter >= 0, "StopAfter must be 0 (no limit) or above, found %v", o.StopAfter)
 	check(o.Threads >= 0, "Threads must be 0 (libtorch's choice) or above, found %d", o.Threads)
 	if err := o.Optimizer.resolve(); err != nil {
 		wrong = append(wrong, fmt.Errorf("Optimizer.%w", err))

@@ -10,11 +10,12 @@ type Phase struct {
 	Train  Selection // what is trained; the default is the head
 	Epochs int       // passes over the training samples; the default is 1
 	// LR is the highest learning rate of the stage just below the head. The default is 5e-5, that of transformers'
-	// TrainingArguments, and 1e-3, torch.optim.AdamW's, in a phase that trains nothing but the head.
+	// TrainingArguments; 1e-3, torch.optim.AdamW's, in a phase that trains nothing but the head; 5e-4 in one that trains
+	// adapters ("lora"; Hu et al. 2021, table 9).
 	LR float64
 	// HeadLR is the highest learning rate of the head. The default is 10 times LR, as in Caffe's fine-tuning of
 	// CaffeNet for Flickr style (lr_mult 10 on the new layer), and LR itself in a phase that trains nothing but the
-	// head.
+	// head, or adapters, which start from nothing as it does.
 	HeadLR float64
 	// LayerDecay, in (0, 1], multiplies the learning rate once for each stage further down: the stage just below the
 	// head has LR, the next LR*LayerDecay (Howard and Ruder 2018; Clark et al. 2020 fine-tune at 0.8 and 0.9). The
@@ -61,6 +62,10 @@ func (p *Phase) resolve() error {
 	orDefault(&p.Epochs, 1)
 	if headOnly {
 		orDefault(&p.LR, 1e-3)
+		orDefault(&p.HeadLR, p.LR)
+	}
+	if p.Train.TrainsLoRA() {
+		orDefault(&p.LR, 5e-4)
 		orDefault(&p.HeadLR, p.LR)
 	}
 	orDefault(&p.LR, 5e-5)

@@ -35,7 +35,7 @@ type StagePlan struct {
 	Trainable int     // elements that are trained
 	LR        float64 // the highest
 	params    []planned
-	buffers   []torch.Named // of a frozen stage; those of a trained one may move
+	buffers   []torch.Named
 }
 
 // planned is a parameter of a stage.
@@ -65,10 +65,14 @@ func newPlan[B any](phase Phase, stages []nn.Stage[B]) (*Plan, error) {
 	matched := make([]bool, len(patterns))
 	for i, s := range stages {
 		sp := StagePlan{Name: s.Name, PerSample: s.PerSample, LR: phase.rate(number[i], len(names))}
+		adapters := map[string]bool{}
+		for key := range nn.AdapterParams(s.Module) {
+			adapters[key] = true
+		}
 		for key, p := range nn.Params(s.Module) {
 			on := trained[number[i]]
 			for j, pattern := range patterns {
-				if matches(pattern, s.Key+key) {
+				if matches(pattern, s.Key+key) || pattern == loraItem && adapters[key] {
 					on, matched[j] = true, true
 				}
 			}
@@ -80,13 +84,14 @@ func newPlan[B any](phase Phase, stages []nn.Stage[B]) (*Plan, error) {
 		}
 		sp.Trained = sp.Trainable > 0
 		for key, b := range nn.Buffers(s.Module) {
-			if !sp.Trained {
-				sp.buffers = append(sp.buffers, torch.Named{Name: s.Key + key, Tensor: b})
-			}
+			sp.buffers = append(sp.buffers, torch.Named{Name: s.Key + key, Tensor: b})
 		}
 		plan.Stages = append(plan.Stages, sp)
 	}
 	for j, ok := range matched {
+		if !ok && patterns[j] == loraItem {
+			return nil, fmt.Errorf("%q trains adapters, and the model has none: put some in with lora.Apply", loraItem)
+		}
 		if !ok {
 			return nil, fmt.Errorf("no parameter matches %q; they are named like %s", patterns[j], plan.exampleName())
 		}
@@ -176,6 +181,24 @@ func (p *Plan) trained() []bool {
 		out[i] = s.Trained
 	}
 	return out
+}
+
+// changes names the tensors that steps write: trained parameters, and buffers of stages that train.
+func (p *Plan) changes() map[string]bool {
+	names := map[string]bool{}
+	for _, s := range p.Stages {
+		for _, param := range s.params {
+			if param.trained {
+				names[param.Name] = true
+			}
+		}
+		if s.Trained {
+			for _, b := range s.buffers {
+				names[b.Name] = true
+			}
+		}
+	}
+	return names
 }
 
 // numTrained counts the tensors that are trained.

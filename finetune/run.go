@@ -25,6 +25,19 @@ type run[B data.Batch[B]] struct {
 	trainSampler data.Sampler
 	testSampler  data.Sampler
 	result       Result
+
+	checkpoints *checkpoints // nil: none are written
+	resuming    *resuming    // until its phase has begun
+	verify      bool         // see Verify
+	from        string       // with verify: the checkpoint that the run goes on from
+	wanted      *resuming    // with verify: where the run is to come to
+	identity    string
+	began       time.Time
+	elapsed     float64           // seconds of the run before it was interrupted
+	number      int               // of the phase, from 0
+	steps       int               // of the phases before
+	trainer     *train.Trainer[B] // of the phase
+	inEpoch     bool              // the epoch's steps were begun, and it is not evaluated yet
 }
 
 func newRun[B data.Batch[B]](
@@ -75,7 +88,7 @@ func (r *run[B]) warn(kind train.WarningKind, format string, args ...any) error 
 
 // save writes the weights, where there is a folder.
 func (r *run[B]) save(name string) error {
-	path, err := r.options.Folder.saveWeights(name, nn.StageState(r.forward.Stages))
+	path, err := r.saveWeights(name)
 	if err != nil || path == "" {
 		return err
 	}
@@ -110,6 +123,7 @@ type phase[B data.Batch[B]] struct {
 	check                 *freezeCheck
 	trainCache, testCache *cache[B] // nil: the frozen stages run at every step
 	trainer               *train.Trainer[B]
+	changes               map[string]bool // what steps write, by name
 }
 
 // begin prepares a phase: it enables gradients on the trainable parameters, fills the caches of the frozen stages'
@@ -123,6 +137,7 @@ func (r *run[B]) begin(ctx context.Context, plan *Plan) (_ *phase[B], err error)
 		}
 	}()
 	plan.apply()
+	p.changes = plan.changes()
 	p.check = newFreezeCheck(plan)
 	if p.trainCache, p.testCache, err = r.fillCaches(ctx, plan); err != nil {
 		return nil, err
@@ -135,7 +150,7 @@ func (r *run[B]) begin(ctx context.Context, plan *Plan) (_ *phase[B], err error)
 		Model: r.forward, Trained: plan.trained(), Cache: prefixCache(p.trainCache), Objective: r.objective,
 		Groups: plan.groups(r.options.Optimizer.WeightDecay), Optimizer: r.options.Optimizer.build, Schedule: schedule,
 		ClipNorm: r.options.ClipNorm, NoGraphs: r.options.NoGraphs, Expected: p.expected(plan.Phase.Epochs),
-		Deterministic: r.options.Deterministic, OnEvent: r.emit,
+		Deterministic: r.options.Deterministic, AfterStep: func() error { return r.afterStep(p) }, OnEvent: r.emit,
 		CheckGradients: func() error {
 			if err := p.check.gradients(); err != nil {
 				return err
@@ -147,6 +162,7 @@ func (r *run[B]) begin(ctx context.Context, plan *Plan) (_ *phase[B], err error)
 		return nil, err
 	}
 	ready = true
+	r.trainer = p.trainer
 	return p, nil
 }
 
@@ -190,6 +206,7 @@ func (p *phase[B]) firstStage(asked []data.Request, c *cache[B]) []data.Request 
 
 // Close frees the phase's caches and optimizer state and turns the model's gradients off.
 func (p *phase[B]) Close() {
+	p.run.trainer = nil
 	if p.trainer != nil {
 		p.trainer.Close()
 	}

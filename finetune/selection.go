@@ -16,6 +16,7 @@ import (
 //   - "head": the head. It trains in every phase, named or not.
 //   - "all": everything.
 //   - "top 2": the last 2 stages before the head.
+//   - "lora": the adapters that lora.Apply has put into the model's layers.
 //   - "layer.4": the stage of that name.
 //   - "layer.[45]", "*.bias": a glob pattern as in path.Match, in which * also matches dots. It
 //     stands for the stages whose names it matches; where it matches none, for the parameters whose
@@ -33,9 +34,15 @@ func All() Selection { return Selection{"all"} }
 // Top trains the last n stages before the head, and the head.
 func Top(n int) Selection { return Selection{"top " + strconv.Itoa(n)} }
 
+// LoRA trains the adapters and the head.
+func LoRA() Selection { return Selection{loraItem} }
+
+// loraItem selects the adapters.
+const loraItem = "lora"
+
 // Resolve says which of the model's stages are trained. stages are in the order of the forward pass,
-// and the last is the head. patterns are the items that match no stage, patterns or names among parameters: what they
-// match is for the caller to see.
+// and the last is the head. patterns are the items that match no stage, "lora", and patterns or names among parameters:
+// what they match is for the caller to see.
 func (s Selection) Resolve(stages []string, parameters ...string) (trained []bool, patterns []string, err error) {
 	if len(stages) == 0 {
 		return nil, nil, fmt.Errorf("this model has no stages to choose from")
@@ -63,6 +70,8 @@ func (s Selection) Resolve(stages []string, parameters ...string) (trained []boo
 				item, head, nameStages(stages))
 		case isTop:
 			train(head - n)
+		case item == loraItem && !slices.Contains(stages, item):
+			patterns = append(patterns, item)
 		case isPattern(item):
 			found := false
 			for i, stage := range stages {
@@ -99,6 +108,11 @@ func matches(pattern, name string) bool {
 // HeadOnly reports whether nothing but the head is trained.
 func (s Selection) HeadOnly() bool {
 	return !slices.ContainsFunc(s, func(item string) bool { return strings.TrimSpace(item) != "head" })
+}
+
+// TrainsLoRA reports whether adapters are trained.
+func (s Selection) TrainsLoRA() bool {
+	return slices.ContainsFunc(s, func(item string) bool { return strings.TrimSpace(item) == loraItem })
 }
 
 // Clean checks each item, as far as that goes without a model, and returns them without spare spaces.

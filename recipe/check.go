@@ -27,6 +27,7 @@ func (s *Spec) resolve(f *faults) {
 	for i := range s.Phases {
 		s.Phases[i].resolve(f, fmt.Sprintf("phases[%d]", i))
 	}
+	s.resolveLoRA(f, kind.loraTargets())
 	s.Batch.resolve(f, s.Data.MaxLength)
 	s.Optimizer.resolve(f)
 
@@ -34,12 +35,15 @@ func (s *Spec) resolve(f *faults) {
 	f.check(*s.ClipNorm == 0 || positive(*s.ClipNorm), "clip_norm", "must be 0 (off) or above, found %v", *s.ClipNorm)
 	f.check(0 <= s.LabelSmoothing && s.LabelSmoothing < 1, "label_smoothing", "must be from 0 to below 1, found %v", s.LabelSmoothing)
 	f.check(s.LabelSmoothing == 0 || s.Head.Objective == Classification, "label_smoothing", "is for head.objective: classification")
+	s.resolveMetrics(f)
 	f.text("best", s.Best)
 	f.choice("precision", &s.Precision, "auto", "float32", "bfloat16")
 	f.device("device", &s.Device)
 	f.check(s.Threads >= 0, "threads", "must be 0 (all) or above, found %d", s.Threads)
 	f.choice("cache", &s.Cache, "auto", "off")
 	f.choice("graph", &s.Graph, "auto", "off")
+	s.Checkpoint.resolve(f)
+	f.check(s.StopAfter == "" || duration(s.StopAfter) > 0, "stop_after", "must be a time such as 30m or 3h50m, found %q", s.StopAfter)
 
 	for key, path := range s.paths() {
 		f.text(key, *path)
@@ -146,7 +150,7 @@ func (p *Phase) resolve(f *faults, key string) {
 	f.check(positive(p.LR), key+".lr", "must be above 0, found %v", p.LR)
 
 	headLR := 10 * p.LR
-	if finetune.Selection(p.Train).HeadOnly() {
+	if selection := finetune.Selection(p.Train); selection.HeadOnly() || selection.TrainsLoRA() {
 		headLR = p.LR
 	}
 	f.fallbackFloat(key+".head_lr", &p.HeadLR, headLR)

@@ -12,6 +12,7 @@ import (
 	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/finetune/train"
 	"github.com/thaw-ml/thaw/finetune/train/metric"
+	"github.com/thaw-ml/thaw/finetune/train/objective"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/data"
 )
@@ -24,7 +25,6 @@ func fit[B data.Batch[B]](
 	if err != nil {
 		return nil, err
 	}
-	o.Folder = finetune.NewFolder(s.Out)
 	o.Folder.Add(finetune.SpecFile, text)
 	result, err := finetune.Fit(ctx, model, trainSet, testSet, o)
 	return result, s.located(err)
@@ -77,10 +77,14 @@ func checkPhases[B data.Batch[B]](s *Spec, model finetune.Model[B]) error {
 	return s.located(finetune.CheckPhases(model, s.Options().Phases))
 }
 
-// evaluate measures a model on a data set.
+// evaluate measures a model on a data set by the metrics of a spec.
 func evaluate[B data.Batch[B]](
-	ctx context.Context, model finetune.Model[B], set data.Dataset[B], o EvalOptions,
+	ctx context.Context, model finetune.Model[B], set data.Dataset[B], plain objective.Objective, s *Spec, o EvalOptions,
 ) (*metric.Score, error) {
+	measured, err := s.measured(plain)
+	if err != nil {
+		return nil, err
+	}
 	device, precision, err := chosenDevice(o.Device, o.Precision)
 	if err != nil {
 		return nil, err
@@ -90,7 +94,7 @@ func evaluate[B data.Batch[B]](
 		return nil, err
 	}
 	defer n.Close()
-	score, err := n.Evaluate(ctx, set, cmp.Or(o.Batch, finetune.DefaultPredictBatch))
+	score, err := n.EvaluateWith(ctx, set, measured, cmp.Or(o.Batch, finetune.DefaultPredictBatch))
 	return &score, err
 }
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/finetune/lora"
 	"github.com/thaw-ml/thaw/finetune/train"
 	"github.com/thaw-ml/thaw/finetune/train/metric"
 	"github.com/thaw-ml/thaw/finetune/train/objective"
@@ -40,6 +41,7 @@ func (images) hasHead(hub.Model) bool      { return true }
 func (images) isArchitecture(s *Spec) bool { return s.Weights != "" }
 func (images) takesFolders() bool          { return true }
 func (images) sizeKey() string             { return "images.size" }
+func (images) loraTargets() []string       { return []string{lora.AllLinear} }
 
 func (images) means(s *Spec) bool {
 	if s.Images != nil || s.Data.Columns.Image != "" {
@@ -116,7 +118,8 @@ type imageTask struct {
 	spec              *Spec
 	model             *vision.Classifier
 	train, test       *vision.Dataset
-	duplicates        []album.Pair // images that training and test data share
+	adapters          *lora.Adapters // nil: none
+	duplicates        []album.Pair   // images that training and test data share
 	training, testing *album.Album
 	unreadable        []error // by their headers
 }
@@ -146,6 +149,9 @@ func (images) open(ctx context.Context, s *Spec) (_ Task, err error) {
 // fit fits the model's input and the data to one another.
 func (t *imageTask) fit(ctx context.Context) (err error) {
 	s := t.spec
+	if t.adapters, err = adapt(s, t.model, ""); err != nil {
+		return err
+	}
 	if err := checkPhases(s, t.model); err != nil {
 		return err
 	}
@@ -254,6 +260,7 @@ func (t *imageTask) Describe() [][2]string {
 		{"head", fmt.Sprintf("new: %d -> %d %s", m.Net.Features(), len(m.Classes), classes)},
 		{"data", rows + " · " + decoder},
 	}
+	lines = append(lines, describeAdapters(t.adapters)...)
 	warn := func(format string, args ...any) {
 		lines = append(lines, [2]string{"warning", fmt.Sprintf(format, args...)})
 	}
@@ -279,14 +286,43 @@ func (t *imageTask) Describe() [][2]string {
 
 // Train implements Task.
 func (t *imageTask) Train(ctx context.Context, onEvent func(finetune.Event) error) (*finetune.Result, error) {
-	o := t.spec.Options()
-	o.OnEvent = onEvent
-	o.Objective = objective.Classification{Classes: t.model.Classes, LabelSmoothing: t.spec.LabelSmoothing}
+	return t.run(ctx, onEvent, false)
+}
+
+// Resume implements Task.
+func (t *imageTask) Resume(ctx context.Context, onEvent func(finetune.Event) error) (*finetune.Result, error) {
+	return t.run(ctx, onEvent, true)
+}
+
+func (t *imageTask) run(ctx context.Context, onEvent func(finetune.Event) error, resume bool) (*finetune.Result, error) {
+	o, err := t.options(onEvent)
+	if err != nil {
+		return nil, err
+	}
+	o.Resume = resume
 	result, err := fit(ctx, t.spec, t.model, t.train, t.test, o)
 	if skipped := t.skipped(); err == nil && skipped != "" && onEvent != nil {
 		err = onEvent(train.Warning{Kind: train.Skipped, Text: skipped})
 	}
 	return result, withUnreadable(err)
+}
+
+// Verify implements Task.
+func (t *imageTask) Verify(ctx context.Context, onEvent func(finetune.Event) error) (from, to string, err error) {
+	o, err := t.options(onEvent)
+	if err != nil {
+		return "", "", err
+	}
+	from, to, err = finetune.Verify(ctx, t.model, t.train, t.test, o)
+	return from, to, withUnreadable(err)
+}
+
+func (t *imageTask) options(onEvent func(finetune.Event) error) (finetune.Options, error) {
+	o := withAdapters(t.spec.Options(), t.adapters)
+	o.OnEvent, o.Folder = onEvent, finetune.NewFolder(t.spec.Out)
+	measured, err := t.spec.measured(objective.Classification{Classes: t.model.Classes, LabelSmoothing: t.spec.LabelSmoothing})
+	o.Objective = measured
+	return o, err
 }
 
 // withUnreadable says how a spec goes on without a damaged image.
@@ -394,7 +430,7 @@ func (images) evaluate(ctx context.Context, r *Run, o EvalOptions) (*metric.Scor
 	if err != nil {
 		return nil, err
 	}
-	score, err := evaluate(ctx, m.Classifier, set, o)
+	score, err := evaluate(ctx, m.Classifier, set, objective.New(m.ProblemType, m.Classes), s, o)
 	return score, withUnreadable(err)
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/finetune/lora"
 	"github.com/thaw-ml/thaw/finetune/train"
 	"github.com/thaw-ml/thaw/recipe"
 	"github.com/thaw-ml/thaw/torch"
@@ -285,4 +286,42 @@ func TestEvaluateImageRun(t *testing.T) {
 	require.NoError(t, os.Truncate(best, 1000))
 	_, err = recipe.OpenRun(path)
 	assert.ErrorContains(t, err, best)
+}
+
+// Adapters in convolutions leave weights without adapters: what has some has moved, batch norms have not.
+func TestTrainAdaptersOfImages(t *testing.T) {
+	sameTensors(t)
+	folder := imagePlace(t, 4, 6)
+	r := trainImages(t, folder, "phases[0].train=lora", "lora={rank: 2, layers: top 1}", "phases[0].lr=1e-2", "images.augment=none")
+	assert.Equal(t, 4, r.plans[0].NumFrozen)
+	assert.True(t, r.plans[0].Cached)
+	assert.Equal(t, 1, r.checked)
+	var want []string
+	for _, key := range r.of("fc.", "layer4.") {
+		if strings.HasPrefix(key, "fc.") || strings.Contains(key, "conv") || strings.HasSuffix(key, "downsample.0.weight") {
+			want = append(want, key)
+		}
+	}
+	assert.Equal(t, want, r.moved())
+
+	run, err := recipe.OpenRun(r.result.Folder)
+	require.NoError(t, err)
+	defer run.Close()
+	score, err := run.Evaluate(t.Context(), recipe.EvalOptions{Device: "cpu", Precision: "auto", Batch: 16})
+	require.NoError(t, err)
+	assert.InDelta(t, r.result.Best.Loss, score.Loss, 1e-5)
+
+	// The adapters alone, on the network that the run began with.
+	beside, err := vision.LoadClassifier(r.spec.Model, r.spec.Weights, vision.Head{Classes: r.spec.Head.Classes, Seed: r.spec.Seed})
+	require.NoError(t, err)
+	defer beside.Close()
+	_, err = lora.Load(beside.Stages(), filepath.Join(r.result.Folder, "weights", "adapter"))
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "merged.safetensors")
+	require.NoError(t, beside.Net.Save(path, vision.Torchvision))
+	best, err := os.ReadFile(filepath.Join(r.result.Folder, "weights", "best.safetensors"))
+	require.NoError(t, err)
+	merged, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.True(t, string(best) == string(merged), "merged weights are those of the run")
 }

@@ -18,6 +18,8 @@ func (s *Spec) Options() finetune.Options {
 		NoGraphs:      s.Graph == "off",
 		Deterministic: s.Deterministic,
 		Seed:          s.Seed,
+		Checkpoint:    s.Checkpoint.options(),
+		StopAfter:     duration(s.StopAfter),
 	}
 	for _, p := range s.Phases {
 		o.Phases = append(o.Phases, finetune.Phase{

@@ -2,6 +2,7 @@ package recipe
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -20,6 +21,7 @@ func TestOptions(t *testing.T) {
 		Batch:     finetune.Batching{Size: 32, EvalSize: 64},
 		Optimizer: finetune.Optimizer{Name: "adamw", WeightDecay: finetune.Off, Betas: [2]float64{0.9, 0.999}, Eps: 1e-8},
 		Best:      "macro_f1", ClipNorm: finetune.Off, Device: "auto", Precision: "auto", NoCache: true, Seed: 1,
+		Checkpoint: finetune.Checkpointing{Every: 10 * time.Minute, Keep: 2},
 	}, s.Options())
 
 	s, err = Parse("reviews.yaml", []byte(reviews), "optimizer={name: sgd, momentum: 0}", "graph=off", "threads=2")

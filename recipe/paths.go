@@ -69,7 +69,7 @@ func (s *Spec) checkPaths(find func(name string) (path string, err error)) error
 		test := there("data.test", path)
 		f.check(train == nil || test == nil || !os.SameFile(train, test), "data.test", "is the training file")
 	}
-	if s.Out != "" {
+	if s.Out != "" && !s.goesOn {
 		_, err := os.Lstat(s.Out)
 		f.check(err != nil, "out", "%s exists; nothing is overwritten", s.Out)
 		if err := canMake(s.Out); err != nil {

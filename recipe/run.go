@@ -161,7 +161,11 @@ func (r *Run) source(o EvalOptions) (*Spec, error) {
 func (r *Run) columnsMissing(path string, columns ...string) error {
 	for i := 0; i < len(columns); i += 2 {
 		if columns[i+1] == "" {
-			return noSuch("%s has no %s, so the columns of %s are not known: name them, as in --columns %s", r.Folder, finetune.SpecFile, path, columnsExample(columns))
+			why := "has no " + finetune.SpecFile
+			if _, err := os.Stat(filepath.Join(r.Folder, finetune.SpecFile)); err == nil {
+				why = "was trained on no table" // but a folder, say
+			}
+			return noSuch("%s %s, so the columns of %s are not known: name them, as in --columns %s", r.Folder, why, path, columnsExample(columns))
 		}
 	}
 	return nil

@@ -38,9 +38,15 @@ type Spec struct {
 	Data    Data   `yaml:"data"`
 	// Images says how images become the network's input; nil where the data is texts.
 	Images *Images `yaml:"images,omitempty"`
+	// LoRA says which layers get adapters, which a phase with train: lora trains; nil where none does.
+	LoRA   *LoRA   `yaml:"lora,omitempty"`
 	Phases []Phase `yaml:"phases"` // one after the other; at least one
-	// Best names the metric that chooses the best epoch: "loss", or one of the objective's. The default is the
-	// objective's first, such as accuracy.
+	// Metrics are measured after each epoch, in this order, beside the loss: of classes, say, [macro_f1, auroc, log_loss].
+	// docs/guide/metrics.md lists the names for each objective. The default is the objective's: accuracy and macro_f1 for
+	// classes, micro_f1, macro_f1 and subset_accuracy for several labels, mse, mae, pearson and spearman for numbers.
+	Metrics []string `yaml:"metrics,omitempty"`
+	// Best names the metric that chooses the best epoch: "loss", or one that is measured. The default is the first of
+	// those, such as accuracy.
 	Best string `yaml:"best,omitempty"`
 
 	Batch     Batch     `yaml:"batch"`
@@ -69,11 +75,16 @@ type Spec struct {
 	Graph string `yaml:"graph"`
 	// Deterministic makes a run on a GPU the same from run to run, at some cost of speed; runs on the
 	// CPU are, on one machine with one number of threads.
-	Deterministic bool   `yaml:"deterministic,omitempty"`
-	Seed          uint64 `yaml:"seed"` // of the split, the new head, the order of the rows and dropout
+	Deterministic bool       `yaml:"deterministic,omitempty"`
+	Seed          uint64     `yaml:"seed"` // of the split, the new head, the order of the rows and dropout
+	Checkpoint    Checkpoint `yaml:"checkpoint"`
+	// StopAfter is the time after which the run saves a checkpoint and ends, to go on in another job: "3h50m". Empty is no limit.
+	StopAfter string `yaml:"stop_after,omitempty"`
+
 	// Out is the run folder to make. Empty: thaw train chooses one.
 	Out string `yaml:"out,omitempty"`
 
+	goesOn bool    // the run was begun: its folder is there
 	source *source // where each key was given; nil for a Spec made in Go
 }
 
@@ -155,7 +166,7 @@ type Phase struct {
 	LR     float64   `yaml:"lr"`     // the highest learning rate of the stage just below the head
 	// HeadLR is the highest learning rate of the head. The default is 10 times LR, as in Caffe's
 	// fine-tuning of CaffeNet for Flickr style (lr_mult 10 on the new layer), and LR itself in a
-	// phase that trains nothing but the head.
+	// phase that trains nothing but the head, or adapters.
 	HeadLR float64 `yaml:"head_lr"`
 	// LayerDecay, in (0, 1], multiplies the learning rate once for each stage further down: the
 	// stage just below the head has LR, the next LR*LayerDecay (Howard and Ruder 2018; Clark et al.
@@ -220,6 +231,7 @@ func (s Selection) MarshalYAML() (any, error) {
 // Equal reports whether two specs say the same, wherever it was said.
 func (s Spec) Equal(other Spec) bool {
 	s.source, other.source = nil, nil
+	s.goesOn, other.goesOn = false, false
 	return reflect.DeepEqual(s, other)
 }
 
@@ -240,10 +252,14 @@ func (s Spec) clone() Spec {
 	s.Head.Classes = slices.Clone(s.Head.Classes)
 	s.Head.Dropout = clonePointer(s.Head.Dropout)
 	s.Images = clonePointer(s.Images)
+	if s.LoRA = clonePointer(s.LoRA); s.LoRA != nil {
+		s.LoRA.Targets = slices.Clone(s.LoRA.Targets)
+	}
 	s.ClipNorm = clonePointer(s.ClipNorm)
 	s.Optimizer.WeightDecay = clonePointer(s.Optimizer.WeightDecay)
 	s.Optimizer.Momentum = clonePointer(s.Optimizer.Momentum)
 	s.Phases = slices.Clone(s.Phases)
+	s.Metrics = slices.Clone(s.Metrics)
 	for i := range s.Phases {
 		s.Phases[i].Train = slices.Clone(s.Phases[i].Train)
 		s.Phases[i].WarmUp = clonePointer(s.Phases[i].WarmUp)

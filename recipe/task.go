@@ -16,8 +16,12 @@ type Task interface {
 	// Describe tells what was read, a subject and a line each.
 	Describe() [][2]string
 	// Train runs the phases and leaves the run folder. onEvent gets the events of the run, see finetune.Options; it may
-	// be nil. Train is called once.
+	// be nil. Of Train and Resume one is called, once.
 	Train(ctx context.Context, onEvent func(finetune.Event) error) (*finetune.Result, error)
+	// Resume goes on with the run that was interrupted in the spec's folder, see finetune.Options.Resume.
+	Resume(ctx context.Context, onEvent func(finetune.Event) error) (*finetune.Result, error)
+	// Verify trains from the oldest to the newest checkpoint in the spec's folder, and compares, see finetune.Verify.
+	Verify(ctx context.Context, onEvent func(finetune.Event) error) (from, to string, err error)
 	// Close frees the model.
 	Close()
 }
@@ -55,6 +59,7 @@ type kind interface {
 	isArchitecture(s *Spec) bool     // whether model is no checkpoint, but what random or other weights are for
 	takesFolders() bool              // whether data may be a folder
 	sizeKey() string                 // the key that makes samples smaller
+	loraTargets() []string           // the layers that get adapters where a spec names none
 	open(ctx context.Context, s *Spec) (Task, error)
 	openModel(model, weights string) (Model, error)
 	openWeights(folder string) (Model, error) // those of a run

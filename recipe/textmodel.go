@@ -75,7 +75,7 @@ func (texts) evaluate(ctx context.Context, r *Run, o EvalOptions) (*metric.Score
 	if err != nil {
 		return nil, err
 	}
-	return evaluate(ctx, m.Classifier, set, o)
+	return evaluate(ctx, m.Classifier, set, objective.New(m.Config.ProblemType, m.Classes), s, o)
 }
 
 // testTable reads the rows that a run is measured on: those of file, or the run's own test rows.

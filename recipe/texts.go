@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/finetune/lora"
 	"github.com/thaw-ml/thaw/finetune/train/objective"
 	"github.com/thaw-ml/thaw/hub"
 	"github.com/thaw-ml/thaw/internal/quantity"
@@ -35,6 +36,7 @@ func (texts) means(s *Spec) bool              { return s.Data.Columns.Text != ""
 func (texts) isArchitecture(*Spec) bool       { return false }
 func (texts) takesFolders() bool              { return false }
 func (texts) sizeKey() string                 { return "data.max_length" }
+func (texts) loraTargets() []string           { return []string{"query", "value"} }
 
 func (texts) resolve(s *Spec, f *faults) {
 	h, d := &s.Head, &s.Data
@@ -86,6 +88,7 @@ type textTask struct {
 	spec        *Spec
 	model       *text.Classifier
 	train, test *text.Dataset
+	adapters    *lora.Adapters // nil: none
 	// What is worth telling of the data.
 	duplicates   int // test rows whose text is among the training rows
 	notUTF8      int // rows with bytes that are not UTF-8, kept with the replacement character
@@ -128,7 +131,14 @@ func (texts) open(_ context.Context, s *Spec) (Task, error) {
 		return nil, err
 	}
 	t.model.Remember(t.train)
-	if err := checkPhases(s, t.model); err != nil {
+	task := "SEQ_CLS" // of which PEFT's model pools as transformers does
+	if head.Pooling != text.CLS {
+		task = ""
+	}
+	if t.adapters, err = adapt(s, t.model, task); err == nil {
+		err = checkPhases(s, t.model)
+	}
+	if err != nil {
 		t.Close()
 		return nil, err
 	}
@@ -279,6 +289,7 @@ func (t *textTask) Describe() [][2]string {
 		{"head", fmt.Sprintf("new: %d -> %s, %s", m.Config.HiddenSize, describeHead(t.spec, m.Classes), pooled)},
 		{"data", rows},
 	}
+	lines = append(lines, describeAdapters(t.adapters)...)
 	if t.notUTF8 > 0 {
 		lines = append(lines, [2]string{"warning", fmt.Sprintf("%s with bytes that are not UTF-8 (the first is %s), kept with U+FFFD in their place",
 			quantity.Count(t.notUTF8, "row", "rows"), t.firstNotUTF8)})
@@ -309,10 +320,39 @@ func describeHead(s *Spec, classes []string) string {
 
 // Train implements Task.
 func (t *textTask) Train(ctx context.Context, onEvent func(finetune.Event) error) (*finetune.Result, error) {
-	o := t.spec.Options()
-	o.OnEvent = onEvent
-	o.Objective = objective.New(t.spec.Head.problem(), t.model.Classes).WithLabelSmoothing(t.spec.LabelSmoothing)
+	return t.run(ctx, onEvent, false)
+}
+
+// Resume implements Task.
+func (t *textTask) Resume(ctx context.Context, onEvent func(finetune.Event) error) (*finetune.Result, error) {
+	return t.run(ctx, onEvent, true)
+}
+
+func (t *textTask) run(ctx context.Context, onEvent func(finetune.Event) error, resume bool) (*finetune.Result, error) {
+	o, err := t.options(onEvent)
+	if err != nil {
+		return nil, err
+	}
+	o.Resume = resume
 	return fit(ctx, t.spec, t.model, t.train, t.test, o)
+}
+
+// Verify implements Task.
+func (t *textTask) Verify(ctx context.Context, onEvent func(finetune.Event) error) (from, to string, err error) {
+	o, err := t.options(onEvent)
+	if err != nil {
+		return "", "", err
+	}
+	return finetune.Verify(ctx, t.model, t.train, t.test, o)
+}
+
+func (t *textTask) options(onEvent func(finetune.Event) error) (finetune.Options, error) {
+	o := withAdapters(t.spec.Options(), t.adapters)
+	o.OnEvent, o.Folder = onEvent, finetune.NewFolder(t.spec.Out)
+	plain := objective.New(t.spec.Head.problem(), t.model.Classes).WithLabelSmoothing(t.spec.LabelSmoothing)
+	measured, err := t.spec.measured(plain)
+	o.Objective = measured
+	return o, err
 }
 
 // Close implements Task.

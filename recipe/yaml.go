@@ -152,7 +152,7 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, key string, at place) {
 		return
 	}
 	o := d.from[n]
-	isText := v.Kind() == reflect.String || v.Type() == reflect.TypeFor[Selection]() && n.Kind == yaml.ScalarNode
+	isText := v.Kind() == reflect.String || mayBeOne(v.Type()) && n.Kind == yaml.ScalarNode
 	if o != nil && o.err != nil && !isText {
 		d.add(key, "%w", o.err)
 		return
@@ -206,12 +206,21 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, tags ...string) bool {
 	return n.Decode(v.Addr().Interface()) == nil
 }
 
-// list sets a slice or an array. One item of a Selection needs no brackets.
+// mayBeOne reports whether one item of a list of the type needs no brackets.
+func mayBeOne(t reflect.Type) bool {
+	return t == reflect.TypeFor[Selection]() || t == reflect.TypeFor[Targets]()
+}
+
+// list sets a slice or an array.
 func (d *decoder) list(n *yaml.Node, v reflect.Value, key string) {
 	items := n.Content
 	if n.Kind != yaml.SequenceNode {
-		if v.Type() != reflect.TypeFor[Selection]() {
+		if !mayBeOne(v.Type()) {
 			d.add(key, "expected a list, found %s", describeNode(n))
+			return
+		}
+		if n.Kind != yaml.ScalarNode && v.Type() == reflect.TypeFor[Targets]() {
+			d.add(key, "expected names of layers, found %s", describeNode(n))
 			return
 		}
 		if n.Kind != yaml.ScalarNode {
@@ -220,7 +229,8 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, key string) {
 		}
 		one := reflect.ValueOf(new(string)).Elem()
 		d.value(n, one, key, d.source.at[key])
-		v.Set(reflect.ValueOf(Selection{one.String()}))
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		v.Index(0).SetString(one.String())
 		return
 	}
 	if v.Kind() == reflect.Array && len(items) != v.Len() {
@@ -306,7 +316,7 @@ func (d *decoder) unknown(name string, in reflect.Type, key string, at place) {
 // familiar are the names that transformers' TrainingArguments and scripts have for the same things.
 var familiar = map[string]string{
 	"adam_epsilon": "eps", "batch_size": "size", "dataset": "data", "epsilon": "eps", "fp16": "precision", "bf16": "precision",
-	"dtype": "precision", "label_smoothing_factor": "label_smoothing", "metric_for_best_model": "best", "problem_type": "objective", "pictures": "images", "labels": "classes",
+	"dtype": "precision", "label_smoothing_factor": "label_smoothing", "lora_alpha": "alpha", "lora_dropout": "dropout", "target_modules": "targets", "use_rslora": "rslora", "r": "rank", "peft": "lora", "metric_for_best_model": "best", "problem_type": "objective", "pictures": "images", "labels": "classes",
 	"learning_rate": "lr", "lr_scheduler_type": "schedule", "max_grad_norm": "clip_norm",
 	"max_seq_length": "max_length", "model_name_or_path": "model", "num_train_epochs": "epochs",
 	"output_dir": "out", "per_device_train_batch_size": "size", "per_device_eval_batch_size": "eval_size",

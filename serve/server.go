@@ -2,7 +2,9 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"reflect"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -49,6 +51,9 @@ func Start[I, E any](model Model[I, E], o Options) (*Server[I, E], error) {
 	if err != nil {
 		return nil, err
 	}
+	if v := reflect.ValueOf(model); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+		return nil, errors.New("serve: Start: the model is nil")
+	}
 	ctx, abort := context.WithCancel(context.Background())
 	s := &Server[I, E]{
 		model: model, options: o, wake: make(chan struct{}, 1), ended: make(chan struct{}), abort: abort,
@@ -72,7 +77,7 @@ type answer struct {
 	err        error
 }
 
-// Predict answers one request. Any number of goroutines may call it at once. It returns when the answer is there, or,
+// Predict answers one request. The prediction's Input stays empty, as the caller has it. Any number of goroutines may call it at once. It returns when the answer is there, or,
 // with ctx's error, as soon as ctx ends: a request that waits is taken out of the queue then.
 //
 // Its errors are [ErrFull], [ErrClosed], an [*InputError] where Encode had one, a [*PanicError], those of

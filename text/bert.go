@@ -112,12 +112,12 @@ func newBert(c Config, pooler bool) (*Bert, error) {
 
 // Forward maps ids and segments [N, T] (int64) to [N, T, hidden].
 func (e *BertEmbeddings) Forward(ids, types torch.Tensor) torch.Tensor {
-	positions := e.Position.Weight.Narrow(0, 0, ids.Size(1)) // [T, hidden]
+	positions := e.Position.First(ids.Size(1)) // [T, hidden]
 	x := e.Word.Forward(ids)
 	if types.Defined() {
 		x = x.Add(e.TokenType.Forward(types)).Add(positions)
 	} else { // all of segment 0: [T, hidden] first, which is little
-		x = x.Add(positions.Add(e.TokenType.Weight.Select(0, 0)))
+		x = x.Add(positions.Add(e.TokenType.First(1)))
 	}
 	return e.Dropout.Forward(e.LayerNorm.Forward(x))
 }

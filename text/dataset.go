@@ -2,6 +2,7 @@ package text
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -42,6 +43,9 @@ type DatasetOptions struct {
 // What the model cannot read is an error: pairs where it has one segment, or single texts where there are pairs, more
 // tokens than it has positions, a token that it has no embedding for, a class that the head does not have.
 func NewDataset(items data.Source[Item], tok *tokenizer.Tokenizer, config Config, o DatasetOptions) (*Dataset, error) {
+	if items == nil {
+		return nil, errors.New("tokenising texts: the source of items is nil")
+	}
 	d := &Dataset{pad: int64(config.PadTokenID), maxLength: cmp.Or(o.MaxLength, config.DefaultMaxLength())}
 	if config.Pairs != nil {
 		d.pairs = *config.Pairs

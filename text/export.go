@@ -44,7 +44,13 @@ func (c *Classifier) Export(folder string) (err error) {
 	c.running.Lock()
 	defer c.running.Unlock()
 	weights, format := filepath.Join(temporary, "model.safetensors"), map[string]string{"format": "pt"}
-	if err := torch.SaveCheckpoint(weights, nn.State(c), format); err != nil { // transformers asks for the format
+	torch.Scoped(func() {
+		var state []torch.Named
+		if state, err = nn.MergedState(c); err == nil {
+			err = torch.SaveCheckpoint(weights, state, format) // transformers asks for the format
+		}
+	})
+	if err != nil {
 		return err
 	}
 	return fserror.WithoutPath(os.Rename(temporary, folder))

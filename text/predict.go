@@ -1,7 +1,6 @@
 package text
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,6 +51,10 @@ func (c *Classifier) Predict(ctx context.Context, items []Item, o finetune.Predi
 	if c.Tokenizer == nil {
 		return nil, errors.New("predicting: the classifier has no tokenizer")
 	}
+	size, err := o.Size()
+	if err != nil {
+		return nil, err
+	}
 	n, err := c.Inference()
 	if err != nil {
 		return nil, err
@@ -60,7 +63,7 @@ func (c *Classifier) Predict(ctx context.Context, items []Item, o finetune.Predi
 	if err != nil {
 		return nil, err
 	}
-	asked := data.NewSampler(set, data.SamplerOptions{Size: cmp.Or(o.BatchSize, finetune.DefaultPredictBatch)}).Evaluation()
+	asked := data.NewSampler(set, data.SamplerOptions{Size: size}).Evaluation()
 	out := make([]Prediction, len(items))
 	bad := len(items) // the first that the model gives no finite numbers for, as far as is known
 	for len(asked) > 0 {

@@ -179,9 +179,18 @@ func checkConfig(c *torch.Checkpoint) error {
 	return nil // another's
 }
 
-// Save writes the network as safetensors, atomically, with keys of the layout.
-func (r *ResNet) Save(path string, layout Layout) error {
-	state := nn.State(r)
+// Save writes the network as safetensors, atomically, with keys of the layout; adapters are merged into the weights.
+func (r *ResNet) Save(path string, layout Layout) (err error) {
+	torch.Scoped(func() {
+		var state []torch.Named
+		if state, err = nn.MergedState(r); err == nil {
+			err = saveState(path, state, layout)
+		}
+	})
+	return err
+}
+
+func saveState(path string, state []torch.Named, layout Layout) error {
 	switch layout {
 	case Torchvision:
 	case Transformers:

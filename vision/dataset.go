@@ -7,6 +7,9 @@ import (
 	"math"
 	"math/rand/v2"
 	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -68,9 +71,8 @@ func newDataset(p pictures, targets objective.Targets, outputs int, input Input,
 	if (o.MixUp > 0 || o.CutMix > 0) && targets.Classes == nil {
 		return nil, errors.New("MixUp and CutMix mix the classes of a classification, and these pictures have none")
 	}
-	o.Augment = cmp.Or(o.Augment, "crop")
-	if o.Scale == [2]float64{} {
-		o.Scale = [2]float64{0.08, 1}
+	if err := o.resolve(); err != nil {
+		return nil, err
 	}
 	training, err := input.training(o)
 	if err != nil {
@@ -84,6 +86,32 @@ func newDataset(p pictures, targets objective.Targets, outputs int, input Input,
 		pictures: p, targets: targets, outputs: outputs, input: input, options: o, evaluation: input.evaluation(),
 		training: training, workers: make(chan struct{}, workers), skipped: map[int]error{},
 	}, nil
+}
+
+// augmentations are the values of DatasetOptions.Augment.
+var augmentations = []string{"crop", "randaugment", "trivialaugment", "flip", "none"}
+
+// resolve fills in the defaults and checks all values.
+func (o *DatasetOptions) resolve() error {
+	o.Augment = cmp.Or(o.Augment, "crop")
+	if o.Scale == [2]float64{} {
+		o.Scale = [2]float64{0.08, 1}
+	}
+	var wrong []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			wrong = append(wrong, fmt.Errorf(format, args...))
+		}
+	}
+	check(slices.Contains(augmentations, o.Augment), "Augment must be one of %s, found %q", strings.Join(augmentations, ", "), o.Augment)
+	check(0 < o.Scale[0] && o.Scale[0] <= o.Scale[1] && o.Scale[1] <= 1, "Scale must be two shares of the area, above 0, rising, at most 1, found %v", o.Scale)
+	check(0 <= o.Erase && o.Erase <= 1, "Erase must be a probability from 0 to 1, found %v", o.Erase)
+	check(o.MixUp >= 0 && o.CutMix >= 0, "MixUp and CutMix must be 0 (off) or above, found %v and %v", o.MixUp, o.CutMix)
+	check(o.Workers >= 0, "Workers must be 0 (one for each core) or above, found %d", o.Workers)
+	if err := errors.Join(wrong...); err != nil {
+		return fmt.Errorf("vision: DatasetOptions: %w", err)
+	}
+	return nil
 }
 
 // Len is the number of pictures.
@@ -191,6 +219,11 @@ var plans = sync.Pool{New: func() any { return new(transform.Plan) }}
 // picture reads and transforms one picture into memory of the right size. What is random is drawn before a training
 // picture is decoded, so that a JPEG of which few pixels are wanted is decoded at a part of its size.
 func (d *Dataset) picture(into *picture.Image, i, epoch int) (err error) {
+	defer func() {
+		if p := recover(); p != nil { // of an image's own methods: on this goroutine nobody else could catch it
+			err = fmt.Errorf("reading picture %s: panic: %v\n%s", d.pictures.Name(i), p, debug.Stack())
+		}
+	}()
 	stored, plan := decoded.Get().(*picture.Image), plans.Get().(*transform.Plan)
 	defer func() {
 		decoded.Put(stored)

@@ -99,6 +99,9 @@ func (p itemPictures) Picture(i int, o picture.Options) (*picture.Image, error) 
 // NewDataset makes a data set of items for the network: to train on, with random crops unless o says otherwise, and to
 // evaluate. What items give besides their image is read now, the images when they are needed.
 func (c *Classifier) NewDataset(items data.Source[Item], o DatasetOptions) (*Dataset, error) {
+	if items == nil {
+		return nil, errors.New("making a data set of images: the source of items is nil")
+	}
 	targets := make([]objective.Target, items.Len())
 	for i := range targets {
 		item, err := items.At(i)

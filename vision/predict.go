@@ -53,8 +53,11 @@ func (c *Classifier) Predict(ctx context.Context, images []Image, o finetune.Pre
 	if err != nil {
 		return nil, err
 	}
+	size, err := o.Size()
+	if err != nil {
+		return nil, err
+	}
 	set := &unlabelled{model: c, images: images, failed: map[int]error{}}
-	size := cmp.Or(o.BatchSize, finetune.DefaultPredictBatch)
 	var asked []data.Request
 	for first := 0; first < len(images); first += size {
 		r := data.Request{}

@@ -15,6 +15,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/thaw-ml/thaw"
+	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/finetune/train"
 	"github.com/thaw-ml/thaw/recipe"
 	"github.com/thaw-ml/thaw/torch"
@@ -31,6 +32,7 @@ const (
 
 type cli struct {
 	Train    trainCmd    `cmd:"" help:"Fine-tune a model as a spec says."`
+	Resume   resumeCmd   `cmd:"" help:"Go on with a run that was interrupted."`
 	Eval     evalCmd     `cmd:"" help:"Measure a run's best model on labelled texts or images."`
 	Predict  predictCmd  `cmd:"" help:"Classify texts or images with a run's best model, or a downloaded one."`
 	Export   exportCmd   `cmd:"" help:"Write a run's best model as transformers publishes its kind."`
@@ -146,6 +148,9 @@ func run(ctx context.Context, args []string, s streams) (code int) {
 		return exitUsage
 	case errors.Is(err, syscall.EPIPE):
 		return exitPipe
+	case errors.Is(err, finetune.ErrTimeUp):
+		fmt.Fprintf(s.err, "thaw: stopped: %v\n", err)
+		return exitStopped
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(s.err, "thaw: stopped")
 		return exitStopped

@@ -17,6 +17,7 @@ import (
 type trainCmd struct {
 	Spec      string   `arg:"" help:"The spec, a YAML file."`
 	Log       string   `help:"How events are written: text, for people, or json, an object a line with time, level, msg and fields." enum:"text,json" default:"text" placeholder:"FORMAT"`
+	Resume    bool     `name:"resume-if-there" help:"Go on with the run in the spec's folder out where one was begun; without it a folder that exists is an error."`
 	Overrides []string `arg:"" optional:"" name:"key=value" help:"Keys of the spec to set otherwise, as in seed=2 phases[0].lr=1e-4."`
 }
 
@@ -40,10 +41,35 @@ func (c *trainCmd) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return usageError{"train: " + unreadable("file", c.Spec, err)}
 	}
+	if c.Resume && spec.Out == "" {
+		return usageError{"train: --resume-if-there needs the run folder's name: set out in the spec, or out=FOLDER"}
+	}
 	if spec.Out == "" {
 		name := strings.TrimSuffix(filepath.Base(c.Spec), filepath.Ext(c.Spec))
 		spec.Out = recipe.NextFolder("runs", name)
 	}
+	t := training{spec: &spec, log: c.Log}
+	if c.Resume {
+		started, finished := spec.Started()
+		if finished {
+			fmt.Fprintf(s.err, "thaw: %s came to its end already\n", spec.Out)
+			return nil
+		}
+		t.resume, t.compare = started, started
+	}
+	return t.run(ctx, s)
+}
+
+// training is a run to begin, or to go on with.
+type training struct {
+	spec    *recipe.Spec
+	log     string
+	resume  bool
+	compare bool // the spec with that of the run that goes on
+}
+
+func (t training) run(ctx context.Context, s streams) error {
+	spec := t.spec
 	onCPU := s.onCPU(spec.Device)
 	if err := spec.Check(); err != nil {
 		return err
@@ -52,14 +78,14 @@ func (c *trainCmd) Run(ctx context.Context, s streams) error {
 		Folder: spec.Out, Device: spec.Device, Precision: spec.Precision, Threads: spec.Threads, Phases: len(spec.Phases),
 	}
 	var view view = terminal.New(s.out, settings)
-	if c.Log == "json" {
+	if t.log == "json" {
 		view = terminal.NewRecords(s.out, settings)
 	}
 	view.Greet()
 	if onCPU != "" {
 		view.Note("warning", onCPU)
 	}
-	result, err := c.train(ctx, &spec, view)
+	result, err := t.train(ctx, view)
 	view.Close()
 	if err != nil {
 		view.Abandon(err)
@@ -80,14 +106,22 @@ type view interface {
 }
 
 // train opens what the spec asks for and trains it.
-func (c *trainCmd) train(ctx context.Context, spec *recipe.Spec, view view) (*finetune.Result, error) {
-	task, err := recipe.Open(ctx, spec)
+func (t training) train(ctx context.Context, view view) (*finetune.Result, error) {
+	task, err := recipe.Open(ctx, t.spec)
 	if err != nil {
 		return nil, err
 	}
 	defer task.Close()
+	if t.resume && t.compare {
+		if err := t.spec.SameRun(); err != nil {
+			return nil, err
+		}
+	}
 	for _, line := range task.Describe() {
 		view.Note(line[0], line[1])
+	}
+	if t.resume {
+		return task.Resume(ctx, view.Event)
 	}
 	return task.Train(ctx, view.Event)
 }

@@ -145,6 +145,7 @@ import (
 
 	"github.com/thaw-ml/thaw"
 	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/finetune/lora"
 	"github.com/thaw-ml/thaw/finetune/train"
 	"github.com/thaw-ml/thaw/finetune/train/metric"
 	"github.com/thaw-ml/thaw/finetune/train/objective"
@@ -175,6 +176,7 @@ var (
 	_ time.Duration
 	_ = thaw.Tune
 	_ finetune.Options
+	_ lora.Config
 	_ train.Event
 	_ metric.Score
 	_ objective.Number

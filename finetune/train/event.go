@@ -89,10 +89,11 @@ type WarningKind int
 
 // The kinds of warnings.
 const (
-	NotCached      WarningKind = iota // the output of the frozen stages is too large to be kept
-	NotCaptured                       // the steps of a shape run operator by operator
-	GraphsReleased                    // captured graphs were given up for their memory
-	Skipped                           // samples could not be read and were left out
+	NotCached        WarningKind = iota // the output of the frozen stages is too large to be kept
+	NotCaptured                         // the steps of a shape run operator by operator
+	GraphsReleased                      // captured graphs were given up for their memory
+	Skipped                             // samples could not be read and were left out
+	CheckpointFailed                    // a checkpoint could not be written
 )
 
 func (e TaskStarted) String() string { return fmt.Sprintf("%v: %d samples", e.Task, e.Samples) }

@@ -9,14 +9,16 @@ import (
 // executor runs steps. There are two: eager runs each step at once, operator by operator; graphs queues steps on a
 // device, and replays those whose shapes come often as CUDA graphs. Both run the same step.
 type executor[B data.Batch[B]] interface {
-	// begin starts an epoch.
-	begin()
+	// begin starts an epoch, or goes on with one, in which so many samples have had so much loss.
+	begin(lossSum float64, samples int)
 	// pack makes what a step reads of a batch, on the loader's goroutine; nil where the step reads the batch itself.
 	pack() func(B) []torch.Tensor
 	// run makes a step. It gives the newest mean loss of the epoch's samples that is known.
 	run(l data.Loaded[B], rates []float64) (loss float64, err error)
 	// loss waits for all steps and gives the mean loss of the epoch's samples.
 	loss() (float64, error)
+	// sum waits for all steps and gives the loss times samples of the epoch.
+	sum() (float64, error)
 	// beside runs f, which computes something else between steps, such as an evaluation.
 	beside(f func() error) error
 	close()
@@ -35,7 +37,7 @@ type PrefixCache[B any] interface {
 type eager[B data.Batch[B]] struct {
 	step    *step[B]
 	cache   PrefixCache[B] // nil: the frozen stages run at every step
-	sum     float64        // of loss times samples in the epoch
+	lossSum float64        // of loss times samples in the epoch
 	samples int
 }
 
@@ -50,8 +52,8 @@ func newEager[B data.Batch[B]](s *step[B], cache PrefixCache[B]) *eager[B] {
 	return e
 }
 
-func (e *eager[B]) begin()                       { e.sum, e.samples = 0, 0 }
-func (e *eager[B]) pack() func(B) []torch.Tensor { return nil }
+func (e *eager[B]) begin(lossSum float64, samples int) { e.lossSum, e.samples = lossSum, samples }
+func (e *eager[B]) pack() func(B) []torch.Tensor       { return nil }
 
 func (e *eager[B]) run(l data.Loaded[B], rates []float64) (loss float64, err error) {
 	for i, g := range e.step.optimizer.Groups() {
@@ -70,11 +72,12 @@ func (e *eager[B]) run(l data.Loaded[B], rates []float64) (loss float64, err err
 		})
 		return err
 	})
-	e.sum += loss * float64(l.Batch.Size())
+	e.lossSum += loss * float64(l.Batch.Size())
 	e.samples += l.Batch.Size()
-	return e.sum / float64(e.samples), err
+	return e.lossSum / float64(e.samples), err
 }
 
-func (e *eager[B]) loss() (float64, error)      { return e.sum / float64(e.samples), nil }
+func (e *eager[B]) loss() (float64, error)      { return e.lossSum / float64(e.samples), nil }
+func (e *eager[B]) sum() (float64, error)       { return e.lossSum, nil }
 func (e *eager[B]) beside(f func() error) error { return f() }
 func (e *eager[B]) close()                      {}

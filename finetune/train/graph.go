@@ -58,7 +58,9 @@ func newGraphs[B data.Batch[B]](c Config[B], s *step[B], top []float64) *graphs[
 	return g
 }
 
-func (g *graphs[B]) begin() { g.lossSum.reset() }
+func (g *graphs[B]) begin(lossSum float64, samples int) { g.lossSum.reset(lossSum, samples) }
+
+func (g *graphs[B]) sum() (float64, error) { return g.lossSum.value() }
 
 // pack makes the tensors that a step reads of a batch, in pinned memory.
 func (g *graphs[B]) pack() func(B) []torch.Tensor {

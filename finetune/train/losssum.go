@@ -21,11 +21,14 @@ func (m *lossSum) add(loss, samples torch.Tensor) {
 	torch.NoGrad(func() { m.sum.Addcmul_(loss.Detach(), samples, 1) })
 }
 
-// reset starts an epoch.
-func (m *lossSum) reset() {
+// reset starts an epoch, or goes on with one.
+func (m *lossSum) reset(sum float64, samples int) {
 	m.drop()
-	m.sum.Zero_()
-	m.samples, m.mean = 0, 0
+	m.sum.Fill_(sum)
+	m.samples, m.mean = samples, 0
+	if samples > 0 {
+		m.mean = sum / float64(samples)
+	}
 }
 
 // queued takes note of a step that was queued, and gives the newest mean loss that is known.
@@ -48,15 +51,20 @@ func (m *lossSum) queued(samples int) (mean float64, err error) {
 	return m.mean, nil
 }
 
-// total waits for all steps and gives the mean loss of the epoch.
-func (m *lossSum) total() (float64, error) {
+// value waits for all steps and gives the sum.
+func (m *lossSum) value() (float64, error) {
 	m.drop()
 	r, err := m.backend.Read(m.sum)
 	if err != nil {
 		return 0, err
 	}
 	defer r.Close()
-	sum, err := r.Wait()
+	return r.Wait()
+}
+
+// total waits for all steps and gives the mean loss of the epoch.
+func (m *lossSum) total() (float64, error) {
+	sum, err := m.value()
 	return sum / float64(m.samples), err
 }
 

@@ -56,6 +56,9 @@ func newStep[B data.Batch[B]](c Config[B]) *step[B] {
 			s.buffers = append(s.buffers, b)
 		}
 		for _, norm := range nn.Modules[*nn.BatchNorm](stage.Module) {
+			if norm.Fixed {
+				continue
+			}
 			norm.ExternalCounter = true
 			s.norms = append(s.norms, norm)
 		}

@@ -33,8 +33,19 @@ type Config[B data.Batch[B]] struct {
 	Deterministic bool
 	// CheckGradients is called once, in the first step, when there are gradients.
 	CheckGradients func() error
+	// AfterStep is called after each step, before its event, between two steps: the trainer may be asked for its
+	// Progress and State. An error ends the epoch. It may be nil.
+	AfterStep func() error
 	// OnEvent gets the events of steps; an error ends the epoch.
 	OnEvent func(Event) error
+}
+
+// Position is how far a Trainer is.
+type Position struct {
+	Steps   int     // that were made
+	Batches int     // of the epoch in hand, or of the last
+	Samples int     // of these batches
+	LossSum float64 // of loss times samples over these batches
 }
 
 // Trainer makes the optimizer steps of a phase.
@@ -43,7 +54,9 @@ type Trainer[B data.Batch[B]] struct {
 	step     *step[B]
 	executor executor[B]
 	top      []float64 // the groups' highest learning rates
-	steps    int       // that were made
+	at       Position
+	resumed  bool // at is where the next epoch begins
+	training bool // an epoch's steps run
 }
 
 // NewTrainer makes a trainer. The trained parameters require gradients already. It is to be closed.
@@ -71,16 +84,23 @@ func NewTrainer[B data.Batch[B]](c Config[B]) (_ *Trainer[B], err error) {
 // Epoch makes a step of every batch that is asked for and gives the mean loss of the samples. number counts epochs from
 // 1.
 func (t *Trainer[B]) Epoch(ctx context.Context, set data.Dataset[B], asked []data.Request, number int) (float64, error) {
-	t.setTraining()
-	defer t.config.Model.SetEvaluation()
-	t.executor.begin()
-	samples := 0
+	t.training = true
+	t.Settle()
+	defer func() {
+		t.training = false
+		t.Settle()
+	}()
+	if !t.resumed {
+		t.at = Position{Steps: t.at.Steps}
+	}
+	t.resumed = false
+	t.executor.begin(t.at.LossSum, t.at.Samples)
 	rates := make([]float64, len(t.top))
-	for l, err := range data.Load(ctx, set, asked, t.executor.pack()) {
+	for l, err := range data.Load(ctx, set, asked[t.at.Batches:], t.executor.pack()) {
 		if err != nil {
 			return 0, err
 		}
-		factor := t.config.Schedule(t.steps)
+		factor := t.config.Schedule(t.at.Steps)
 		for i := range rates {
 			rates[i] = t.top[i] * factor
 		}
@@ -89,11 +109,17 @@ func (t *Trainer[B]) Epoch(ctx context.Context, set data.Dataset[B], asked []dat
 			err = ErrNotFinite
 		}
 		if err != nil {
-			return 0, fmt.Errorf("step %d: %w", t.steps+1, err)
+			return 0, fmt.Errorf("step %d: %w", t.at.Steps+1, err)
 		}
-		t.steps++
-		samples += l.Batch.Size()
-		done := StepDone{Epoch: number, Step: t.steps, Samples: samples, Loss: loss, LR: rates[len(rates)-1]}
+		t.at.Steps++
+		t.at.Batches++
+		t.at.Samples += l.Batch.Size()
+		if t.config.AfterStep != nil {
+			if err := t.config.AfterStep(); err != nil {
+				return 0, err
+			}
+		}
+		done := StepDone{Epoch: number, Step: t.at.Steps, Samples: t.at.Samples, Loss: loss, LR: rates[len(rates)-1]}
 		if err := t.config.OnEvent(done); err != nil {
 			return 0, err
 		}
@@ -103,6 +129,31 @@ func (t *Trainer[B]) Epoch(ctx context.Context, set data.Dataset[B], asked []dat
 		err = ErrNotFinite
 	}
 	return loss, err
+}
+
+// Position waits for all steps and tells how far the trainer is.
+func (t *Trainer[B]) Position() (at Position, err error) {
+	at = t.at
+	if !t.resumed { // otherwise nothing ran since
+		at.LossSum, err = t.executor.sum()
+	}
+	return at, err
+}
+
+// Steps that were made, or queued.
+func (t *Trainer[B]) Steps() int { return t.at.Steps }
+
+// State lists the optimizer's tensors, see [optim.Optimizer]. They are the optimizer's, not copies.
+func (t *Trainer[B]) State() []torch.Named { return t.step.optimizer.State() }
+
+// Resume goes on from where another trainer of the same configuration was: the next Epoch, which is to be asked for all of
+// the epoch's batches, leaves out those that were done.
+func (t *Trainer[B]) Resume(at Position, optimizer []torch.Named) error {
+	if err := t.step.optimizer.Load(optimizer); err != nil {
+		return err
+	}
+	t.at, t.resumed = at, true
+	return nil
 }
 
 // Evaluate measures the model between epochs, see [Forward.Evaluate].
@@ -122,9 +173,14 @@ func (t *Trainer[B]) Captured() []string {
 	return nil
 }
 
-// setTraining switches on dropout and batch norms of the stages in which something is trained. A frozen stage stays as
-// it is in evaluation wherever it stands: its running statistics are frozen too.
-func (t *Trainer[B]) setTraining() {
+// Settle puts the modules into the mode that the trainer needs, where something else has put them into another. While steps run,
+// dropout and batch norms are on in the stages in which something is trained. A frozen stage stays as it is in evaluation
+// wherever it stands: its running statistics are frozen too.
+func (t *Trainer[B]) Settle() {
+	if !t.training {
+		t.config.Model.SetEvaluation()
+		return
+	}
 	for i, s := range t.config.Model.Stages {
 		nn.SetTraining(s.Module, t.config.Trained[i])
 	}

@@ -58,6 +58,10 @@ type Concurrent interface {
 	Concurrency() int // calls at once, at most
 }
 
+// Fingerprinter is a data set that tells itself from others: equal fingerprints stand for the same samples in the same
+// order, with the same targets and the same random changes. A run goes on from a checkpoint with the same data alone.
+type Fingerprinter interface{ Fingerprint() string }
+
 // Closer is a batch that holds memory to free.
 type Closer interface{ Close() }
 

@@ -20,7 +20,10 @@ type BatchNorm struct {
 	Momentum float64 // the new batch's share of the running statistics, 0.1 in PyTorch
 	// ExternalCounter leaves NumBatchesTracked to the training loop, which counts for all layers by one kernel.
 	ExternalCounter bool
-	training        bool
+	// Fixed keeps to the running statistics in training too, and leaves them as they are: where the layer is part of a
+	// frozen network that only adapters change.
+	Fixed    bool
+	training bool
 }
 
 // EmptyBatchNorm makes the layer with memory but no values, to be loaded; only NumBatchesTracked is set, to 0, as
@@ -52,8 +55,9 @@ func (b *BatchNorm) Init() {
 	})
 }
 
-// SetTraining says whether the batch's own statistics are used and the running ones moved.
-func (b *BatchNorm) SetTraining(on bool) { b.training = on }
+// SetTraining says whether the batch's own statistics are used and the running ones moved, which those of a Fixed layer
+// never are.
+func (b *BatchNorm) SetTraining(on bool) { b.training = on && !b.Fixed }
 
 // Training reports whether the batch's own statistics are used.
 func (b *BatchNorm) Training() bool { return b.training }

@@ -34,6 +34,8 @@ func (v *View) Event(e finetune.Event) error {
 		v.Note("graphs", e.String())
 	case train.Warning:
 		v.Note("warning", e.Text)
+	case finetune.CheckpointSaved:
+		v.Note("saved", fmt.Sprintf("checkpoint at step %d", e.Step))
 	case finetune.Saved, finetune.EpochDone: // shown otherwise
 	default:
 		subject, text, _ := strings.Cut(fmt.Sprint(e), ": ")

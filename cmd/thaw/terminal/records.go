@@ -88,6 +88,8 @@ func (r *Records) Event(e finetune.Event) error {
 	case finetune.EpochDone: // TaskDone has told it
 	case finetune.Saved:
 		r.log.Info("saved", "path", e.Path)
+	case finetune.CheckpointSaved:
+		r.log.Info("checkpoint", "path", e.Path, "step", e.Step)
 	case train.Warning:
 		r.log.Warn("warning", "text", e.Text)
 	case train.GradientsChecked:

@@ -55,23 +55,44 @@ func (c *Classes) put(put func(name string, value any) error) error {
 	return nil
 }
 
-func (c *counts) name(class int) string {
-	if c.names == nil {
-		return strconv.Itoa(class)
-	}
-	return c.names[class]
+// counts are Counts with names, and with the pairs of classes that were confused.
+type counts struct {
+	*Counts
+	names    []string
+	confused map[[2]int]int // predictions by true and predicted class
 }
 
-func (c *counts) classes() *Classes {
-	out := &Classes{PerClass: make([]ClassScore, len(c.support))}
-	for i := range c.support {
-		out.PerClass[i] = classScore(c.name(i), c.hits[i], c.predicted[i], c.support[i])
+func newCounts(names []string, classes int) *counts {
+	return &counts{Counts: NewCounts(classes), names: names, confused: map[[2]int]int{}}
+}
+
+func (c *counts) add(truth, predicted int) {
+	c.Add(truth, predicted)
+	if truth != predicted {
+		c.confused[[2]int{truth, predicted}]++
 	}
-	if len(c.support) <= MostClasses {
-		out.Confusion = make([][]int, len(c.support))
+}
+
+// nameOf is the name of a class, or its number where the classes have no names.
+func nameOf(names []string, class int) string {
+	if names == nil {
+		return strconv.Itoa(class)
+	}
+	return names[class]
+}
+
+func (c *counts) name(class int) string { return nameOf(c.names, class) }
+
+func (c *counts) classes() *Classes {
+	out := &Classes{PerClass: make([]ClassScore, len(c.Support))}
+	for i := range c.Support {
+		out.PerClass[i] = classScore(c.name(i), c.Counts, i)
+	}
+	if len(c.Support) <= MostClasses {
+		out.Confusion = make([][]int, len(c.Support))
 		for i := range out.Confusion {
-			out.Confusion[i] = make([]int, len(c.support))
-			out.Confusion[i][i] = c.hits[i]
+			out.Confusion[i] = make([]int, len(c.Support))
+			out.Confusion[i][i] = c.Hits[i]
 		}
 		for pair, n := range c.confused {
 			out.Confusion[pair[0]][pair[1]] = n
@@ -91,18 +112,8 @@ func (c *counts) classes() *Classes {
 	return out
 }
 
-func classScore(name string, hits, predicted, support int) ClassScore {
-	s := ClassScore{Name: name, Support: support}
-	if predicted > 0 {
-		s.Precision = float64(hits) / float64(predicted)
-	}
-	if support > 0 {
-		s.Recall = float64(hits) / float64(support)
-	}
-	if both := predicted + support; both > 0 {
-		s.F1 = 2 * float64(hits) / float64(both)
-	}
-	return s
+func classScore(name string, c *Counts, class int) ClassScore {
+	return ClassScore{name, c.ClassPrecision(class), c.ClassRecall(class), c.ClassF1(class), c.Support[class]}
 }
 
 // String is a table for people: the confusion matrix, a line a true class, or precision, recall and F1 of each class

@@ -161,3 +161,27 @@ func TestRegressionEqualsScikitLearnAndSciPy(t *testing.T) {
 	}
 	assert.NotZero(t, undefined)
 }
+
+// The metrics that were always reported keep their last digit: tables of old and new runs compare equal.
+func TestDefaultsKeepTheirLastDigit(t *testing.T) {
+	for i := range 200 {
+		in := makeClasses(i, "plain")
+		counts := CountClasses(in.truth, in.predicted, in.classes)
+		macro := 0.0
+		for k := range in.classes {
+			both := counts.Support[k] + counts.Predicted[k]
+			macro += 2 * float64(counts.Hits[k]) / float64(max(both, 1)) / float64(in.classes)
+		}
+		assert.Equal(t, macro, counts.F1(Macro))
+
+		y, x := makeNumbers(i, "plain")
+		squares, absolute := 0.0, 0.0
+		for j := range x {
+			d := x[j] - y[j]
+			squares, absolute = squares+d*d/float64(len(x)), absolute+math.Abs(d)/float64(len(x))
+		}
+		assert.Equal(t, []float64{squares, absolute}, []float64{MSE(y, x), MAE(y, x)})
+		assert.Equal(t, Pearson(x, y), Pearson(y, x))
+		assert.Equal(t, Spearman(x, y), Spearman(y, x))
+	}
+}

@@ -1,5 +1,12 @@
-// Package metric measures a model's output against targets: accuracy and F1 of classes, of several labels at once, and
-// the errors and correlations of numbers. Numbers are those of scikit-learn and SciPy.
+// Package metric measures a model's output against targets: classes, several labels at once, and numbers.
+//
+// A Metric takes a model's output batch by batch and sums up, as an objective's NewMetric makes it; Options choose what
+// it reports, by name, and whether with confidence intervals. The functions behind the names are here as well, for any
+// program: they read slices, and give the numbers of scikit-learn and SciPy, and of torchmetrics where those have none.
+// Where Thaw differs the function says so; docs/guide/metrics.md has a table.
+//
+// What is not defined is NaN, unless scikit-learn with zero_division=0 gives it a number: the precision of a class that
+// is never predicted, say, is 0. A function whose name ends in Of gives a Statistic, which [Bootstrap] resamples.
 package metric
 
 import (
@@ -33,6 +40,8 @@ type Score struct {
 	Values []Value // the objective's metrics; the best epoch is chosen by the first, unless another is named
 	// Classes sums up each class, where there are classes; an epoch's score in a summary leaves it out.
 	Classes *Classes
+	// Intervals are confidence intervals of Values by name, where they were asked for.
+	Intervals map[string]Interval
 }
 
 // Value is one metric.
@@ -119,12 +128,6 @@ func (s Score) MarshalJSON() ([]byte, error) {
 		}
 		return err
 	}
-	number := func(x float64) any {
-		if math.IsNaN(x) || math.IsInf(x, 0) {
-			return nil
-		}
-		return x
-	}
 	if err := put("loss", number(s.Loss)); err != nil {
 		return nil, err
 	}
@@ -136,12 +139,36 @@ func (s Score) MarshalJSON() ([]byte, error) {
 	if err := put("rows", s.Rows); err != nil {
 		return nil, err
 	}
+	if s.Intervals != nil {
+		if err := put("intervals", s.Intervals); err != nil {
+			return nil, err
+		}
+	}
 	if s.Classes != nil {
 		if err := s.Classes.put(put); err != nil {
 			return nil, err
 		}
 	}
 	return fmt.Appendf(nil, "{%s}", b.Bytes()), nil
+}
+
+// number is what JSON has for a number: null for one that is not finite.
+func number(x float64) any {
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return nil
+	}
+	return x
+}
+
+// addIntervals adds intervals of all Values, which of computes for resamples of so many rows.
+func (s *Score) addIntervals(b *Bootstrap, rows int, of func(times []int32, into []float64)) {
+	if b == nil || rows == 0 {
+		return
+	}
+	s.Intervals = map[string]Interval{}
+	for i, interval := range b.intervals(rows, len(s.Values), of) {
+		s.Intervals[s.Values[i].Name] = interval
+	}
 }
 
 // UnmarshalJSON reads what MarshalJSON wrote; the metrics come sorted by name, and none says whether lower is better.
@@ -154,6 +181,7 @@ func (s *Score) UnmarshalJSON(text []byte) error {
 	var classes Classes
 	parts := map[string]any{
 		"rows": &s.Rows, "classes": &classes.PerClass, "confusion": &classes.Confusion, "most_confused": &classes.MostConfused,
+		"intervals": &s.Intervals,
 	}
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		if part, ok := parts[name]; ok {

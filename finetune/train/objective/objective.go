@@ -34,6 +34,9 @@ type Objective interface {
 	// WithLabelSmoothing is the objective with a share of the target spread over all classes; where there are no
 	// classes to choose one from it is the objective itself.
 	WithLabelSmoothing(share float64) Objective
+	// WithMetrics is the objective measured by the named metrics; nil stands for its default ones. A name that is none
+	// of its metrics is a *metric.NameError, which lists them.
+	WithMetrics(names []string) (Objective, error)
 }
 
 // New makes the objective of a problem type. names are the classes or labels, or the one name of what a regression
@@ -77,6 +80,11 @@ type Classification struct {
 	Classes []string // names, by class number; nil leaves them unnamed
 	// LabelSmoothing, in [0, 1), is the share of the target that is spread over all classes (Szegedy et al. 2015).
 	LabelSmoothing float64
+	// Metrics are what is measured, of metric.ClassificationNames; the first one chooses the best epoch. nil stands for
+	// accuracy and macro_f1. A name that is none is an error of the evaluation; WithMetrics tells at once.
+	Metrics []string
+	// Intervals adds confidence intervals to every evaluation's score; nil adds none.
+	Intervals *metric.Bootstrap
 }
 
 // Loss is the mean cross-entropy.
@@ -84,8 +92,12 @@ func (c Classification) Loss(output, target nn.Values) torch.Tensor {
 	return nn.CrossEntropy(output[0], target[0], c.LabelSmoothing)
 }
 
-// NewMetric measures accuracy and macro_f1.
-func (c Classification) NewMetric() metric.Metric { return metric.NewClassification(c.Classes) }
+// NewMetric measures Metrics.
+func (c Classification) NewMetric() metric.Metric { return orFailed(c.metric()) }
+
+func (c Classification) metric() (metric.Metric, error) {
+	return metric.Options{Names: c.Metrics, Intervals: c.Intervals}.Classification(c.Classes)
+}
 
 // Outputs is the number of classes.
 func (c Classification) Outputs() int { return len(c.Classes) }
@@ -99,6 +111,12 @@ func (c Classification) WithLabelSmoothing(share float64) Objective {
 	return c
 }
 
+// WithMetrics sets Metrics.
+func (c Classification) WithMetrics(names []string) (Objective, error) {
+	c.Metrics = names
+	return checked(c, c.metric)
+}
+
 // Predict gives the class with the largest logit, and the softmax of the logits as scores.
 func (c Classification) Predict(logits []float32) Prediction {
 	return newPrediction(c.Classes, logits, softmax(logits))
@@ -109,6 +127,12 @@ func (c Classification) Predict(logits []float32) Prediction {
 type Labels struct {
 	Names     []string
 	Threshold float64 // of the sigmoid, above which a label is predicted; 0 stands for 0.5
+	// Metrics are what is measured, of metric.MultiLabelNames; the first one chooses the best epoch. nil stands for
+	// micro_f1, macro_f1 and subset_accuracy. A name that is none is an error of the evaluation; WithMetrics tells at
+	// once.
+	Metrics []string
+	// Intervals adds confidence intervals to every evaluation's score; nil adds none.
+	Intervals *metric.Bootstrap
 }
 
 // Loss is the mean over samples and labels.
@@ -116,8 +140,12 @@ func (l Labels) Loss(output, target nn.Values) torch.Tensor {
 	return torch.BinaryCrossEntropyWithLogits(output[0], target[0], torch.Tensor{}, torch.Tensor{}, torch.ReduceMean)
 }
 
-// NewMetric measures micro_f1, macro_f1 and subset_accuracy.
-func (l Labels) NewMetric() metric.Metric { return metric.NewMultiLabel(l.Names, l.threshold()) }
+// NewMetric measures Metrics.
+func (l Labels) NewMetric() metric.Metric { return orFailed(l.metric()) }
+
+func (l Labels) metric() (metric.Metric, error) {
+	return metric.Options{Names: l.Metrics, Intervals: l.Intervals}.MultiLabel(l.Names, l.threshold())
+}
 
 func (l Labels) threshold() float64 {
 	if l.Threshold == 0 {
@@ -135,6 +163,12 @@ func (l Labels) ProblemType() ProblemType { return MultiLabel }
 // WithLabelSmoothing changes nothing.
 func (l Labels) WithLabelSmoothing(float64) Objective { return l }
 
+// WithMetrics sets Metrics.
+func (l Labels) WithMetrics(names []string) (Objective, error) {
+	l.Metrics = names
+	return checked(l, l.metric)
+}
+
 // Predict gives all labels whose sigmoid is above the threshold; Label is the likeliest.
 func (l Labels) Predict(logits []float32) Prediction {
 	scores := sigmoid(logits)
@@ -150,15 +184,25 @@ func (l Labels) Predict(logits []float32) Prediction {
 
 // Number predicts a number. The loss is the mean squared error of outputs [N, 1] and targets [N], float32, as
 // transformers' regression with num_labels 1.
-type Number struct{}
+type Number struct {
+	// Metrics are what is measured, of metric.RegressionNames; the first one chooses the best epoch. nil stands for
+	// mse, mae, pearson and spearman. A name that is none is an error of the evaluation; WithMetrics tells at once.
+	Metrics []string
+	// Intervals adds confidence intervals to every evaluation's score; nil adds none.
+	Intervals *metric.Bootstrap
+}
 
 // Loss is the mean squared error.
 func (Number) Loss(output, target nn.Values) torch.Tensor {
 	return torch.MSELoss(output[0].Reshape(-1), target[0].Reshape(-1), torch.ReduceMean)
 }
 
-// NewMetric measures mse, mae, pearson and spearman.
-func (Number) NewMetric() metric.Metric { return metric.NewRegression() }
+// NewMetric measures Metrics.
+func (n Number) NewMetric() metric.Metric { return orFailed(n.metric()) }
+
+func (n Number) metric() (metric.Metric, error) {
+	return metric.Options{Names: n.Metrics, Intervals: n.Intervals}.Regression()
+}
 
 // Outputs is 1.
 func (Number) Outputs() int { return 1 }
@@ -168,6 +212,12 @@ func (Number) ProblemType() ProblemType { return Regression }
 
 // WithLabelSmoothing changes nothing.
 func (n Number) WithLabelSmoothing(float64) Objective { return n }
+
+// WithMetrics sets Metrics.
+func (n Number) WithMetrics(names []string) (Objective, error) {
+	n.Metrics = names
+	return checked(n, n.metric)
+}
 
 // Predict gives the number itself.
 func (Number) Predict(logits []float32) Prediction {

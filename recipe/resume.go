@@ -1,0 +1,156 @@
+package recipe
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/thaw-ml/thaw/finetune"
+)
+
+// Checkpoint says when a run saves what it needs to go on bit for bit, see [finetune.Checkpointing]. It does so, too, when it
+// is stopped. A run that came to its end removes its checkpoints.
+type Checkpoint struct {
+	// Every is the time between two checkpoints, as in "30s" or "1h30m"; the default is "10m". "off" writes none, not even when
+	// the run is stopped, unless Steps does.
+	Every string `yaml:"every"`
+	Steps int    `yaml:"steps,omitempty"` // between two checkpoints; 0, the default: not by steps
+	Keep  int    `yaml:"keep"`            // how many are kept, the newest; the default is 2
+}
+
+func (c *Checkpoint) resolve(f *faults) {
+	if c.Every == "" && !f.source.given("checkpoint.every") {
+		c.Every = "10m"
+	}
+	f.check(c.Every == "off" || duration(c.Every) > 0, "checkpoint.every", `must be a time such as 30s, 10m or 1h30m, or off, found %q`, c.Every)
+	f.check(c.Steps >= 0, "checkpoint.steps", "must be 0 (not by steps) or above, found %d", c.Steps)
+	if c.Keep == 0 && !f.source.given("checkpoint.keep") {
+		c.Keep = 2
+	}
+	f.check(c.Keep >= 1, "checkpoint.keep", "must be 1 or more, found %d", c.Keep)
+}
+
+// duration reads a time such as 3h50m; 0 where it is none.
+func duration(s string) time.Duration {
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		return 0
+	}
+	return d
+}
+
+func (c Checkpoint) options() finetune.Checkpointing {
+	return finetune.Checkpointing{Steps: c.Steps, Every: duration(c.Every), Keep: c.Keep}
+}
+
+// mayDiffer are the keys in which a run that goes on may differ from how it began.
+var mayDiffer = []string{"checkpoint", "stop_after", "out"}
+
+// ReadRun reads the spec of a run folder, to go on with the run there. Of overrides only those of checkpoint and stop_after are
+// taken. A folder that is none is an *OpenError.
+func ReadRun(folder string, overrides ...string) (Spec, error) {
+	for _, o := range overrides {
+		key, _, _ := strings.Cut(o, "=")
+		if first, _, _ := strings.Cut(key, "."); !slices.Contains(mayDiffer[:2], first) {
+			return Spec{}, noSuch("a run goes on as it began: only checkpoint and stop_after may be set, not %s", key)
+		}
+	}
+	path := filepath.Join(folder, finetune.SpecFile)
+	if _, err := os.Stat(folder); err != nil {
+		return Spec{}, noSuch("there is no run folder %q", folder)
+	}
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return Spec{}, noSuch("%q is no run of the program: it has no %s", folder, finetune.SpecFile)
+	}
+	s, err := Read(path, overrides...)
+	if err != nil {
+		return s, err
+	}
+	s.Out, err = filepath.Abs(folder) // it may have been moved
+	s.goesOn = true
+	return s, err
+}
+
+// Started tells whether the run folder that a spec names has the beginning of a run, and whether the run came to its end. A run
+// that was begun is one to go on with: the folder is no mistake then.
+func (s *Spec) Started() (started, finished bool) {
+	if s.Out == "" {
+		return false, false
+	}
+	_, ended := os.Stat(filepath.Join(s.Out, finetune.SummaryFile))
+	s.goesOn = finetune.NewFolder(s.Out).Begun()
+	return s.goesOn, ended == nil
+}
+
+// SameRun is an error that names what differs where a spec is not that of the run in its folder.
+func (s *Spec) SameRun() error {
+	path := filepath.Join(s.Out, finetune.SpecFile)
+	before, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // the process ended before it had written it
+	}
+	if err != nil {
+		return err
+	}
+	now, err := s.YAML()
+	if err != nil {
+		return err
+	}
+	was, is := map[string]string{}, map[string]string{}
+	for into, text := range map[*map[string]string][]byte{&was: before, &is: now} {
+		var n yaml.Node
+		if err := yaml.Unmarshal(text, &n); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		flatten(&n, "", *into)
+	}
+	var differ []string
+	for key := range was {
+		if _, ok := is[key]; !ok {
+			is[key] = ""
+		}
+	}
+	for key, value := range is {
+		if first, _, _ := strings.Cut(key, "."); was[key] != value && !slices.Contains(mayDiffer, first) {
+			differ = append(differ, fmt.Sprintf("%s was %s and is %s", key, orNothing(was[key]), orNothing(value)))
+		}
+	}
+	if slices.Sort(differ); differ != nil {
+		return s.Errorf("out", "%s is of another spec: %s; give another folder, or go on as the run began: thaw resume %[1]s", s.Out, strings.Join(differ, "; "))
+	}
+	return nil
+}
+
+func orNothing(s string) string {
+	if s == "" {
+		return "not given"
+	}
+	return s
+}
+
+// flatten lists the scalars below a node by their keys.
+func flatten(n *yaml.Node, key string, into map[string]string) {
+	switch n.Kind {
+	case yaml.DocumentNode:
+		for _, c := range n.Content {
+			flatten(c, key, into)
+		}
+	case yaml.MappingNode:
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			flatten(n.Content[i+1], strings.TrimPrefix(key+"."+n.Content[i].Value, "."), into)
+		}
+	case yaml.SequenceNode:
+		for i, c := range n.Content {
+			flatten(c, fmt.Sprintf("%s[%d]", key, i), into)
+		}
+	default:
+		into[key] = n.Value
+	}
+}
