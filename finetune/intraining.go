@@ -47,13 +47,10 @@ func besideTraining(model any) (settle func(), err error) {
 	return t.settle, nil
 }
 
-// checkOpen is an error where a model's parameters were freed.
+// checkOpen is an error where a model's parameters were freed: Close frees all of them.
 func checkOpen[B any](stages []nn.Stage[B]) error {
-	for _, n := range nn.StageState(stages) {
-		if torch.Try(func() { n.Tensor.Shape() }) != nil {
-			return errors.New("the model was closed already")
-		}
-		break // Close frees all of them
+	if state := nn.StageState(stages); len(state) > 0 && torch.Try(func() { state[0].Tensor.Shape() }) != nil {
+		return errors.New("the model was closed already")
 	}
 	return nil
 }

@@ -39,10 +39,18 @@ func Load[B any](stages []nn.Stage[B], folder string) (_ *Adapters, err error) {
 	if err := a.match(false); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	file, err := openWeights(folder)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	if err := a.checkRank(file); err != nil {
+		return nil, err
+	}
 	if err := a.add(); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	if err = a.read(folder); err == nil {
+	if err = a.read(file); err == nil {
 		err = a.mergeHead()
 	}
 	if err != nil {
@@ -52,19 +60,36 @@ func Load[B any](stages []nn.Stage[B], folder string) (_ *Adapters, err error) {
 	return a, nil
 }
 
-// read copies the values of a folder's file. Nothing is copied where the file and the model differ.
-func (a *Adapters) read(folder string) error {
+// openWeights opens the file of a folder, adapter_model.bin where an old version of PEFT has left that.
+func openWeights(folder string) (*torch.Checkpoint, error) {
 	path := filepath.Join(folder, WeightsFile)
-	if _, err := os.Stat(path); err != nil {
-		if other := filepath.Join(folder, "adapter_model.bin"); fileThere(other) {
-			path = other
+	if other := filepath.Join(folder, "adapter_model.bin"); !fileThere(path) && fileThere(other) {
+		path = other
+	}
+	return torch.OpenCheckpoint(path)
+}
+
+// checkRank makes sure that the file has adapters of the config's rank, before memory is asked for.
+func (a *Adapters) checkRank(c *torch.Checkpoint) error {
+	for _, l := range a.layers {
+		key := prefix + l.name + ".lora_A.weight"
+		if _, ok := l.module.(*nn.Embedding); ok {
+			key = prefix + l.name + ".lora_embedding_A"
+		}
+		shape, ok := c.Shape(key)
+		if !ok {
+			return fmt.Errorf("%s lacks the key %s, as %s asks for it", c.Path(), suggest.Quote(key), ConfigFile)
+		}
+		if len(shape) == 0 || shape[0] != a.Config.Rank {
+			return fmt.Errorf("%s: %s is %v, and r of %s is %d", c.Path(), key, shape, ConfigFile, a.Config.Rank)
 		}
 	}
-	c, err := torch.OpenCheckpoint(path)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
+	return nil
+}
+
+// read copies the values of a file. Nothing is copied where the file and the model differ.
+func (a *Adapters) read(c *torch.Checkpoint) error {
+	path := c.Path()
 	wanted, others := map[string]torch.Tensor{}, map[string]torch.Tensor{}
 	for _, n := range a.state() {
 		wanted[n.Name] = n.Tensor

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/thaw-ml/thaw/finetune/lora"
+	"github.com/thaw-ml/thaw/text"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/nn"
 	"github.com/thaw-ml/thaw/torch/torchtest"
@@ -199,36 +200,38 @@ func TestLoadRefuses(t *testing.T) {
 	changed := func(change map[string]any) func(folder string) {
 		return func(folder string) {
 			path := filepath.Join(folder, lora.ConfigFile)
-			text, err := os.ReadFile(path)
+			content, err := os.ReadFile(path)
 			require.NoError(t, err)
 			config := map[string]any{}
-			require.NoError(t, json.Unmarshal(text, &config))
+			require.NoError(t, json.Unmarshal(content, &config))
 			for key, value := range change {
 				config[key] = value
 			}
-			text, err = json.Marshal(config)
+			content, err = json.Marshal(config)
 			require.NoError(t, err)
-			require.NoError(t, os.WriteFile(path, text, 0o644))
+			require.NoError(t, os.WriteFile(path, content, 0o644))
 		}
 	}
 	for want, change := range map[string]func(folder string){
-		"use_dora is true, which is not read":                  changed(map[string]any{"use_dora": true}),
-		`rank_pattern is {"query":3}, which is not read`:       changed(map[string]any{"rank_pattern": map[string]any{"query": 3}}),
-		"layers_to_transform is [1], which is not read":        changed(map[string]any{"layers_to_transform": []int{1}}),
-		"fan_in_fan_out is true, which is not read":            changed(map[string]any{"fan_in_fan_out": true}),
-		"lora_bias is true, which is not read":                 changed(map[string]any{"lora_bias": true}),
-		"invented_in_2030 is 1, which is not read":             changed(map[string]any{"invented_in_2030": 1}),
-		`init_lora_weights is "pissa", which is not read`:      changed(map[string]any{"init_lora_weights": "pissa"}),
-		`peft_type is "IA3", and only LORA is read`:            changed(map[string]any{"peft_type": "IA3"}),
-		"peft_type is 3, and only LORA is read":                changed(map[string]any{"peft_type": 3}),
-		"r: json: cannot unmarshal string":                     changed(map[string]any{"r": "8"}),
-		"the rank must be 1 or more, found 0":                  changed(map[string]any{"r": 0}),
-		"does not fit the model: base_model.model.bert":        changed(map[string]any{"r": 2}),
-		"has keys that the model has no place for":             changed(map[string]any{"target_modules": []string{"query"}}),
-		"lacks keys: \"base_model.model.bert.encoder.layer.0.": changed(map[string]any{"target_modules": []string{"query", "value", "key"}}),
-		"adapter_model.safetensors: no such file or directory": func(folder string) { require.NoError(t, os.Remove(filepath.Join(folder, lora.WeightsFile))) },
-		"adapter_config.json: no such file or directory":       func(folder string) { require.NoError(t, os.Remove(filepath.Join(folder, lora.ConfigFile))) },
-		"adapter_config.json: unexpected end of JSON input":    func(folder string) { require.NoError(t, os.Truncate(filepath.Join(folder, lora.ConfigFile), 0)) },
+		"use_dora is true, which is not read":                           changed(map[string]any{"use_dora": true}),
+		`rank_pattern is {"query":3}, which is not read`:                changed(map[string]any{"rank_pattern": map[string]any{"query": 3}}),
+		"layers_to_transform is [1], which is not read":                 changed(map[string]any{"layers_to_transform": []int{1}}),
+		"fan_in_fan_out is true, which is not read":                     changed(map[string]any{"fan_in_fan_out": true}),
+		"lora_bias is true, which is not read":                          changed(map[string]any{"lora_bias": true}),
+		"invented_in_2030 is 1, which is not read":                      changed(map[string]any{"invented_in_2030": 1}),
+		`init_lora_weights is "pissa", which is not read`:               changed(map[string]any{"init_lora_weights": "pissa"}),
+		`peft_type is "IA3", and only LORA is read`:                     changed(map[string]any{"peft_type": "IA3"}),
+		"peft_type is 3, and only LORA is read":                         changed(map[string]any{"peft_type": 3}),
+		"r: json: cannot unmarshal string":                              changed(map[string]any{"r": "8"}),
+		"the rank must be 1 or more, found 0":                           changed(map[string]any{"r": 0}),
+		"lora_A.weight is [4 32], and r of adapter_config.json is 2":    changed(map[string]any{"r": 2}),
+		`lacks keys: "base_model.model.bert.embeddings.LayerNorm.bias"`: changed(map[string]any{"bias": "all"}),
+		"and r of adapter_config.json is 1000000000000":                 changed(map[string]any{"r": 1e12}),
+		"has keys that the model has no place for":                      changed(map[string]any{"target_modules": []string{"query"}}),
+		"lacks the key \"base_model.model.bert.encoder.layer.0.":        changed(map[string]any{"target_modules": []string{"query", "value", "key"}}),
+		"adapter_model.safetensors: no such file or directory":          func(folder string) { require.NoError(t, os.Remove(filepath.Join(folder, lora.WeightsFile))) },
+		"adapter_config.json: no such file or directory":                func(folder string) { require.NoError(t, os.Remove(filepath.Join(folder, lora.ConfigFile))) },
+		"adapter_config.json: unexpected end of JSON input":             func(folder string) { require.NoError(t, os.Truncate(filepath.Join(folder, lora.ConfigFile), 0)) },
 	} {
 		torchtest.Scoped(t, func() {
 			folder := t.TempDir()
@@ -241,6 +244,17 @@ func TestLoadRefuses(t *testing.T) {
 			assert.Equal(t, before, query.Digest(), want)
 		})
 	}
+}
+
+// A head of another number of classes is named, and nothing is read.
+func TestLoadIntoAnotherHead(t *testing.T) {
+	torchtest.Scoped(t, func() {
+		c, err := text.LoadClassifier(tinyFolder, filepath.Join(tinyFolder, "bare.safetensors"), text.NewHead("a", "b"))
+		require.NoError(t, err)
+		defer c.Close()
+		_, err = lora.Load(c.Stages(), "testdata/plain")
+		assert.ErrorContains(t, err, "does not fit the model: base_model.model.classifier.bias is [3] in the file and [2] in the model")
+	})
 }
 
 // Folders of any content end in an error or a Config that holds.
