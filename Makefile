@@ -106,7 +106,7 @@ docker-test: ## builds both images and tests them (docker/README.md); half an ho
 
 cluster-test: build ## tests docker/kubernetes on a real kube-apiserver and docker/slurm on a real Slurm; 10 minutes at first, then two
 	@docker/slurm/install.sh
-	$(GO) test -tags cluster -timeout 40m ./docker/kubernetes ./docker/slurm
+	$(GO) test -tags cluster -count=1 -timeout 40m ./docker/kubernetes ./docker/slurm
 
 clean: ## removes what was built here; what was brought stays in the cache
 	rm -rf bin dist third_party/libtorch examples/reviews/data examples/reviews/reviews.tsv examples/fashion/data

@@ -37,7 +37,7 @@ func Check(getenv func(string) string) error {
 		return several("SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "srun")
 	case number(getenv("SLURM_NTASKS")) > 1 && getenv("SLURM_STEP_ID") == "":
 		return fmt.Errorf("SLURM_NTASKS=%s, and this process is none of Slurm's tasks: start it with srun; for one process among the job's tasks: "+
-			"srun --ntasks=1 thaw train ...", getenv("SLURM_NTASKS"))
+			"srun --ntasks=1 thaw train SPEC", getenv("SLURM_NTASKS"))
 	}
 	return nil
 }

@@ -194,7 +194,7 @@ func unknown(name, of string, listed []string) error {
 	case "loss":
 		return errors.New("the loss is always reported; leave it out")
 	case topKListed:
-		return errors.New("K stands for a number: top_2_accuracy, top_5_accuracy")
+		return errors.New("a number stands in place of K: top_2_accuracy, top_5_accuracy")
 	}
 	meant, join := suggest.DidYouMean(name, listed), ";"
 	if meant != "" {
