@@ -31,7 +31,7 @@ func TestNamesThatAreNone(t *testing.T) {
 		{classes("f1"), 0, `the metric "f1": one of 3 classes is meant: name macro_f1, micro_f1 or weighted_f1`},
 		{classes("top_3_accuracy"), 0, `the metric "top_3_accuracy": with 3 classes it is always 1`},
 		{classes("top_0_accuracy"), 0, `the metric "top_0_accuracy": a classification has no such metric`},
-		{classes("top_K_accuracy"), 0, `the metric "top_K_accuracy": K stands for a number: top_2_accuracy, top_5_accuracy`},
+		{classes("top_K_accuracy"), 0, `the metric "top_K_accuracy": a number stands in place of K: top_2_accuracy, top_5_accuracy`},
 		{labels("accuracy"), 0, `the metric "accuracy": a problem of several labels has no such metric; there are ` + strings.Join(MultiLabelNames(), ", ")},
 		{numbers("accuracy"), 0, `the metric "accuracy": a regression has no such metric; there are mse, rmse, mae, r2, pearson, spearman`},
 		{numbers("persson"), 0, `did you mean "pearson"?`},
