@@ -17,6 +17,9 @@ import (
 // keepFreedChild is set in the processes of TestKeepFreedMemory.
 const keepFreedChild = "THAW_TEST_KEEP_FREED"
 
+// giveBackChild is set in those that take KeepFreedMemory back.
+const giveBackChild = "THAW_TEST_GIVE_BACK"
+
 func init() {
 	if os.Getenv(keepFreedChild) != "" {
 		runtime.LockOSThread()
@@ -27,6 +30,9 @@ func init() {
 func keepFreed() error {
 	const large = 512 << 20
 	torch.KeepFreedMemory()
+	if os.Getenv(giveBackChild) != "" {
+		torch.GiveBackFreedMemory()
+	}
 	before, err := residentBytes()
 	if err != nil {
 		return err
@@ -47,6 +53,7 @@ func TestKeepFreedMemory(t *testing.T) {
 	for env, want := range map[string]string{
 		"NOTHING=1":          "kept",
 		"MALLOC_ARENA_MAX=8": "given back",
+		giveBackChild + "=1": "given back",
 		"GLIBC_TUNABLES=glibc.malloc.tcache_count=7": "given back",
 	} {
 		cmd := exec.Command(os.Args[0])

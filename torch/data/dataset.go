@@ -62,6 +62,13 @@ type Concurrent interface {
 // order, with the same targets and the same random changes. A run goes on from a checkpoint with the same data alone.
 type Fingerprinter interface{ Fingerprint() string }
 
+// Slicer is a batch that can be computed in parts, as where gradients are accumulated.
+type Slicer[B any] interface {
+	// Slice gives the samples from (included) to to (not included) as a batch of the same width, whose tensors are views of
+	// the batch's where those were made. What mixes samples with one another, such as MixUp, stays that of the whole batch.
+	Slice(from, to int) B
+}
+
 // Closer is a batch that holds memory to free.
 type Closer interface{ Close() }
 

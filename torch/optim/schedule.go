@@ -35,6 +35,28 @@ func Cosine(warmUp, total int) Schedule {
 	}
 }
 
+// Polynomial rises over warmUp steps and falls at total to end, a share of the highest rate, as (1 - progress)^power
+// (transformers' get_polynomial_decay_schedule_with_warmup).
+func Polynomial(warmUp, total int, power, end float64) Schedule {
+	return func(step int) float64 {
+		if step < warmUp {
+			return rise(step, warmUp)
+		}
+		left := max(0, 1-float64(step-warmUp)/float64(max(1, total-warmUp)))
+		return end + (1-end)*math.Pow(left, power)
+	}
+}
+
+// Steps rises over warmUp steps, and is multiplied by gamma after every so many steps (PyTorch's StepLR).
+func Steps(warmUp, every int, gamma float64) Schedule {
+	return func(step int) float64 {
+		if step < warmUp {
+			return rise(step, warmUp)
+		}
+		return math.Pow(gamma, float64(step/max(1, every)))
+	}
+}
+
 // OneCycle rises as half a cosine from 1/25 to 1 over a share of the steps and falls so to 1/250,000 (PyTorch's
 // OneCycleLR with its defaults, 0.3 being the share there; Smith and Topin 2018).
 func OneCycle(share float64, total int) Schedule {
@@ -63,6 +85,12 @@ func rise(step, warmUp int) float64 {
 	return float64(step) / float64(max(1, warmUp))
 }
 
+// WarmUpSteps is the number of steps that a share of a total is, as transformers' get_warmup_steps; but the last step is
+// never part of it: a run of one step, whose warm-up would start and end at a rate of 0, moves its parameters.
+func WarmUpSteps(share float64, total int) int {
+	return min(int(math.Ceil(share*float64(total))), max(0, total-1))
+}
+
 // Schedules lists the names that NewSchedule knows.
 var Schedules = []string{"linear", "cosine", "constant", "one-cycle"}
 
@@ -71,9 +99,7 @@ func NewSchedule(name string, warmUp float64, total int) (Schedule, error) {
 	if !(warmUp >= 0 && warmUp <= 1) {
 		return nil, fmt.Errorf("a warm-up of %v: give the share of the steps, from 0 to 1", warmUp)
 	}
-	// As transformers' get_warmup_steps, but the last step is never part of it: a run of one step, whose warm-up would
-	// start and end at a rate of 0, moves its parameters.
-	steps := min(int(math.Ceil(warmUp*float64(total))), max(0, total-1))
+	steps := WarmUpSteps(warmUp, total)
 	switch name {
 	case "linear":
 		return Linear(steps, total), nil

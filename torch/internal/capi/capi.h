@@ -182,6 +182,8 @@ void thaw_memory_stats(thaw_memory *m);
 void thaw_memory_reset_peak(void);
 // Makes malloc keep all that is freed for what is asked for next.
 void thaw_memory_keep_freed(void);
+// Makes malloc give large blocks back to the system from now on, and what lies free already.
+void thaw_memory_give_back(void);
 
 #ifdef __cplusplus
 }

@@ -92,3 +92,11 @@ extern "C" void thaw_memory_keep_freed(void) {
   mallopt(M_TRIM_THRESHOLD, -1); // and stay there
   mallopt(M_TOP_PAD, 64 << 20);  // which grows in steps of this
 }
+
+extern "C" void thaw_memory_give_back(void) {
+  mallopt(M_MMAP_MAX, 1 << 16); // glibc's own settings; M_ARENA_MAX stays
+  mallopt(M_MMAP_THRESHOLD, 1 << 20);
+  mallopt(M_TRIM_THRESHOLD, 1 << 20);
+  mallopt(M_TOP_PAD, 128 << 10);
+  malloc_trim(0);
+}

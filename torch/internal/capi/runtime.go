@@ -81,5 +81,8 @@ func MemoryStats() Memory {
 // KeepFreedMemory makes malloc keep all that is freed.
 func KeepFreedMemory() { C.thaw_memory_keep_freed() }
 
+// GiveBackFreedMemory makes malloc give back what is freed, and what lies free.
+func GiveBackFreedMemory() { C.thaw_memory_give_back() }
+
 // ResetPeak starts the peak anew from what is live now.
 func ResetPeak() { C.thaw_memory_reset_peak() }
