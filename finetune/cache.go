@@ -20,18 +20,28 @@ type cache[B data.Batch[B]] struct {
 	rows      nn.Values
 	starts    []int        // of each sample, in rows
 	perSample bool         // a row is a sample, also of padded data
+	shared    bool         // Options.Shared frees the rows
 	device    torch.Device // where the rows lie
 	compute   torch.Device // where the trained stages run
 }
 
 // planCache decides whether the frozen stages' output is kept, and where, and says how large that will be.
 func (r *run[B]) planCache(plan *Plan) error {
+	if kept, err := r.chooseCache(plan); kept || err != nil || plan.CacheBytes == 0 {
+		return err
+	}
+	return r.warn(train.NotCached, "the frozen stages' output is %s and %s of memory are free: it is not kept, the stages run at every step",
+		byteSize(plan.CacheBytes), byteSize(train.AvailableMemory()))
+}
+
+// chooseCache fills in a plan's cache. kept says that there is one.
+func (r *run[B]) chooseCache(plan *Plan) (kept bool, err error) {
 	if plan.NumFrozen == 0 || r.options.NoCache || r.train.Augmented() {
-		return nil
+		return false, nil
 	}
 	row, err := r.rowBytes(plan)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, s := range []data.Sampler{r.trainSampler, r.testSampler} {
 		for _, n := range s.Lengths() {
@@ -43,13 +53,12 @@ func (r *run[B]) planCache(plan *Plan) error {
 		device torch.Device
 		free   int64
 	}{{r.backend.Device(), r.backend.FreeMemory()}, {torch.CPU, train.AvailableMemory()}} {
-		if place.free <= 0 || plan.CacheBytes <= place.free/2 {
+		if place.free <= 0 || plan.CacheBytes <= (place.free+r.options.Shared.held(place.device))/2 {
 			plan.Cached, plan.CacheDevice = true, place.device
-			return nil
+			return true, nil
 		}
 	}
-	return r.warn(train.NotCached, "the frozen stages' output is %s and %s of memory are free: it is not kept, the stages run at every step",
-		byteSize(plan.CacheBytes), byteSize(train.AvailableMemory()))
+	return false, nil
 }
 
 // rowBytes is the size of a kept row, found by running the frozen stages on one sample.
@@ -85,12 +94,16 @@ func (r *run[B]) fillCaches(ctx context.Context, plan *Plan) (trained, test *cac
 	if !plan.Cached {
 		return nil, nil, nil
 	}
+	if r.probe != nil {
+		return r.probeCaches(ctx, plan)
+	}
 	task := train.Task{Kind: train.Prefix}
 	began := time.Now()
 	defer func() { r.result.Seconds.Prefix += time.Since(began).Seconds() }()
 	if err := r.emit(train.TaskStarted{Task: task, Samples: r.train.Len() + r.testLen()}); err != nil {
 		return nil, nil, err
 	}
+	r.roomForShared(plan)
 	samples := 0
 	done := func(n int) error {
 		samples += n
@@ -118,23 +131,33 @@ func (r *run[B]) fillCaches(ctx context.Context, plan *Plan) (trained, test *cac
 	return trained, test, nil
 }
 
+// newCache makes a cache without rows for a data set, and gives the number of rows that it will have.
+func (r *run[B]) newCache(plan *Plan, set data.Dataset[B]) (c *cache[B], rows int) {
+	c = &cache[B]{starts: make([]int, set.Len()), perSample: plan.perSample(), device: plan.CacheDevice, compute: r.backend.Device()}
+	rows = 1
+	for i := range c.starts {
+		c.starts[i] = rows
+		rows += plan.keptRows(set.Length(i))
+	}
+	return c, rows
+}
+
 // fillCache runs the frozen stages once on every sample of a data set, in inference mode, and keeps their output on the
 // plan's device.
 func (r *run[B]) fillCache(
 	ctx context.Context, plan *Plan, set data.Dataset[B], sampler data.Sampler, done func(samples int) error,
 ) (*cache[B], error) {
-	c := &cache[B]{starts: make([]int, set.Len()), perSample: plan.perSample(), device: plan.CacheDevice, compute: r.backend.Device()}
+	key := r.sharedKey(plan, set, sampler)
+	if c := r.takeShared(key); c != nil {
+		return c, done(set.Len())
+	}
+	c, total := r.newCache(plan, set)
 	full := false
 	defer func() {
 		if !full { // an error, or a panic of the model's
 			c.Close()
 		}
 	}()
-	total := 1
-	for i := range c.starts {
-		c.starts[i] = total
-		total += plan.keptRows(set.Length(i))
-	}
 	for b, err := range data.Batches(ctx, set, sampler.Evaluation()) {
 		if err != nil {
 			return nil, fmt.Errorf("running the frozen stages: %w", err)
@@ -145,6 +168,7 @@ func (r *run[B]) fillCache(
 		}
 	}
 	full = true
+	r.share(key, c)
 	return c, nil
 }
 
@@ -286,7 +310,7 @@ func (c *cache[B]) padded(b B, x torch.Tensor) torch.Tensor {
 
 // Close frees the rows.
 func (c *cache[B]) Close() {
-	if c != nil {
+	if c != nil && !c.shared {
 		for _, rows := range c.rows {
 			rows.Close()
 		}

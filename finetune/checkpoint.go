@@ -71,6 +71,7 @@ type checkpoints struct {
 	at      time.Time
 	copies  map[string]torch.Tensor // where tensors that go on changing are copied to, by name
 	writing chan error              // of the one that is being written; nil where none is
+	copying chan struct{}           // closed when its tensors are copied; nil where nobody need wait
 	path    string                  // of that one
 }
 
@@ -101,43 +102,61 @@ func (c *checkpoints) finished(wait bool) (path string, done bool, err error) {
 			return "", false, nil
 		}
 	}
-	c.writing = nil
+	c.writing, c.copying = nil, nil
 	return c.path, true, err
 }
 
-// write begins to write a checkpoint. Tensors in changing are copied first, the others stay as they are until finished.
-func (c *checkpoints) write(s savedRun, identity string, changing, fixed []torch.Named) error {
+// write begins to write a checkpoint. Tensors in changing are copied at once; those in late, which stay as they are until
+// the optimizer's next step, beside what computes meanwhile, see copied; the others stay as they are until finished.
+func (c *checkpoints) write(s savedRun, identity string, changing, late, fixed []torch.Named) error {
 	meta, err := s.metadata(identity)
 	if err != nil {
 		return err
 	}
 	all := slices.Clone(fixed)
-	err = torch.Try(func() {
-		torch.NoGrad(func() {
-			for _, n := range changing {
-				to, ok := c.copies[n.Name]
-				if !ok {
-					to = torch.NewParam(func() torch.Tensor { return torch.Empty(n.Tensor.DType(), torch.CPU, n.Tensor.Shape()...) })
-					c.copies[n.Name] = to
-				}
-				to.Copy_(n.Tensor)
-				all = append(all, torch.Named{Name: n.Name, Tensor: to})
-			}
-		})
-	})
-	if err != nil {
+	if err := torch.Try(func() { all = append(all, c.copyAll(changing)...) }); err != nil {
 		return err
 	}
 	c.step, c.at = s.Step, time.Now()
 	c.path = filepath.Join(c.folder, fmt.Sprintf("step-%08d.safetensors", s.Step))
-	c.writing = make(chan error, 1)
-	go func(path string, done chan<- error) {
+	c.writing, c.copying = make(chan error, 1), make(chan struct{})
+	go func(path string, done chan<- error, copied chan<- struct{}) {
 		runtime.LockOSThread() // for good: the thread ends with the goroutine, and what libtorch keeps for it
 		var err error
-		torch.SingleThreaded(func() { err = c.save(path, all, meta) })
+		torch.SingleThreaded(func() {
+			err = torch.Try(func() { all = append(all, c.copyAll(late)...) })
+			close(copied)
+			if err == nil {
+				err = c.save(path, all, meta)
+			}
+		})
 		done <- err
-	}(c.path, c.writing)
+	}(c.path, c.writing, c.copying)
 	return nil
+}
+
+// copyAll copies tensors to memory that the checkpoints keep.
+func (c *checkpoints) copyAll(tensors []torch.Named) (copies []torch.Named) {
+	torch.NoGrad(func() {
+		for _, n := range tensors {
+			to, ok := c.copies[n.Name]
+			if !ok {
+				to = torch.NewParam(func() torch.Tensor { return torch.Empty(n.Tensor.DType(), torch.CPU, n.Tensor.Shape()...) })
+				c.copies[n.Name] = to
+			}
+			to.Copy_(n.Tensor)
+			copies = append(copies, torch.Named{Name: n.Name, Tensor: to})
+		}
+	})
+	return copies
+}
+
+// copied waits until weights and optimizer may change.
+func (c *checkpoints) copied() {
+	if c != nil && c.copying != nil {
+		<-c.copying
+		c.copying = nil
+	}
 }
 
 // save writes the file and removes older ones.
@@ -199,7 +218,7 @@ func (r *run[B]) checkpoint(p *phase[B], wait bool) error {
 		return err
 	}
 	saved := savedRun{Phase: r.number, Result: r.result, Elapsed: r.elapsed + time.Since(r.began).Seconds(), Step: r.steps}
-	var changing, fixed []torch.Named
+	var changing, late, fixed []torch.Named
 	err := torch.TryErr(func() (err error) {
 		torch.Scoped(func() {
 			if p != nil {
@@ -211,22 +230,28 @@ func (r *run[B]) checkpoint(p *phase[B], wait bool) error {
 				}
 				saved.InEpoch, saved.Digests, saved.Step = r.inEpoch, p.check.digests, r.steps+saved.At.Steps
 				for _, n := range p.trainer.State() {
-					changing = append(changing, torch.Named{Name: optimizerPrefix + n.Name, Tensor: n.Tensor})
+					late = append(late, torch.Named{Name: optimizerPrefix + n.Name, Tensor: n.Tensor})
 				}
 			}
 			for _, n := range nn.StageState(r.forward.Stages) {
 				named := torch.Named{Name: modelPrefix + n.Name, Tensor: n.Tensor}
-				if p == nil || !p.changes[n.Name] && n.Tensor.Device().Type == torch.CPUType {
+				switch {
+				case p == nil || !p.changes[n.Name] && n.Tensor.Device().Type == torch.CPUType:
 					fixed = append(fixed, named)
-				} else {
+				case n.Tensor.RequiresGrad():
+					late = append(late, named)
+				default: // running statistics, which the next forward pass changes
 					changing = append(changing, named)
 				}
 			}
 			for name, g := range r.generators(&err) {
 				changing = append(changing, torch.Named{Name: name, Tensor: g.State()})
 			}
+			if r.backend.Asynchronous() { // copies of what is on a device are in the order of its queue
+				changing, late = append(changing, late...), nil
+			}
 			if err == nil {
-				err = r.checkpoints.write(saved, r.identity, changing, fixed)
+				err = r.checkpoints.write(saved, r.identity, changing, late, fixed)
 			}
 		})
 		return err

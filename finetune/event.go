@@ -17,6 +17,15 @@ type Planned struct {
 	Plan   *Plan
 }
 
+// Resumed comes, after the phase's Planned, before a run goes on from a checkpoint.
+type Resumed struct {
+	Path        string // of the checkpoint
+	Step        int    // of all phases, the last that was made
+	StepOfPhase int
+	Samples     int     // of the epoch in hand, that are done
+	Epochs      []Epoch // that were done
+}
+
 // EpochDone comes after each epoch, its evaluation and the saving of weights. Stop as OnEvent's answer is early
 // stopping.
 type EpochDone struct {
@@ -31,6 +40,9 @@ type FreezeChecked struct{ Phase int }
 type Saved struct{ Path string }
 
 func (e Planned) String() string { return fmt.Sprintf("phase %d of %d\n%v", e.Phase, e.Phases, e.Plan) }
+func (e Resumed) String() string {
+	return fmt.Sprintf("resumed at step %d from %s", e.Step, e.Path)
+}
 func (e EpochDone) String() string {
 	s := fmt.Sprintf("epoch %d: train loss %.4f, %v", e.Number, e.TrainLoss, e.Test)
 	if e.Best {

@@ -219,7 +219,7 @@ func TestBestByAnotherMetric(t *testing.T) {
 // Events are lines for a log.
 func TestEventsAreLines(t *testing.T) {
 	for _, e := range []Event{
-		Planned{1, 2, &Plan{}}, EpochDone{Epoch: Epoch{Number: 3}}, EpochDone{Best: true}, FreezeChecked{1}, Saved{"x"},
+		Planned{1, 2, &Plan{}}, EpochDone{Epoch: Epoch{Number: 3}}, EpochDone{Best: true}, FreezeChecked{1}, Saved{"x"}, Resumed{Path: "x"},
 		train.TaskStarted{}, train.Progress{}, train.StepDone{}, train.TaskDone{}, train.TaskDone{Score: &metric.Score{}},
 		train.GradientsChecked{}, train.GraphsCaptured{}, train.Warning{},
 	} {

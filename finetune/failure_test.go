@@ -218,7 +218,7 @@ func TestFitRefuses(t *testing.T) {
 		"a folder's parent": {func(o *Options) { o.Folder = NewFolder(filepath.Join(file, "run")) }, 8, "making the run folder: "},
 		"a GPU":             {func(o *Options) { o.Device = "cuda" }, 8, "device: cuda:0: " + noGPU()},
 		"a numbered GPU":    {func(o *Options) { o.Device = "cuda:99" }, 8, "device: cuda:99: " + noGPU()},
-		"a precision":       {func(o *Options) { o.Precision = "float16" }, 8, "precision: "},
+		"a precision":       {func(o *Options) { o.Precision = "float8" }, 8, "precision: "},
 		"an unknown stage":  {func(o *Options) { o.Phases[0].Train = Selection{"stage.7"} }, 8, `Phases[0].Train: no stage matches "stage.7"`},
 		"an unknown optimizer": {func(o *Options) { o.Optimizer.Name = "sdg" }, 8,
 			`finetune: Options.Optimizer.Name must be adamw or sgd, found "sdg"`},

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"runtime"
 	"time"
 
@@ -39,6 +40,12 @@ func Fit[B data.Batch[B]](ctx context.Context, model Model[B], trainSet, testSet
 	}
 	if err := checkBest(model, o); err != nil {
 		return nil, err
+	}
+	if err := checkWatched(o, testSet != nil && testSet.Len() > 0); err != nil {
+		return nil, err
+	}
+	if _, ok := any(*new(B)).(data.Slicer[B]); !ok && o.Batch.Accumulate > 1 {
+		return nil, fmt.Errorf("finetune: Options.Batch.Accumulate: batches of type %T have no method Slice, by which they are computed in parts", *new(B))
 	}
 	backend, precision, err := newBackend(o)
 	if err != nil {
@@ -136,7 +143,8 @@ func (r *run[B]) phases(ctx context.Context) (err error) {
 	defer torch.SetNumThreads(torch.SetNumThreads(r.options.Threads))
 	defer func() { err = errors.Join(err, torch.Try(func() { r.move(torch.CPU) })) }()
 	r.start()
-	if err := r.checkMemory(); err != nil {
+	defer r.placeObjective()()
+	if err := r.checkMemory(ctx); err != nil {
 		return err
 	}
 	if r.resuming != nil {
@@ -154,6 +162,24 @@ func (r *run[B]) phases(ctx context.Context) (err error) {
 		r.result.Stopped, err = true, nil
 	}
 	return err
+}
+
+// placeObjective brings the objective's own tensors to the device and gives what undoes that. A type that only embeds one
+// that can be placed stays as it is: what On gives is not of that type.
+func (r *run[B]) placeObjective() (undo func()) {
+	placed, ok := r.objective.(train.Placed)
+	if !ok {
+		return func() {}
+	}
+	plain := r.objective
+	there, release := placed.On(r.backend.Device())
+	if reflect.TypeOf(there) == reflect.TypeOf(plain) {
+		r.objective = there
+	}
+	return func() {
+		r.objective = plain
+		release()
+	}
 }
 
 // start sets what belongs to the process, or to the model, before the first phase.
@@ -187,9 +213,21 @@ func (r *run[B]) phase(ctx context.Context, number int) error {
 		}
 		s.close()
 		r.resuming = nil
+		if err := r.emit(Resumed{s.path, s.Step, s.At.Steps, s.At.Samples, r.result.Epochs}); err != nil {
+			return err
+		}
 	}
 	if err := r.epochs(ctx, number, p); err != nil {
+		r.checkpoints.copied()
+		if errors.Is(err, Stop) {
+			p.trainer.Adopt()
+		}
 		return r.saveIfInterrupted(ctx, p, err)
+	}
+	r.checkpoints.copied()
+	p.trainer.Adopt()
+	if err := r.tellSkipped(p); err != nil {
+		return err
 	}
 	r.steps += p.trainer.Steps()
 	if err := r.collect(true); err != nil {
@@ -213,32 +251,33 @@ func (r *run[B]) epochs(ctx context.Context, number int, p *phase[B]) (err error
 			return err
 		}
 	}
-	done := 0
+	done, over := 0, false
 	for _, e := range r.result.Epochs {
 		if e.Phase == number+1 {
 			done++
+			_, over = p.watch(e.Test)
 		}
 	}
-	for ; done < r.options.Phases[number].Epochs; done++ {
-		if err := r.epoch(ctx, number, p); err != nil {
+	for ; done < r.options.Phases[number].Epochs && !over; done++ {
+		if over, err = r.epoch(ctx, number, p); err != nil {
 			return err
 		}
 	}
 	return p.check.compare()
 }
 
-// epoch trains on every sample once, evaluates, and saves the weights.
-func (r *run[B]) epoch(ctx context.Context, phase int, p *phase[B]) error {
+// epoch trains on every sample once, evaluates, and saves the weights. over says that the phase ends early.
+func (r *run[B]) epoch(ctx context.Context, phase int, p *phase[B]) (over bool, err error) {
 	number := len(r.result.Epochs) + 1
 	task := train.Task{Kind: train.Training, Epoch: number}
 	if err := r.emit(train.TaskStarted{Task: task, Samples: r.train.Len()}); err != nil {
-		return err
+		return false, err
 	}
 	began := time.Now()
 	r.inEpoch = true
 	loss, err := p.trainer.Epoch(ctx, r.train, p.requests(number), number)
 	if err != nil {
-		return fmt.Errorf("epoch %d: %w", number, err)
+		return false, fmt.Errorf("epoch %d: %w", number, err)
 	}
 	e := Epoch{Phase: phase + 1, Number: number, TrainLoss: loss, Seconds: time.Since(began).Seconds()}
 	r.result.Seconds.Train += e.Seconds
@@ -246,7 +285,7 @@ func (r *run[B]) epoch(ctx context.Context, phase int, p *phase[B]) error {
 	var score metric.Score
 	if r.testLen() > 0 {
 		if score, err = r.evaluate(ctx, p, nil); err != nil {
-			return err
+			return false, err
 		}
 		done.Score = &score
 	}
@@ -255,21 +294,38 @@ func (r *run[B]) epoch(ctx context.Context, phase int, p *phase[B]) error {
 	r.inEpoch = false
 	told := r.emit(done)
 	if told != nil && !errors.Is(told, Stop) {
-		return told
+		return false, told
 	}
 	best := r.isBest(score)
 	var saved error
 	if best {
 		r.result.Best, r.result.BestEpoch = score, number
-		if saved = r.save("best"); saved != nil && !errors.Is(saved, Stop) {
-			return saved
+		if saved = p.trainer.Averaged(func() error { return r.save("best") }); saved != nil && !errors.Is(saved, Stop) {
+			return false, saved
 		}
 	}
 	if err := r.options.Folder.writeMetrics(r.result.Epochs); err != nil {
-		return err
+		return false, err
 	}
 	if err := cmp.Or(told, saved); err != nil {
-		return err
+		return false, err
 	}
-	return r.emit(EpochDone{e, best})
+	if err := r.emit(EpochDone{e, best}); err != nil {
+		return false, err
+	}
+	return r.watched(p, e)
+}
+
+// watched acts on what the phase's evaluations have come to with an epoch.
+func (r *run[B]) watched(p *phase[B], e Epoch) (over bool, err error) {
+	lowered, over := p.watch(e.Test)
+	if over {
+		r.result.StoppedEarly = append(r.result.StoppedEarly, e.Phase)
+		s := p.stopping
+		return true, r.emit(StoppedEarly{e.Phase, e.Number, s.best.Name, s.best.Value, s.Patience})
+	}
+	if lowered {
+		return false, r.emit(RateLowered{e.Number, p.plateau.Scale()})
+	}
+	return false, nil
 }

@@ -27,7 +27,17 @@ const (
 	SummaryFile    = "summary.json"
 	WeightsDir     = "weights"     // best.safetensors, last.safetensors, and what the model writes beside them: config.json
 	CheckpointsDir = "checkpoints" // of a run that is not over; latest names the newest
-	errorFile      = "error.txt"
+	ErrorFile      = "error.txt"   // why a run ended that cannot go on
+)
+
+// The names of what package report leaves there.
+const (
+	StepsFile      = "steps.csv"       // the losses and learning rates on the way
+	EvaluationFile = "evaluation.json" // of the best epoch: what is confused, how sure predictions are, the worst mistakes
+	MachineFile    = "machine.json"    // what the run ran on, and what data it read
+	CurvesFile     = "curves.png"
+	ConfusionFile  = "confusion.png"
+	ReportFile     = "report.html"
 )
 
 // Folder is where a run leaves its weights, metrics and summary. A nil Folder keeps nothing.
@@ -176,7 +186,7 @@ func (f *Folder) over() error {
 	if f == nil {
 		return nil
 	}
-	return errors.Join(os.RemoveAll(f.Checkpoints()), os.RemoveAll(filepath.Join(f.path, errorFile)))
+	return errors.Join(os.RemoveAll(f.Checkpoints()), os.RemoveAll(filepath.Join(f.path, ErrorFile)))
 }
 
 func (f *Folder) write(name string, text []byte) error {
@@ -207,7 +217,7 @@ func (f *Folder) abandon(reason error) {
 		return
 	}
 	// The run's own error is the one to report; this file is only a help.
-	_ = f.write(errorFile, []byte(reason.Error()+"\n"))
+	_ = f.write(ErrorFile, []byte(reason.Error()+"\n"))
 }
 
 func (f *Folder) writePlan(phase int, plan *Plan) error {

@@ -119,7 +119,7 @@ func TestInferenceRefuses(t *testing.T) {
 	for _, c := range []struct{ device, precision, option, want string }{
 		{"gpu", "auto", "device", `no device is named "gpu"`},
 		{"cuda:x", "auto", "device", `no device is named "cuda:x"`},
-		{"cpu", "float16", "precision", `precision: expected auto, float32 or bfloat16, found "float16"`},
+		{"cpu", "float8", "precision", `precision: expected auto, float32, bfloat16 or float16, found "float8"`},
 	} {
 		_, err := NewInference[*rows](newNet(t), c.device, c.precision)
 		var fault *train.DeviceError

@@ -26,6 +26,7 @@ type net struct {
 	Head   *nn.Linear `torch:"head"`
 
 	before     func(stage int)                      // called before a stage runs
+	seen       func(b *rows, x torch.Tensor)        // called with what the first stage reads
 	change     func(loss torch.Tensor) torch.Tensor // of what Loss gives
 	measure    func(output nn.Values) nn.Values     // of what an evaluation measures
 	saveConfig func(folder string) error
@@ -38,13 +39,14 @@ type layer struct {
 	Mean     torch.Tensor `torch:"running_mean,buffer"`
 	Dropout  *nn.Dropout  `torch:""`
 	training bool
+	still    bool // Mean does not move
 }
 
 func (l *layer) SetTraining(on bool) { l.training = on }
 
 // forward keeps the shape of x, [N, T, width] or [N, width].
 func (l *layer) forward(x torch.Tensor) torch.Tensor {
-	if l.training {
+	if l.training && !l.still {
 		torch.NoGrad(func() {
 			first := x
 			if x.Dim() == 3 {
@@ -76,6 +78,9 @@ func (n *net) Stages() []nn.Stage[*rows] {
 		out = append(out, nn.Stage[*rows]{Name: name, Module: l, Key: name + ".", Forward: func(b *rows, in nn.Values) nn.Values {
 			n.enter(i)
 			x := b.first(in)
+			if n.seen != nil && i == 0 {
+				n.seen(b, x)
+			}
 			return nn.Values{l.forward(x)}
 		}})
 	}
@@ -182,6 +187,25 @@ func (b *rows) With(tensors []torch.Tensor) *rows {
 	other := *b
 	other.given = tensors
 	return &other
+}
+
+func (b *rows) Slice(from, to int) *rows {
+	part := &rows{index: b.index[from:to], labels: b.labels[from:to], longest: b.longest}
+	if b.lengths != nil {
+		part.lengths = b.lengths[from:to]
+	}
+	if b.given != nil {
+		for _, t := range b.given {
+			if t.Defined() {
+				t = t.Narrow(0, from, to-from)
+			}
+			part.given = append(part.given, t)
+		}
+		return part
+	}
+	row := len(b.vectors) / b.Size()
+	part.vectors = b.vectors[from*row : to*row]
+	return part
 }
 
 func (b *rows) tensor(i int) torch.Tensor {

@@ -31,10 +31,16 @@ type Options struct {
 	// 1, is that of BERT's optimization.py and of transformers' TrainingArguments.max_grad_norm. Off: not clipped.
 	ClipNorm float64
 
+	// EMA, in (0, 1), is the decay of an exponential moving average of what is trained, which is what evaluation measures
+	// and what a phase leaves: 0.999, say. 0, the default, keeps none.
+	EMA float64
+	// EarlyStopping ends a phase whose evaluations do not get better; the zero value never does.
+	EarlyStopping EarlyStopping
+
 	// Device is "cpu", "cuda", "cuda:1", or "auto", the default: the first GPU, if the program has CUDA and finds one.
 	Device string
-	// Precision of matrix products: "float32", "bfloat16" (autocast), or "auto", the default: bfloat16 on a GPU that
-	// multiplies it, float32 elsewhere.
+	// Precision of matrix products: "float32", "bfloat16" or "float16" (autocast; float16 with a loss scale, as PyTorch's
+	// GradScaler), or "auto", the default: bfloat16 on a GPU that multiplies it, float32 elsewhere.
 	Precision string
 	// Threads of the CPU; 0 leaves libtorch's number.
 	Threads int
@@ -50,6 +56,8 @@ type Options struct {
 	// Seed decides the order of the samples and dropout.
 	Seed uint64
 
+	// Shared, where not nil, keeps the output of frozen stages for other runs of this process that freeze the same.
+	Shared *Shared
 	// Folder keeps what the run leaves (weights, metrics, summary); nil writes nothing.
 	Folder *Folder
 	// Adapters, where not nil, are those that lora.Apply has put into the model: Folder gets the best ones by themselves
@@ -63,6 +71,8 @@ type Options struct {
 	Resume bool
 	// StopAfter ends the run with ErrTimeUp, between two steps, when it has taken so long; 0 is no limit.
 	StopAfter time.Duration
+	// Observer sees the output for each test sample, in every evaluation of the run; it may be nil.
+	Observer train.Observer
 	// OnEvent gets the events of the run, on Fit's goroutine. An error ends the run with that error; Stop ends it as if
 	// its epochs were over. It must not use a GPU itself.
 	OnEvent func(Event) error
@@ -74,9 +84,22 @@ type Options struct {
 //lint:ignore ST1012 an answer like io.EOF, not a failure
 var Stop = errors.New("the run was stopped")
 
+// EarlyStopping says when a phase has had enough epochs.
+type EarlyStopping struct {
+	// Patience is the number of epochs in a row that are no better than the phase's best, by the metric that chooses the
+	// best epoch, after which the phase ends. 0 is off.
+	Patience int
+	// MinDelta is how much better an epoch must be.
+	MinDelta float64
+}
+
 // Batching says how many samples go through the model together.
 type Batching struct {
 	Size int // samples of a training batch at most; the default is 32 (Devlin et al. 2018, A.3)
+	// Accumulate makes each step's batch so many times as large, Accumulate*Size samples, and computes it in parts of Size
+	// samples, whose gradients add up to those of the whole: for batches that memory does not hold
+	// (gradient_accumulation_steps). Batch norms see the parts. The default is 1.
+	Accumulate int
 	// Tokens is the budget of a training batch, padding counted: samples times the longest sample's length is at most
 	// this. 0 is no budget.
 	Tokens int
@@ -122,10 +145,15 @@ func (o Options) resolved() (Options, error) {
 	orDefault(&o.Batch.Size, 32)
 	check(o.Batch.Size >= 1, "Batch.Size must be 1 or more, found %d", o.Batch.Size)
 	check(o.Batch.Tokens >= 0, "Batch.Tokens must be 0 (no budget) or above, found %d", o.Batch.Tokens)
+	orDefault(&o.Batch.Accumulate, 1)
+	check(o.Batch.Accumulate >= 1, "Batch.Accumulate must be 1 or more, found %d", o.Batch.Accumulate)
 	orDefault(&o.Batch.EvalSize, 2*o.Batch.Size)
 	check(o.Batch.EvalSize >= 1, "Batch.EvalSize must be 1 or more, found %d", o.Batch.EvalSize)
 	orOff(&o.ClipNorm, 1)
 	check(o.ClipNorm == 0 || positive(o.ClipNorm), "ClipNorm must be above 0 or Off, found %v", o.ClipNorm)
+	check(0 <= o.EMA && o.EMA < 1, "EMA must be 0 (none) or above and below 1, found %v", o.EMA)
+	check(o.EarlyStopping.Patience >= 0, "EarlyStopping.Patience must be 0 (off) or above, found %d", o.EarlyStopping.Patience)
+	check(o.EarlyStopping.MinDelta >= 0, "EarlyStopping.MinDelta must be 0 or above, found %v", o.EarlyStopping.MinDelta)
 	orDefault(&o.Checkpoint.Keep, 2)
 	check(o.Checkpoint.Keep >= 1, "Checkpoint.Keep must be 1 or more, found %d", o.Checkpoint.Keep)
 	check(o.Checkpoint.Steps >= 0, "Checkpoint.Steps must be 0 (not by steps) or above, found %d", o.Checkpoint.Steps)

@@ -11,16 +11,20 @@ import (
 
 // Result is what a run came to.
 type Result struct {
-	Folder     string       `json:"folder,omitempty"`
-	Before     metric.Score `json:"before,omitzero"` // with the new head, untrained; without test samples it is empty
-	Best       metric.Score `json:"best,omitzero"`
-	BestEpoch  int          `json:"best_epoch"` // counted from 1 over all phases
-	Last       metric.Score `json:"last,omitzero"`
-	Epochs     []Epoch      `json:"epochs"`
-	Stopped    bool         `json:"stopped,omitempty"` // by OnEvent, before all epochs were done
-	Seconds    Seconds      `json:"seconds"`
-	Throughput float64      `json:"samples_per_second"` // of the training steps
-	PeakBytes  int64        `json:"peak_memory_bytes"`  // resident, of the whole process
+	Folder    string       `json:"folder,omitempty"`
+	TrainData string       `json:"train_data"`          // how many samples, and a hash that tells them from others
+	TestData  string       `json:"test_data,omitempty"` // of the test samples; empty without them
+	Before    metric.Score `json:"before,omitzero"`     // with the new head, untrained; without test samples it is empty
+	Best      metric.Score `json:"best,omitzero"`
+	BestEpoch int          `json:"best_epoch"` // counted from 1 over all phases
+	Last      metric.Score `json:"last,omitzero"`
+	Epochs    []Epoch      `json:"epochs"`
+	Stopped   bool         `json:"stopped,omitempty"` // by OnEvent, before all epochs were done
+	// StoppedEarly are the phases that EarlyStopping ended, counted from 1.
+	StoppedEarly []int   `json:"stopped_early,omitempty"`
+	Seconds      Seconds `json:"seconds"`
+	Throughput   float64 `json:"samples_per_second"` // of the training steps
+	PeakBytes    int64   `json:"peak_memory_bytes"`  // resident, of the whole process
 	// PeakDeviceBytes is what the run took of the GPU at most; 0 for runs on the CPU.
 	PeakDeviceBytes int64     `json:"peak_device_memory_bytes,omitempty"`
 	Seed            uint64    `json:"seed"`
@@ -60,6 +64,9 @@ func currentVersions() *Versions {
 // sumUp fills in what is known at the end of a run.
 func (r *run[B]) sumUp() {
 	res := &r.result
+	if res.TrainData = fingerprint(r.train); r.testLen() > 0 {
+		res.TestData = fingerprint(r.test)
+	}
 	res.Seed, res.Versions, res.PeakBytes = r.options.Seed, currentVersions(), train.PeakResident()
 	if r.options.Threads > 0 {
 		res.Versions.Threads = r.options.Threads

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/gob"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/thaw-ml/thaw/finetune/train"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/data"
 	"github.com/thaw-ml/thaw/torch/nn"
@@ -147,14 +149,23 @@ func (r *run[B]) identify() (string, error) {
 	settings := map[string]any{
 		"format": 1, "libtorch": torch.Version(), "device": r.backend.Device().String(), "precision": r.forward.Precision.String(),
 		"threads": threads, "CPU kernels": torch.CPUCapability(), "seed": o.Seed, "phases": o.Phases, "batch": o.Batch,
-		"optimizer": o.Optimizer, "best": o.Best, "clip_norm": o.ClipNorm, "cache": !o.NoCache, "graphs": !o.NoGraphs,
-		"deterministic": o.Deterministic, "objective": fmt.Sprintf("%T", r.objective), "model": hex.EncodeToString(shapes.Sum(nil))[:16],
+		"optimizer": o.Optimizer, "best": o.Best, "ema": o.EMA, "early_stopping": o.EarlyStopping, "clip_norm": o.ClipNorm, "cache": !o.NoCache, "graphs": !o.NoGraphs,
+		"deterministic": o.Deterministic, "objective": describe(r.objective), "model": hex.EncodeToString(shapes.Sum(nil))[:16],
 		"training data": fingerprint(r.train),
 	}
 	if r.testLen() > 0 {
 		settings["test data"] = fingerprint(r.test)
 	}
 	return identify(settings)
+}
+
+// describe tells objectives apart by their type and what its fields say.
+func describe(o train.Objective) string {
+	fields, err := json.Marshal(o)
+	if err != nil { // with fields that JSON does not hold
+		return fmt.Sprintf("%T", o)
+	}
+	return fmt.Sprintf("%T %s", o, fields)
 }
 
 // fingerprint tells data sets apart: by their own account, or else by the lengths of their samples.

@@ -37,6 +37,8 @@ type run[B data.Batch[B]] struct {
 	number      int               // of the phase, from 0
 	steps       int               // of the phases before
 	trainer     *train.Trainer[B] // of the phase
+	ramp        optim.Schedule    // in place of the phase's, see FindRate
+	probe       *probe            // see EstimateCost: caches are filled for a few batches alone
 	inEpoch     bool              // the epoch's steps were begun, and it is not evaluated yet
 }
 
@@ -50,7 +52,8 @@ func newRun[B data.Batch[B]](
 	if r.objective == nil {
 		r.objective = model.Objective()
 	}
-	sampling := data.SamplerOptions{Size: o.Batch.Size, Tokens: o.Batch.Tokens, FixedShapes: backend.Asynchronous()}
+	parts := max(1, o.Batch.Accumulate)
+	sampling := data.SamplerOptions{Size: parts * o.Batch.Size, Tokens: parts * o.Batch.Tokens, FixedShapes: backend.Asynchronous()}
 	if l, ok := model.(LengthLimiter); ok {
 		sampling.MaxLength = l.MaxLength()
 	}
@@ -124,12 +127,16 @@ type phase[B data.Batch[B]] struct {
 	trainCache, testCache *cache[B] // nil: the frozen stages run at every step
 	trainer               *train.Trainer[B]
 	changes               map[string]bool // what steps write, by name
+	plateau               *optim.Plateau  // nil unless the schedule is one
+	stopping              stopping        // early
 }
 
 // begin prepares a phase: it enables gradients on the trainable parameters, fills the caches of the frozen stages'
 // output, and builds schedule and optimizer.
 func (r *run[B]) begin(ctx context.Context, plan *Plan) (_ *phase[B], err error) {
-	p := &phase[B]{run: r, plan: plan}
+	p := &phase[B]{
+		run: r, plan: plan, plateau: plan.Phase.plateau(), stopping: stopping{EarlyStopping: r.options.EarlyStopping},
+	}
 	ready := false
 	defer func() {
 		if !ready { // an error, or a panic of the model's
@@ -142,15 +149,19 @@ func (r *run[B]) begin(ctx context.Context, plan *Plan) (_ *phase[B], err error)
 	if p.trainCache, p.testCache, err = r.fillCaches(ctx, plan); err != nil {
 		return nil, err
 	}
-	schedule, err := optim.NewSchedule(string(plan.Phase.Schedule), plan.Phase.WarmUp, plan.Steps)
+	schedule, err := plan.Phase.schedule(plan.Steps, plan.Batches)
 	if err != nil {
 		return nil, err
 	}
+	if r.ramp != nil {
+		schedule = r.ramp
+	}
 	p.trainer, err = train.NewTrainer(train.Config[B]{
 		Model: r.forward, Trained: plan.trained(), Cache: prefixCache(p.trainCache), Objective: r.objective,
-		Groups: plan.groups(r.options.Optimizer.WeightDecay), Optimizer: r.options.Optimizer.build, Schedule: schedule,
-		ClipNorm: r.options.ClipNorm, NoGraphs: r.options.NoGraphs, Expected: p.expected(plan.Phase.Epochs),
-		Deterministic: r.options.Deterministic, AfterStep: func() error { return r.afterStep(p) }, OnEvent: r.emit,
+		Groups: plan.groups(r.options.Optimizer.WeightDecay), Optimizer: r.options.Optimizer.build,
+		Schedule: func(step int) float64 { return schedule(step) * p.plateau.Scale() },
+		Rows:     r.rowsAtATime(), Average: r.options.EMA, ClipNorm: r.options.ClipNorm, NoGraphs: r.options.NoGraphs, Expected: p.expected(plan.Phase.Epochs),
+		Deterministic: r.options.Deterministic, AfterStep: func() error { return r.afterStep(p) }, BeforeUpdate: r.checkpoints.copied, OnEvent: r.emit,
 		CheckGradients: func() error {
 			if err := p.check.gradients(); err != nil {
 				return err
@@ -164,6 +175,20 @@ func (r *run[B]) begin(ctx context.Context, plan *Plan) (_ *phase[B], err error)
 	ready = true
 	r.trainer = p.trainer
 	return p, nil
+}
+
+// rowsAtATime bounds how much of a batch a step computes at a time, where gradients are accumulated.
+func (r *run[B]) rowsAtATime() func(width int) int {
+	o := r.options.Batch
+	if o.Accumulate <= 1 {
+		return nil
+	}
+	return func(width int) int {
+		if o.Tokens == 0 {
+			return o.Size
+		}
+		return min(o.Size, max(1, o.Tokens/width))
+	}
 }
 
 // prefixCache is c as an interface, nil where c is.
@@ -234,11 +259,13 @@ func (r *run[B]) baseline(ctx context.Context, p *phase[B]) (metric.Score, error
 
 // evaluate measures the model on the test samples.
 func (r *run[B]) evaluate(ctx context.Context, p *phase[B], progress func(int) error) (metric.Score, error) {
+	r.checkpoints.copied() // an average is put in the place of the weights
 	began := time.Now()
 	defer func() { r.result.Seconds.Evaluate += time.Since(began).Seconds() }()
 	return p.trainer.Evaluate(ctx, r.test, train.Evaluate[B]{
 		Batches: p.firstStage(r.testSampler.Evaluation(), p.testCache), Objective: r.objective,
 		Frozen: p.plan.NumFrozen, Cache: prefixCache(p.testCache), OnProgress: progress,
+		Observer: r.options.Observer,
 	})
 }
 

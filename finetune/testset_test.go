@@ -93,7 +93,7 @@ func TestOptionsResolved(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, Options{
 		Phases: []Phase{{Train: HeadOnly(), Epochs: 1, LR: 1e-3, HeadLR: 1e-3, LayerDecay: 1, WarmUp: 0.1, Schedule: Linear}},
-		Batch:  Batching{Size: 32, EvalSize: 64}, ClipNorm: 1, Checkpoint: Checkpointing{Keep: 2},
+		Batch:  Batching{Size: 32, Accumulate: 1, EvalSize: 64}, ClipNorm: 1, Checkpoint: Checkpointing{Keep: 2},
 		Optimizer: Optimizer{Name: "adamw", WeightDecay: 0.01, Betas: [2]float64{0.9, 0.999}, Eps: 1e-8},
 	}, o)
 	phases := []Phase{AllFor(2), {Train: Top(1), Schedule: OneCycle, LR: 2}, {WarmUp: Off}}
@@ -106,7 +106,7 @@ func TestOptionsResolved(t *testing.T) {
 		{Train: Top(1), Epochs: 1, LR: 2, HeadLR: 20, LayerDecay: 1, WarmUp: 0.3, Schedule: OneCycle},
 		{Train: HeadOnly(), Epochs: 1, LR: 1e-3, HeadLR: 1e-3, LayerDecay: 1, Schedule: Linear},
 	}, o.Phases)
-	assert.Equal(t, Batching{Size: 3, EvalSize: 6}, o.Batch)
+	assert.Equal(t, Batching{Size: 3, Accumulate: 1, EvalSize: 6}, o.Batch)
 	assert.Zero(t, o.ClipNorm)
 	assert.Equal(t, Optimizer{Name: "sgd"}, o.Optimizer)
 	assert.Equal(t, Phase{Train: All(), Epochs: 2}, phases[0], "the caller's phases stay as they are")
@@ -117,23 +117,23 @@ func TestOptionsRefuse(t *testing.T) {
 	nan := float64(0)
 	nan /= nan
 	for want, o := range map[string]Options{
-		"Phases[0].Epochs must be 1 or more, found -1":                                {Phases: []Phase{{Epochs: -1}}},
-		"Phases[1].LR must be above 0, found -0.1":                                    {Phases: []Phase{{}, {LR: -0.1}}},
-		"Phases[0].HeadLR must be above 0, found NaN":                                 {Phases: []Phase{{HeadLR: nan}}},
-		"Phases[0].LayerDecay must be above 0 and at most 1, found 1.5":               {Phases: []Phase{{LayerDecay: 1.5}}},
-		"Phases[0].WarmUp must be from 0 to below 1, or Off, found 1":                 {Phases: []Phase{{WarmUp: 1}}},
-		`Phases[0].Schedule must be linear, cosine, constant or one-cycle, found "x"`: {Phases: []Phase{{Schedule: "x"}}},
-		`Phases[0].Train: expected "top" and a number from 1 up`:                      {Phases: []Phase{{Train: Top(0)}}},
-		"Batch.Size must be 1 or more, found -8":                                      {Batch: Batching{Size: -8}},
-		"Batch.Tokens must be 0 (no budget) or above, found -1":                       {Batch: Batching{Tokens: -1}},
-		"Batch.EvalSize must be 1 or more, found -1":                                  {Batch: Batching{EvalSize: -1}},
-		"ClipNorm must be above 0 or Off, found -2":                                   {ClipNorm: -2},
-		"Threads must be 0 (libtorch's choice) or above, found -1":                    {Threads: -1},
-		"Optimizer.WeightDecay must be above 0 or Off, found -0.5":                    {Optimizer: Optimizer{WeightDecay: -0.5}},
-		"Optimizer.Betas must be":                                                     {Optimizer: Optimizer{Betas: [2]float64{0.9, 1}}},
-		"Optimizer.Eps must be above 0, found -1":                                     {Optimizer: Optimizer{Eps: -1}},
-		"Optimizer.Momentum must be from 0 to below 1, found 1":                       {Optimizer: Optimizer{Name: "sgd", Momentum: 1}},
-		"Optimizer.Nesterov needs a momentum above 0":                                 {Optimizer: Optimizer{Name: "sgd", Momentum: Off, Nesterov: true}},
+		"Phases[0].Epochs must be 1 or more, found -1":                                                           {Phases: []Phase{{Epochs: -1}}},
+		"Phases[1].LR must be above 0, found -0.1":                                                               {Phases: []Phase{{}, {LR: -0.1}}},
+		"Phases[0].HeadLR must be above 0, found NaN":                                                            {Phases: []Phase{{HeadLR: nan}}},
+		"Phases[0].LayerDecay must be above 0 and at most 1, found 1.5":                                          {Phases: []Phase{{LayerDecay: 1.5}}},
+		"Phases[0].WarmUp must be from 0 to below 1, or Off, found 1":                                            {Phases: []Phase{{WarmUp: 1}}},
+		`Phases[0].Schedule must be linear, cosine, constant, one-cycle, polynomial, step or plateau, found "x"`: {Phases: []Phase{{Schedule: "x"}}},
+		`Phases[0].Train: expected "top" and a number from 1 up`:                                                 {Phases: []Phase{{Train: Top(0)}}},
+		"Batch.Size must be 1 or more, found -8":                                                                 {Batch: Batching{Size: -8}},
+		"Batch.Tokens must be 0 (no budget) or above, found -1":                                                  {Batch: Batching{Tokens: -1}},
+		"Batch.EvalSize must be 1 or more, found -1":                                                             {Batch: Batching{EvalSize: -1}},
+		"ClipNorm must be above 0 or Off, found -2":                                                              {ClipNorm: -2},
+		"Threads must be 0 (libtorch's choice) or above, found -1":                                               {Threads: -1},
+		"Optimizer.WeightDecay must be above 0 or Off, found -0.5":                                               {Optimizer: Optimizer{WeightDecay: -0.5}},
+		"Optimizer.Betas must be":                                                                                {Optimizer: Optimizer{Betas: [2]float64{0.9, 1}}},
+		"Optimizer.Eps must be above 0, found -1":                                                                {Optimizer: Optimizer{Eps: -1}},
+		"Optimizer.Momentum must be from 0 to below 1, found 1":                                                  {Optimizer: Optimizer{Name: "sgd", Momentum: 1}},
+		"Optimizer.Nesterov needs a momentum above 0":                                                            {Optimizer: Optimizer{Name: "sgd", Momentum: Off, Nesterov: true}},
 	} {
 		_, err := o.resolved()
 		assert.ErrorContains(t, err, want)

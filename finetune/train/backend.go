@@ -130,7 +130,7 @@ func (known) Close()                   {}
 
 // Settings are how a device computes.
 type Settings struct {
-	Precision     torch.DType // torch.BFloat16 computes matrix products so, by autocast
+	Precision     torch.DType // torch.BFloat16 and torch.Float16 compute matrix products so, by autocast
 	Deterministic bool        // of a GPU
 	Seed          uint64      // of a GPU's generator
 }
@@ -160,7 +160,7 @@ func (e *DeviceError) Error() string { return e.Option + ": " + e.Err.Error() }
 func (e *DeviceError) Unwrap() error { return e.Err }
 
 // ChooseDevice gives the device and the precision that names stand for: "cpu", "cuda", "cuda:1", and "float32",
-// "bfloat16". An empty name or "auto" is the first usable GPU, the CPU where there is none, and bfloat16 on a GPU that
+// "bfloat16", "float16". An empty name or "auto" is the first usable GPU, the CPU where there is none, and bfloat16 on a GPU that
 // multiplies it. The error of a device that this program cannot use is a *DeviceError.
 func ChooseDevice(device, precision string) (torch.Device, torch.DType, error) {
 	d := torch.CPU
@@ -178,8 +178,11 @@ func ChooseDevice(device, precision string) (torch.Device, torch.DType, error) {
 	if err != nil {
 		return torch.CPU, torch.Float32, &DeviceError{"device", err}
 	}
-	if !slices.Contains([]string{"", "auto", "float32", "bfloat16"}, precision) {
-		return d, torch.Float32, &DeviceError{"precision", fmt.Errorf("expected auto, float32 or bfloat16, found %q", precision)}
+	if !slices.Contains([]string{"", "auto", "float32", "bfloat16", "float16"}, precision) {
+		return d, torch.Float32, &DeviceError{"precision", fmt.Errorf("expected auto, float32, bfloat16 or float16, found %q", precision)}
+	}
+	if precision == "float16" {
+		return d, torch.Float16, nil
 	}
 	if precision == "bfloat16" || precision != "float32" && d.MultipliesBFloat16() {
 		return d, torch.BFloat16, nil

@@ -51,7 +51,7 @@ func TestChooseDevice(t *testing.T) {
 		assert.Equal(t, want, chosen)
 	}
 	for _, c := range []struct{ device, precision, option string }{
-		{"gpu", "auto", "device"}, {"cuda:x", "auto", "device"}, {"cuda:99", "auto", "device"}, {"cpu", "float16", "precision"},
+		{"gpu", "auto", "device"}, {"cuda:x", "auto", "device"}, {"cuda:99", "auto", "device"}, {"cpu", "float8", "precision"},
 	} {
 		_, _, err := ChooseDevice(c.device, c.precision)
 		var fault *DeviceError

@@ -58,8 +58,9 @@ type StepDone struct {
 	Step    int // counted from 1 in the phase
 	Samples int // of the epoch so far
 	// Loss is the mean over the epoch's samples so far; on a GPU, over those whose steps are known to be done.
-	Loss float64
-	LR   float64 // of the head
+	Loss     float64
+	Measured int     // the samples that Loss is the mean of
+	LR       float64 // of the head
 }
 
 // TaskDone comes after a task.
@@ -94,6 +95,8 @@ const (
 	GraphsReleased                      // captured graphs were given up for their memory
 	Skipped                             // samples could not be read and were left out
 	CheckpointFailed                    // a checkpoint could not be written
+	RecordingFailed                     // what a report shows could not be written
+	StepsSkipped                        // float16's loss scale dropped many steps
 )
 
 func (e TaskStarted) String() string { return fmt.Sprintf("%v: %d samples", e.Task, e.Samples) }

@@ -15,6 +15,8 @@ type executor[B data.Batch[B]] interface {
 	pack() func(B) []torch.Tensor
 	// run makes a step. It gives the newest mean loss of the epoch's samples that is known.
 	run(l data.Loaded[B], rates []float64) (loss float64, err error)
+	// measured is the number of samples that run's loss is the mean of.
+	measured() int
 	// loss waits for all steps and gives the mean loss of the epoch's samples.
 	loss() (float64, error)
 	// sum waits for all steps and gives the loss times samples of the epoch.
@@ -43,17 +45,19 @@ type eager[B data.Batch[B]] struct {
 
 func newEager[B data.Batch[B]](s *step[B], cache PrefixCache[B]) *eager[B] {
 	e := &eager[B]{step: s, cache: cache}
-	s.checkLoss = func(loss torch.Tensor) error {
-		if !finite(loss.Item()) {
+	check := func(value torch.Tensor) error {
+		if !finite(value.Item()) {
 			return ErrNotFinite
 		}
 		return nil
 	}
+	s.checkLoss, s.checkNorm = check, check
 	return e
 }
 
 func (e *eager[B]) begin(lossSum float64, samples int) { e.lossSum, e.samples = lossSum, samples }
 func (e *eager[B]) pack() func(B) []torch.Tensor       { return nil }
+func (e *eager[B]) measured() int                      { return e.samples }
 
 func (e *eager[B]) run(l data.Loaded[B], rates []float64) (loss float64, err error) {
 	for i, g := range e.step.optimizer.Groups() {
@@ -68,6 +72,8 @@ func (e *eager[B]) run(l data.Loaded[B], rates []float64) (loss float64, err err
 			var mean torch.Tensor
 			if mean, err = e.step.run(l.Batch, x); err == nil {
 				loss = mean.Item()
+			} else {
+				err = explain(e.step, l.Batch, x, err)
 			}
 		})
 		return err

@@ -96,6 +96,16 @@ type Evaluate[B data.Batch[B]] struct {
 	Frozen     int
 	Cache      PrefixCache[B]
 	OnProgress func(samples int) error // called after each batch; may be nil
+	Observer   Observer                // may be nil
+}
+
+// Observer sees what an evaluation sees, for a report of single samples.
+type Observer interface {
+	// Observe takes the numbers of a batch's samples in the data set, and their output and targets, on their device. As
+	// Metric.Add, it does not wait for the device: what it needs later it keeps.
+	Observe(samples []int, output, target nn.Values) error
+	// Observed comes when the evaluation is over, without an error. It may wait for the device.
+	Observed() error
 }
 
 // ErrDamaged is the error of an evaluation whose loss is NaN or infinite before anything was trained.
@@ -127,6 +137,9 @@ func (f Forward[B]) Evaluate(ctx context.Context, set data.Dataset[B], e Evaluat
 	if err == nil && !finite(score.Loss) {
 		err = ErrNotFinite
 	}
+	if err == nil && e.Observer != nil {
+		err = e.Observer.Observed()
+	}
 	if err != nil {
 		return metric.Score{}, fmt.Errorf("evaluating: %w", err)
 	}
@@ -145,7 +158,13 @@ func (f Forward[B]) measure(b B, e Evaluate[B], m metric.Metric) (err error) {
 	default:
 		autocast(f.Precision, func() { x = nn.RunStages(f.Stages[:e.Frozen], b, nil) })
 	}
-	autocast(f.Precision, func() { err = m.Add(nn.RunStages(f.Stages[e.Frozen:], b, x), b.Targets()) })
+	autocast(f.Precision, func() {
+		x = nn.RunStages(f.Stages[e.Frozen:], b, x)
+		err = m.Add(x, b.Targets())
+	})
+	if err == nil && e.Observer != nil {
+		err = e.Observer.Observe(b.Indices(), x, b.Targets())
+	}
 	return err
 }
 

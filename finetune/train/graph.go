@@ -39,7 +39,7 @@ type static[B data.Batch[B]] struct {
 func newGraphs[B data.Batch[B]](c Config[B], s *step[B], top []float64) *graphs[B] {
 	g := &graphs[B]{
 		step: s, config: c, backend: c.Model.Backend, cache: c.Cache, top: top, shapes: map[string]*static[B]{},
-		lossSum: newLossSum(c.Model.Backend), noGraphs: c.NoGraphs,
+		lossSum: newLossSum(c.Model.Backend), noGraphs: c.NoGraphs || s.scaler != nil, // a captured step cannot be dropped where gradients overflowed
 	}
 	ready := false
 	defer func() {
@@ -50,7 +50,7 @@ func newGraphs[B data.Batch[B]](c Config[B], s *step[B], top []float64) *graphs[
 	g.hyper = torch.NewParam(func() torch.Tensor {
 		return torch.Zeros(torch.Float32, g.backend.Device(), len(c.Groups)+1)
 	})
-	if s.precision == torch.BFloat16 {
+	if s.precision != torch.Float32 {
 		s.cast = s.newCast(c.Cache != nil)
 	}
 	s.optimizer = c.Optimizer(c.Groups, g.hyper)
@@ -61,6 +61,7 @@ func newGraphs[B data.Batch[B]](c Config[B], s *step[B], top []float64) *graphs[
 func (g *graphs[B]) begin(lossSum float64, samples int) { g.lossSum.reset(lossSum, samples) }
 
 func (g *graphs[B]) sum() (float64, error) { return g.lossSum.value() }
+func (g *graphs[B]) measured() int         { return g.lossSum.known }
 
 // pack makes the tensors that a step reads of a batch, in pinned memory.
 func (g *graphs[B]) pack() func(B) []torch.Tensor {

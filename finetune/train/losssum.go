@@ -10,6 +10,7 @@ type lossSum struct {
 	pending Reading // nil when nothing is on its way
 	at      int     // samples when pending was begun
 	mean    float64 // the newest that is known
+	known   int     // samples that mean is of
 }
 
 func newLossSum(b Backend) *lossSum {
@@ -25,7 +26,7 @@ func (m *lossSum) add(loss, samples torch.Tensor) {
 func (m *lossSum) reset(sum float64, samples int) {
 	m.drop()
 	m.sum.Fill_(sum)
-	m.samples, m.mean = samples, 0
+	m.samples, m.known, m.mean = samples, samples, 0
 	if samples > 0 {
 		m.mean = sum / float64(samples)
 	}
@@ -39,7 +40,7 @@ func (m *lossSum) queued(samples int) (mean float64, err error) {
 		if err != nil {
 			return 0, err
 		}
-		m.mean = sum / float64(m.at)
+		m.mean, m.known = sum/float64(m.at), m.at
 		m.drop()
 	}
 	if m.pending == nil {

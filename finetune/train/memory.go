@@ -19,6 +19,9 @@ func AvailableMemory() int64 {
 	return free
 }
 
+// MemoryLimit is what this process's container, or another control group, lets it use, in bytes; 0 where there is no limit.
+func MemoryLimit() int64 { return cgroup.Read().Memory }
+
 // PeakResident is the most memory that the process ever held, in bytes; 0 where the system does not say.
 func PeakResident() int64 { return 1024 * procField("/proc/self/status", "VmHWM:") }
 

@@ -14,3 +14,9 @@ type Objective interface {
 	// NewMetric starts a measurement.
 	NewMetric() metric.Metric
 }
+
+// Placed is an objective that reads tensors of its own, such as weights of classes: On gives one that has them on a
+// device, for a run there, and what frees them.
+type Placed interface {
+	On(device torch.Device) (Objective, func())
+}

@@ -1,17 +1,12 @@
 package train
 
 import (
-	"errors"
-
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/data"
 	"github.com/thaw-ml/thaw/torch/fused"
 	"github.com/thaw-ml/thaw/torch/nn"
 	"github.com/thaw-ml/thaw/torch/optim"
 )
-
-// ErrNotFinite is the error of a step whose loss is NaN or infinite.
-var ErrNotFinite = errors.New("the loss is not a finite number: a lower learning rate, or gradient clipping, may help")
 
 // step is what one optimizer step consists of: forward, loss, backward, clipping, optimizer. It is the same function
 // however it is executed, see executor.
@@ -24,10 +19,17 @@ type step[B data.Batch[B]] struct {
 	buffers   []torch.Tensor // of stages with trained parameters
 	norms     []*nn.BatchNorm
 	optimizer optim.Optimizer
-	clipNorm  float64 // 0: no clipping
+	clipNorm  float64             // 0: no clipping
+	rows      func(width int) int // see Config.Rows
+	sums      []torch.Tensor      // of gradients, see gather
+	scaler    *scaler             // of the loss in float16; nil in other precisions
+	average   *average            // of what is trained; nil where none is kept
 	cast      *fused.Cast
 	// checkLoss, where not nil, ends a step before backward. Steps that are queued on a device have none.
 	checkLoss func(loss torch.Tensor) error
+	// checkNorm, where not nil, ends a step before the optimizer, given the norm of all gradients.
+	checkNorm    func(norm torch.Tensor) error
+	beforeUpdate func() // see Config.BeforeUpdate
 	// checkGradients is called once, in the first step.
 	checkGradients func() error
 	checked        bool
@@ -41,7 +43,7 @@ func newStep[B data.Batch[B]](c Config[B]) *step[B] {
 	}
 	s := &step[B]{
 		stages: c.Model.Stages, frozen: frozen, objective: c.Objective, precision: c.Model.Precision, clipNorm: c.ClipNorm,
-		checkGradients: c.CheckGradients, checked: c.CheckGradients == nil,
+		rows: c.Rows, beforeUpdate: c.BeforeUpdate, checkGradients: c.CheckGradients, checked: c.CheckGradients == nil,
 	}
 	for i, stage := range c.Model.Stages {
 		if !c.Trained[i] {
@@ -70,16 +72,7 @@ func newStep[B data.Batch[B]](c Config[B]) *step[B] {
 // dimensions, is the mean over the samples before the step. All that changes from step to step is read from the tensors
 // of b and x and from the tensor of learning rates, so that a run can be captured as a CUDA graph.
 func (s *step[B]) run(b B, x nn.Values) (loss torch.Tensor, err error) {
-	forward := func() torch.Tensor {
-		if x == nil && s.frozen > 0 {
-			x = s.runFrozen(b)
-		}
-		autocast(s.precision, func() {
-			loss = s.objective.Loss(nn.RunStages(s.stages[s.frozen:], b, x), b.Targets())
-		})
-		return loss
-	}
-	if err := s.cast.Run(forward, s.checkLoss); err != nil {
+	if loss, err = s.gradients(b, x, s.checkLoss); err != nil {
 		return loss, err
 	}
 	s.countBatch()
@@ -89,12 +82,49 @@ func (s *step[B]) run(b B, x nn.Values) (loss torch.Tensor, err error) {
 		}
 		s.checked = true
 	}
-	if s.clipNorm > 0 {
-		optim.ClipGradNorm(s.params, s.clipNorm)
+	if s.beforeUpdate != nil {
+		s.beforeUpdate()
 	}
-	s.optimizer.Step()
+	if s.scaler == nil || s.scaler.unscale(s.params) {
+		if err := s.clip(); err != nil {
+			return loss, err
+		}
+		s.optimizer.Step()
+	}
 	s.optimizer.ZeroGrad()
+	s.average.update()
 	return loss, nil
+}
+
+// clip scales gradients down whose norm is too large.
+func (s *step[B]) clip() error {
+	if s.clipNorm == 0 {
+		return nil
+	}
+	norm := optim.ClipGradNorm(s.params, s.clipNorm)
+	if s.checkNorm == nil || !norm.Defined() {
+		return nil
+	}
+	return s.checkNorm(norm)
+}
+
+// rehearse is run up to the gradients, which it drops. Random generators and buffers are as before.
+func (s *step[B]) rehearse(b B) error {
+	generator := torch.DefaultGenerator()
+	state := generator.State()
+	defer func() { generator.SetState(state) }()
+	before := make([]torch.Tensor, len(s.buffers))
+	for i, t := range s.buffers {
+		before[i] = t.Clone()
+	}
+	defer torch.NoGrad(func() {
+		for i, t := range s.buffers {
+			t.Copy_(before[i])
+		}
+	})
+	defer s.optimizer.ZeroGrad()
+	_, err := s.gradients(b, nil, nil)
+	return err
 }
 
 // runFrozen runs the frozen stages on a batch without autograd.
@@ -123,13 +153,16 @@ func (s *step[B]) mutable() [][]torch.Tensor {
 	for _, n := range s.optimizer.State() {
 		state = append(state, n.Tensor)
 	}
+	for _, n := range s.average.state() {
+		state = append(state, n.Tensor)
+	}
 	return [][]torch.Tensor{s.params, state, s.buffers}
 }
 
 // autocast runs f with matrix products in a precision.
 func autocast(precision torch.DType, f func()) {
-	if precision == torch.BFloat16 {
-		torch.Autocast(torch.BFloat16, f)
+	if precision != torch.Float32 {
+		torch.Autocast(precision, f)
 		return
 	}
 	f()
@@ -140,6 +173,9 @@ func (s *step[B]) close() {
 		s.optimizer.Close()
 	}
 	s.cast.Close()
+	s.scaler.close()
+	s.average.close()
+	closeAll(s.sums)
 	for _, norm := range s.norms {
 		norm.ExternalCounter = false
 	}

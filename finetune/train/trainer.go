@@ -3,6 +3,7 @@ package train
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/thaw-ml/thaw/finetune/train/metric"
 	"github.com/thaw-ml/thaw/torch"
@@ -24,6 +25,11 @@ type Config[B data.Batch[B]] struct {
 	Optimizer func(groups []*optim.Group, rates torch.Tensor) optim.Optimizer
 	Schedule  optim.Schedule
 	ClipNorm  float64 // 0: no clipping
+	// Rows gives the number of samples, padded to a width, that are computed at a time: the gradients of a larger batch are
+	// accumulated over parts of so many. Batches are data.Slicers then. nil computes batches whole.
+	Rows func(width int) int
+	// Average, in (0, 1), is the decay of the exponential moving average that is kept of what is trained; 0 keeps none.
+	Average float64
 	// NoGraphs runs every step operator by operator on a GPU too. Expected is how often batches of a batch's shape come
 	// in the phase: graphs are captured of shapes that come often.
 	NoGraphs bool
@@ -33,6 +39,9 @@ type Config[B data.Batch[B]] struct {
 	Deterministic bool
 	// CheckGradients is called once, in the first step, when there are gradients.
 	CheckGradients func() error
+	// BeforeUpdate is called in each step between the gradients and what changes weights and optimizer. On a device that
+	// works beside the CPU it is called when that is queued, and not for a recorded step. It may be nil.
+	BeforeUpdate func()
 	// AfterStep is called after each step, before its event, between two steps: the trainer may be asked for its
 	// Progress and State. An error ends the epoch. It may be nil.
 	AfterStep func() error
@@ -70,6 +79,12 @@ func NewTrainer[B data.Batch[B]](c Config[B]) (_ *Trainer[B], err error) {
 	}()
 	for _, g := range c.Groups {
 		t.top = append(t.top, g.LR)
+	}
+	if c.Model.Precision == torch.Float16 {
+		t.step.scaler = newScaler(c.Model.Backend.Device())
+	}
+	if c.Average > 0 {
+		t.step.average = newAverage(c.Average, t.step.params, t.step.buffers)
 	}
 	if c.Model.Backend.Asynchronous() {
 		t.executor = newGraphs(c, t.step, t.top)
@@ -119,7 +134,7 @@ func (t *Trainer[B]) Epoch(ctx context.Context, set data.Dataset[B], asked []dat
 				return 0, err
 			}
 		}
-		done := StepDone{Epoch: number, Step: t.at.Steps, Samples: t.at.Samples, Loss: loss, LR: rates[len(rates)-1]}
+		done := StepDone{Epoch: number, Step: t.at.Steps, Samples: t.at.Samples, Loss: loss, Measured: t.executor.measured(), LR: rates[len(rates)-1]}
 		if err := t.config.OnEvent(done); err != nil {
 			return 0, err
 		}
@@ -143,26 +158,89 @@ func (t *Trainer[B]) Position() (at Position, err error) {
 // Steps that were made, or queued.
 func (t *Trainer[B]) Steps() int { return t.at.Steps }
 
-// State lists the optimizer's tensors, see [optim.Optimizer]. They are the optimizer's, not copies.
-func (t *Trainer[B]) State() []torch.Named { return t.step.optimizer.State() }
+// State lists the optimizer's tensors, see [optim.Optimizer], those of the loss scale and of the average. They are the
+// trainer's own, not copies.
+func (t *Trainer[B]) State() []torch.Named {
+	return slices.Concat(t.step.optimizer.State(), t.step.scaler.state(), t.step.average.state())
+}
 
 // Resume goes on from where another trainer of the same configuration was: the next Epoch, which is to be asked for all of
 // the epoch's batches, leaves out those that were done.
-func (t *Trainer[B]) Resume(at Position, optimizer []torch.Named) error {
+func (t *Trainer[B]) Resume(at Position, state []torch.Named) error {
+	saved := map[string]torch.Tensor{}
+	for _, n := range state {
+		saved[n.Name] = n.Tensor
+	}
+	own := slices.Concat(t.step.scaler.state(), t.step.average.state())
+	for _, n := range own {
+		from, ok := saved[n.Name]
+		if !ok || !slices.Equal(from.Shape(), n.Tensor.Shape()) {
+			return fmt.Errorf("the checkpoint has no %s of shape %v", n.Name, n.Tensor.Shape())
+		}
+	}
+	optimizer := slices.DeleteFunc(slices.Clone(state), func(n torch.Named) bool {
+		return slices.ContainsFunc(own, func(o torch.Named) bool { return o.Name == n.Name })
+	})
 	if err := t.step.optimizer.Load(optimizer); err != nil {
 		return err
 	}
+	torch.NoGrad(func() {
+		for _, n := range own {
+			n.Tensor.Copy_(saved[n.Name])
+		}
+	})
 	t.at, t.resumed = at, true
 	return nil
 }
 
-// Evaluate measures the model between epochs, see [Forward.Evaluate].
-func (t *Trainer[B]) Evaluate(ctx context.Context, set data.Dataset[B], e Evaluate[B]) (score metric.Score, err error) {
-	err = t.executor.beside(func() (err error) {
-		score, err = t.config.Model.Evaluate(ctx, set, e)
+// Rehearse computes the gradients of a batch, as a step on the CPU does, and drops them: nothing is changed.
+func (t *Trainer[B]) Rehearse(b B) error {
+	t.training = true
+	t.Settle()
+	defer func() {
+		t.training = false
+		t.Settle()
+	}()
+	return torch.TryErr(func() (err error) {
+		torch.Scoped(func() { err = t.step.rehearse(b) })
 		return err
 	})
+}
+
+// Evaluate measures the model between epochs, see [Forward.Evaluate]: with the average's weights, where one is kept.
+func (t *Trainer[B]) Evaluate(ctx context.Context, set data.Dataset[B], e Evaluate[B]) (score metric.Score, err error) {
+	err = t.executor.beside(func() (err error) {
+		return t.Averaged(func() (err error) {
+			score, err = t.config.Model.Evaluate(ctx, set, e)
+			return err
+		})
+	})
 	return score, err
+}
+
+// Averaged runs f while the model has the average's weights, where one is kept.
+func (t *Trainer[B]) Averaged(f func() error) error {
+	if t.step.average == nil {
+		return f()
+	}
+	t.step.average.swap()
+	defer t.step.average.swap()
+	return f()
+}
+
+// Adopt gives the model the average's weights for good, where one is kept. No step may follow.
+func (t *Trainer[B]) Adopt() {
+	if t.step.average != nil {
+		t.step.average.swap()
+	}
+}
+
+// Skipped is the number of steps that the loss scale of float16 dropped since the trainer was made.
+func (t *Trainer[B]) Skipped() int {
+	if t.step.scaler == nil {
+		return 0
+	}
+	return t.step.scaler.skipped
 }
 
 // Captured lists the shapes of batches whose steps are CUDA graphs.

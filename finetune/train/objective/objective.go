@@ -80,15 +80,29 @@ type Classification struct {
 	Classes []string // names, by class number; nil leaves them unnamed
 	// LabelSmoothing, in [0, 1), is the share of the target that is spread over all classes (Szegedy et al. 2015).
 	LabelSmoothing float64
+	// Weights, where not nil, say how much each class counts, by number: the mean is a weighted one, as that of PyTorch's
+	// CrossEntropyLoss with weight. BalancedWeights makes them.
+	Weights []float64
+	// FocalGamma, 0 or above, lets samples that are classified well count less: by (1 - p)^gamma, p being the probability
+	// of the right class (Lin et al. 2017). 0 is off. It goes without LabelSmoothing.
+	FocalGamma float64
 	// Metrics are what is measured, of metric.ClassificationNames; the first one chooses the best epoch. nil stands for
 	// accuracy and macro_f1. A name that is none is an error of the evaluation; WithMetrics tells at once.
 	Metrics []string
 	// Intervals adds confidence intervals to every evaluation's score; nil adds none.
 	Intervals *metric.Bootstrap
+
+	weights torch.Tensor // Weights on the device of a run, see On
 }
 
-// Loss is the mean cross-entropy.
+// Loss is the mean cross-entropy, weighted and focal as the fields say.
 func (c Classification) Loss(output, target nn.Values) torch.Tensor {
+	switch {
+	case c.FocalGamma > 0:
+		return focal(output[0], target[0], c.weightsOn(output[0].Device()), c.FocalGamma)
+	case c.Weights != nil:
+		return torch.CrossEntropyLoss(output[0], target[0], c.weightsOn(output[0].Device()), torch.ReduceMean, -100, c.LabelSmoothing)
+	}
 	return nn.CrossEntropy(output[0], target[0], c.LabelSmoothing)
 }
 
@@ -127,16 +141,30 @@ func (c Classification) Predict(logits []float32) Prediction {
 type Labels struct {
 	Names     []string
 	Threshold float64 // of the sigmoid, above which a label is predicted; 0 stands for 0.5
+	// PosWeights, where not nil, say how much a label that holds counts beside one that does not, by number, as pos_weight
+	// of PyTorch's BCEWithLogitsLoss.
+	PosWeights []float64
+	// FocalGamma, 0 or above, lets labels that are told well count less, as torchvision's sigmoid_focal_loss; 0 is off.
+	// FocalAlpha, in (0, 1), is the weight of labels that hold there, 1-FocalAlpha that of the others; 0 is off.
+	FocalGamma, FocalAlpha float64
 	// Metrics are what is measured, of metric.MultiLabelNames; the first one chooses the best epoch. nil stands for
 	// micro_f1, macro_f1 and subset_accuracy. A name that is none is an error of the evaluation; WithMetrics tells at
 	// once.
 	Metrics []string
 	// Intervals adds confidence intervals to every evaluation's score; nil adds none.
 	Intervals *metric.Bootstrap
+
+	weights torch.Tensor // PosWeights on the device of a run, see On
 }
 
-// Loss is the mean over samples and labels.
+// Loss is the mean over samples and labels, weighted and focal as the fields say.
 func (l Labels) Loss(output, target nn.Values) torch.Tensor {
+	if l.FocalGamma > 0 {
+		return l.focal(output[0], target[0])
+	}
+	if l.PosWeights != nil {
+		return torch.BinaryCrossEntropyWithLogits(output[0], target[0], torch.Tensor{}, placed(l.weights, l.PosWeights, output[0].Device()), torch.ReduceMean)
+	}
 	return torch.BinaryCrossEntropyWithLogits(output[0], target[0], torch.Tensor{}, torch.Tensor{}, torch.ReduceMean)
 }
 
