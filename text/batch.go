@@ -47,6 +47,32 @@ func (b *Batch) With(tensors []torch.Tensor) *Batch {
 	return &other
 }
 
+// Slice gives some of the texts, padded as the whole batch.
+func (b *Batch) Slice(from, to int) *Batch {
+	part := &Batch{
+		Index: b.Index[from:to], Length: b.Length[from:to], T: b.T, Masked: b.Masked || b.padded(),
+	}
+	if b.given != nil {
+		part.given = make([]torch.Tensor, len(b.given))
+		for i, t := range b.given {
+			if t.Defined() {
+				part.given[i] = t.Narrow(0, from, to-from)
+			}
+		}
+		return part
+	}
+	rows := make([]int, 0, to-from)
+	for i := from; i < to; i++ {
+		rows = append(rows, i)
+	}
+	part.Target = b.Target.Select(rows)
+	part.IDs = b.IDs[from*b.T : to*b.T]
+	if b.Types != nil {
+		part.Types = b.Types[from*b.T : to*b.T]
+	}
+	return part
+}
+
 // ids is [N, T], int64.
 func (b *Batch) ids() torch.Tensor {
 	if b.given != nil {

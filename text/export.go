@@ -1,57 +1,62 @@
 package text
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 
 	"github.com/thaw-ml/thaw/internal/atomicfile"
-	"github.com/thaw-ml/thaw/internal/fserror"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/nn"
 )
 
-// Export writes a folder that transformers' BertForSequenceClassification.from_pretrained and
-// AutoTokenizer.from_pretrained load to the same logits: config.json, model.safetensors and the tokenizer's files. The
-// folder must not exist yet, its parent must; it is there as a whole or not at all. A classifier with mean pooling, for
-// which transformers has no class, is an error.
-func (c *Classifier) Export(folder string) (err error) {
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("exporting to %s: %w", folder, err)
-		}
-	}()
+// Export writes a folder as SaveTransformers does. The folder must not exist yet, its parent must; it is there as a
+// whole or not at all.
+func (c *Classifier) Export(folder string) error {
+	if err := atomicfile.Folder(folder, c.SaveTransformers); err != nil {
+		return fmt.Errorf("exporting to %s: %w", folder, err)
+	}
+	return nil
+}
+
+// PoolingError says that transformers has no class for a classifier, because of its pooling.
+type PoolingError struct{ Pooling Pooling }
+
+func (e *PoolingError) Error() string {
+	return fmt.Sprintf("transformers has no class for a classifier with pooling: %s, only for one with pooling: %s", e.Pooling, CLS)
+}
+
+// SaveTransformers writes a folder, which is made if need be, that transformers'
+// BertForSequenceClassification.from_pretrained and AutoTokenizer.from_pretrained load to the same logits: config.json,
+// model.safetensors and the tokenizer's files. Adapters are merged into the weights. A classifier with mean pooling is
+// a *PoolingError.
+func (c *Classifier) SaveTransformers(folder string) error {
 	if c.Config.Pooling != CLS {
-		return fmt.Errorf("transformers has no class for a classifier with pooling: %s, only for one with pooling: %s",
-			c.Config.Pooling, CLS)
+		return &PoolingError{c.Config.Pooling}
 	}
-	if _, err := os.Lstat(folder); err == nil {
-		return errors.New("it exists; nothing is overwritten")
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	temporary := filepath.Join(filepath.Dir(folder), atomicfile.TempPrefix+rand.Text()+atomicfile.TempSuffix)
-	if err := os.Mkdir(temporary, 0o777); err != nil {
-		return fserror.WithoutPath(err) // a name that nobody knows
-	}
-	defer os.RemoveAll(temporary) // nothing is there once it is renamed
-	if err := c.SaveConfig(temporary); err != nil {
+	if err := c.saveBeside(folder); err != nil {
 		return err
 	}
 	c.running.Lock()
 	defer c.running.Unlock()
-	weights, format := filepath.Join(temporary, "model.safetensors"), map[string]string{"format": "pt"}
-	torch.Scoped(func() {
-		var state []torch.Named
-		if state, err = nn.MergedState(c); err == nil {
-			err = torch.SaveCheckpoint(weights, state, format) // transformers asks for the format
+	return scopedErr(func() error {
+		state, err := nn.MergedState(c)
+		if err != nil {
+			return err
 		}
+		format := map[string]string{"format": "pt"} // transformers asks for it
+		return torch.SaveCheckpoint(filepath.Join(folder, "model.safetensors"), state, format)
 	})
-	if err != nil {
+}
+
+// saveBeside writes what other programs read beside the weights: config.json and the tokenizer's files, of which all
+// are made that programs look for.
+func (c *Classifier) saveBeside(folder string) error {
+	if c.Tokenizer == nil {
+		return errors.New("the classifier has no tokenizer to save")
+	}
+	if err := c.Tokenizer.Export(folder, c.limit()); err != nil {
 		return err
 	}
-	return fserror.WithoutPath(os.Rename(temporary, folder))
+	return c.Config.write(folder)
 }

@@ -212,7 +212,8 @@ func TestExport(t *testing.T) {
 	for _, e := range entries {
 		names = append(names, e.Name())
 	}
-	assert.Equal(t, []string{"added_tokens.json", "config.json", "model.safetensors", "vocab.txt"}, names)
+	assert.Equal(t, []string{"added_tokens.json", "config.json", "model.safetensors", "special_tokens_map.json", "tokenizer.json",
+		"tokenizer_config.json", "vocab.txt"}, names)
 	weights, err := torch.OpenCheckpoint(filepath.Join(out, "model.safetensors"))
 	require.NoError(t, err)
 	defer weights.Close()

@@ -95,7 +95,9 @@ func (c *Classifier) PredictTexts(ctx context.Context, texts ...string) ([]Predi
 	return c.Predict(ctx, Items(texts...), finetune.PredictOptions{})
 }
 
-// limit is where a text is cut: as in training, or else as transformers cuts it (truncation=True).
+// LimitLength is where Predict cuts a text, in tokens: as in training, or else as transformers cuts it (truncation=True).
+func (c *Classifier) LimitLength() int { return c.limit() }
+
 func (c *Classifier) limit() int {
 	if c.Config.MaxLength > 0 {
 		return c.Config.MaxLength

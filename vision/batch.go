@@ -21,6 +21,7 @@ type Batch struct {
 
 	memory torch.Tensor   // [N or more, Side, Side, 3] uint8, whose memory Pixels is; undefined where that is Go's
 	given  []torch.Tensor // what the model reads in place of the above, see With
+	from   int            // of a Slice: the first of its samples among those of given's pixels
 }
 
 // Size is the number of pictures.
@@ -90,6 +91,18 @@ func (b *Batch) With(tensors []torch.Tensor) *Batch {
 	return &other
 }
 
+// Slice gives some of the pictures. Those of a mixed batch are mixed with their neighbours in the whole.
+func (b *Batch) Slice(from, to int) *Batch {
+	part := *b
+	part.Index, part.from = b.Index[from:to], b.from+from
+	part.given = append([]torch.Tensor{}, b.tensors()...)
+	if t := part.given[targets]; t.Defined() {
+		part.given[targets] = t.Narrow(0, from, to-from)
+	}
+	part.Pixels, part.memory, part.Target, part.Mixed = nil, torch.Tensor{}, objective.Targets{}, nil
+	return &part
+}
+
 // tensors are those given, or made now.
 func (b *Batch) tensors() []torch.Tensor {
 	if b.given != nil {
@@ -112,15 +125,33 @@ func (b *Batch) target() torch.Tensor {
 // Images is the network's input, [N, 3, Side, Side] float32 in channels-last order: normalised, and mixed by MixUp.
 func (b *Batch) Images() torch.Tensor {
 	t := b.tensors()
-	// In place: a batch takes tens of megabytes, which the system would have to clear for every step.
-	x := t[pixels].Permute(0, 3, 1, 2)
+	whole := t[pixels].Size(0)
+	x := normalised(t, b.from, b.Size())
+	switch {
+	case !t[share].Defined():
+		return x
+	case b.Size() == whole:
+		return x.Roll([]int{1}, []int{0}).LerpTensor(x, t[share])
+	case b.from > 0:
+		return normalised(t, b.from-1, b.Size()).LerpTensor(x, t[share])
+	}
+	before := []torch.Tensor{normalised(t, whole-1, 1)}
+	if b.Size() > 1 {
+		before = append(before, normalised(t, 0, b.Size()-1))
+	}
+	return torch.Cat(before, 0).LerpTensor(x, t[share])
+}
+
+// normalised makes numbers of the pixels of some samples.
+func normalised(t []torch.Tensor, from, n int) torch.Tensor {
+	p := t[pixels]
+	if n < p.Size(0) {
+		p = p.Narrow(0, from, n)
+	}
+	x := p.Permute(0, 3, 1, 2)
 	if x.Device().Type == torch.CPUType {
-		x = x.To(torch.Float32).Mul_(t[scale]).Add_(t[offset])
-	} else {
-		x = t[offset].Addcmul(x, t[scale], 1) // one pass
+		// In place: a batch takes tens of megabytes, which the system would have to clear for every step.
+		return x.To(torch.Float32).Mul_(t[scale]).Add_(t[offset])
 	}
-	if t[share].Defined() {
-		x = x.Roll([]int{1}, []int{0}).LerpTensor(x, t[share])
-	}
-	return x
+	return t[offset].Addcmul(x, t[scale], 1) // one pass
 }

@@ -62,3 +62,32 @@ func TestBatchTensors(t *testing.T) {
 		assert.Empty(t, tensors[4].Shape())
 	})
 }
+
+// The parts of a batch are shown what the whole is, mixed or not, and have its targets.
+func TestSlice(t *testing.T) {
+	b := &vision.Batch{Index: []int{4, 2, 9, 1, 7}, Target: objective.Targets{Classes: []int{1, 0, 1, 2, 0}}, Side: 2, Mean: []float32{0, 0.5, 0}, Std: []float32{1, 2, 1}}
+	for i := range 5 * 12 {
+		b.Pixels = append(b.Pixels, byte(i*37))
+	}
+	mixed := *b
+	mixed.Share = 0.25
+	for i := range 15 {
+		mixed.Mixed = append(mixed.Mixed, float32(i))
+	}
+	torchtest.Scoped(t, func() {
+		for name, whole := range map[string]*vision.Batch{"plain": b, "with": b.With(b.Tensors()), "mixed": &mixed, "mixed, with": mixed.With(mixed.Tensors())} {
+			for _, cuts := range [][]int{{0, 2, 4, 5}, {0, 1, 5}, {0, 5}} {
+				var shownParts, targets []torch.Tensor
+				for i := range len(cuts) - 1 {
+					part := whole.Slice(cuts[i], cuts[i+1])
+					assert.Equal(t, whole.Index[cuts[i]:cuts[i+1]], part.Indices())
+					shownParts, targets = append(shownParts, shown(part)), append(targets, part.Targets()[0])
+				}
+				assert.Equal(t, torch.ToSlice[float32](shown(whole)), torch.ToSlice[float32](torch.Cat(shownParts, 0)), "%s %v", name, cuts)
+				assert.Equal(t, whole.Targets()[0].Digest(), torch.Cat(targets, 0).Digest(), "%s %v", name, cuts)
+			}
+			inner := whole.Slice(1, 5).Slice(1, 3)
+			assert.Equal(t, torch.ToSlice[float32](shown(whole).Narrow(0, 2, 2).Contiguous()), torch.ToSlice[float32](shown(inner).Contiguous()), name)
+		}
+	})
+}

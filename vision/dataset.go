@@ -114,6 +114,9 @@ func (o *DatasetOptions) resolve() error {
 	return nil
 }
 
+// Targets are what the images should give.
+func (d *Dataset) Targets() objective.Targets { return d.targets }
+
 // Len is the number of pictures.
 func (d *Dataset) Len() int { return d.pictures.Len() }
 

@@ -27,8 +27,8 @@ func (in Input) filter() transform.Filter {
 	return transform.Filter(max(slices.Index(interpolations, in.Interpolation), 0))
 }
 
-// filterName is its name.
-func (in Input) filterName() string { return interpolations[in.filter()] }
+// Filter is its name: "bilinear", "bicubic" or "nearest".
+func (in Input) Filter() string { return interpolations[in.filter()] }
 
 // imageNet is the input of torchvision's first checkpoints, and of most networks trained on ImageNet.
 func imageNet() Input {

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/thaw-ml/thaw/internal/suggest"
+	"github.com/thaw-ml/thaw/onnx"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/nn"
 )
@@ -29,7 +30,8 @@ type Layer []Block
 // Block maps [N, C, H, W] to [N, C', H', W'] around a shortcut.
 type Block interface {
 	Forward(x torch.Tensor) torch.Tensor
-	lastNorm() *nn.BatchNorm // of the residual branch
+	lastNorm() *nn.BatchNorm                                         // of the residual branch
+	addTo(l resnetLayers, x onnx.Value, key string) (out onnx.Value) // what Forward computes, to a graph
 }
 
 // BasicBlock is two 3x3 convolutions, of ResNet-18 and 34.
@@ -235,10 +237,13 @@ func (r *ResNet) Forward(x torch.Tensor) torch.Tensor {
 	return nn.RunStages(stages, x, nil)[0]
 }
 
+// stemPool ends the stem.
+var stemPool = nn.MaxPool2d{Kernel: 3, Stride: 2, Padding: 1}
+
 // stem maps [N, 3, H, W] to [N, 64, H/4, W/4].
 func (r *ResNet) stem(x torch.Tensor) torch.Tensor {
 	return torch.Tidy(func() torch.Tensor {
-		return nn.MaxPool2d{Kernel: 3, Stride: 2, Padding: 1}.Forward(r.BN1.Forward(r.Conv1.Forward(x)).ReLU_())
+		return stemPool.Forward(r.BN1.Forward(r.Conv1.Forward(x)).ReLU_())
 	})
 }
 

@@ -48,7 +48,7 @@ func (c *foreignConfig) readTimm(b *beside) (err error) {
 		warn("mean %v and std %v are not three numbers each", in.Mean, in.Std)
 	}
 	if in.Interpolation != "" {
-		b.input.interpolate(in.Interpolation, func(name string) { warn("interpolation %q: %s is taken", name, b.input.filterName()) })
+		b.input.interpolate(in.Interpolation, func(name string) { warn("interpolation %q: %s is taken", name, b.input.Filter()) })
 	}
 	if in.InputSize != nil && (len(in.InputSize) != 3 || in.InputSize[0] != 3 || in.InputSize[1] != in.InputSize[2]) {
 		return fmt.Errorf("%s: input_size is %v: only squares of 3 channels are supported", b.path, in.InputSize)

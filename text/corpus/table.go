@@ -40,6 +40,9 @@ type Row struct {
 	replaced bool // it had bytes that are not UTF-8
 }
 
+// Replaced tells whether the row had bytes that are not UTF-8, in any column.
+func (r Row) Replaced() bool { return r.replaced }
+
 // Table is the rows of one file, or a part of them.
 type Table struct {
 	Path    string

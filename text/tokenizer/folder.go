@@ -109,7 +109,8 @@ func (f files) spec() (s spec, err error) {
 		err = fmt.Errorf("%s: tokenizer_class is %q, and only BertTokenizer and PreTrainedTokenizerFast are supported",
 			f.path(from), class)
 	}
-	s.maxLength = c.maxLength()
+	s.maxLength, s.class = c.maxLength(), class
+	s.name(c)
 	return s, err
 }
 
@@ -297,6 +298,16 @@ func (f files) compare(c *settings, made, own *spec) error {
 	}
 	return fmt.Errorf("%s: %s is %v, and transformers takes %v, as %s %s: set %s there",
 		f.path(tokenizerFile), key, has, taken, f.path(configFile), silent, setting)
+}
+
+// name keeps the special tokens' names, but for those that the vocabulary lacks and no file names.
+func (s *spec) name(c *settings) {
+	s.names = map[string]string{}
+	for _, key := range specialKeys {
+		if token, ok := c.special[key]; ok && !slices.Contains(s.implied, token.Content) {
+			s.names[key] = token.Content
+		}
+	}
 }
 
 // written shows a template: "[CLS]:0 A:0 [SEP]:0".

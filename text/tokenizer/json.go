@@ -102,6 +102,7 @@ func fromJSON(path string, data []byte) (*Tokenizer, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.class = "PreTrainedTokenizerFast" // which takes the file as it is
 	t, err := newTokenizer(s, newRules(s.normalizer), map[string][]byte{tokenizerFile: data})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)

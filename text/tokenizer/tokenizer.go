@@ -24,6 +24,7 @@ type Tokenizer struct {
 	pair      template
 	decoder   decoder
 	files     map[string][]byte // as loaded, for Save
+	spec      spec              // as loaded, for Export
 	scanners  *sync.Pool
 }
 
@@ -45,6 +46,8 @@ type spec struct {
 	padding      string     // tokenizer.json's token of padding, "" where it does not pad
 	implied      []string   // tokens that no file names
 	maxLength    int
+	class        string            // tokenizer_class, "" where no file says
+	names        map[string]string // of special tokens that there are, by key: "cls_token"
 }
 
 // newTokenizer puts a tokenizer together; rules are those of s.normalizer.
@@ -62,6 +65,7 @@ func newTokenizer(s spec, rules *ruleTable, files map[string][]byte) (*Tokenizer
 		implied:    s.implied,
 		maxLength:  s.maxLength,
 		files:      files,
+		spec:       s,
 	}
 	t.scanners = &sync.Pool{New: func() any { return &scanner{t: t} }}
 	t.add(s.added)
