@@ -21,11 +21,15 @@ func (s *Spec) resolve(f *faults) {
 	f.required("model", s.Model, "the folder or the name of the pre-trained model")
 	s.Head.resolveObjective(f)
 	kind.resolve(s, f)
-	if len(s.Phases) == 0 {
+	s.resolvePreset(f)
+	if len(s.Phases) == 0 && s.Preset == "" {
 		f.add("phases", "missing: a list with one or more of {train: head, epochs: 1, lr: 1e-3}")
 	}
 	for i := range s.Phases {
 		s.Phases[i].resolve(f, fmt.Sprintf("phases[%d]", i))
+	}
+	for i, p := range s.Phases {
+		f.check(p.Schedule != "plateau" || s.Data.Test != "", fmt.Sprintf("phases[%d].schedule", i), "plateau needs data.test: evaluations tell when to lower the rate")
 	}
 	s.resolveLoRA(f, kind.loraTargets())
 	s.Batch.resolve(f, s.Data.MaxLength)
@@ -35,14 +39,18 @@ func (s *Spec) resolve(f *faults) {
 	f.check(*s.ClipNorm == 0 || positive(*s.ClipNorm), "clip_norm", "must be 0 (off) or above, found %v", *s.ClipNorm)
 	f.check(0 <= s.LabelSmoothing && s.LabelSmoothing < 1, "label_smoothing", "must be from 0 to below 1, found %v", s.LabelSmoothing)
 	f.check(s.LabelSmoothing == 0 || s.Head.Objective == Classification, "label_smoothing", "is for head.objective: classification")
+	s.resolveLoss(f)
+	f.check(0 <= s.EMA && s.EMA < 1, "ema", "must be 0 (off) or above and below 1, such as 0.999; found %v", s.EMA)
+	s.EarlyStopping.resolve(f, s.Data.Test != "")
 	s.resolveMetrics(f)
 	f.text("best", s.Best)
-	f.choice("precision", &s.Precision, "auto", "float32", "bfloat16")
+	f.choice("precision", &s.Precision, "auto", "float32", "bfloat16", "float16")
 	f.device("device", &s.Device)
 	f.check(s.Threads >= 0, "threads", "must be 0 (all) or above, found %d", s.Threads)
 	f.choice("cache", &s.Cache, "auto", "off")
 	f.choice("graph", &s.Graph, "auto", "off")
 	s.Checkpoint.resolve(f)
+	s.resolveAccept(f)
 	f.check(s.StopAfter == "" || duration(s.StopAfter) > 0, "stop_after", "must be a time such as 30m or 3h50m, found %q", s.StopAfter)
 
 	for key, path := range s.paths() {
@@ -159,7 +167,8 @@ func (p *Phase) resolve(f *faults, key string) {
 	}
 	f.fallbackFloat(key+".layer_decay", &p.LayerDecay, 1)
 	f.check(0 < p.LayerDecay && p.LayerDecay <= 1, key+".layer_decay", "must be above 0 and at most 1, found %v", p.LayerDecay)
-	f.choice(key+".schedule", &p.Schedule, "linear", "cosine", "constant", "one-cycle")
+	f.choice(key+".schedule", &p.Schedule, "linear", "cosine", "constant", "one-cycle", "polynomial", "step", "plateau")
+	p.resolveSchedule(f, key)
 	if p.Schedule == "one-cycle" {
 		fallback(&p.WarmUp, new(0.3))
 	}
@@ -170,6 +179,7 @@ func (p *Phase) resolve(f *faults, key string) {
 func (b *Batch) resolve(f *faults, maxLength int) {
 	f.fallbackInt("batch.size", &b.Size, 32)
 	f.check(b.Size >= 1, "batch.size", "must be 1 or more, found %d", b.Size)
+	f.check(b.Accumulate >= 0, "batch.accumulate", "must be 0 (off) or above, found %d", b.Accumulate)
 	f.check(b.Tokens == 0 || b.Tokens >= maxLength, "batch.tokens",
 		"must be 0 (no budget) or at least data.max_length, %d, or some rows fit no batch; found %d", maxLength, b.Tokens)
 	f.fallbackInt("batch.eval_size", &b.EvalSize, 2*b.Size)
@@ -258,7 +268,7 @@ func (f *faults) fallbackFloat(key string, value *float64, to float64) {
 
 // otherwise are names that others have for the same choices.
 var otherwise = map[string]string{
-	"bf16": "bfloat16", "fp32": "float32", "f32": "float32", "float": "float32", "full": "float32",
+	"bf16": "bfloat16", "fp16": "float16", "f16": "float16", "half": "float16", "fp32": "float32", "f32": "float32", "float": "float32", "full": "float32",
 	"gpu": "cuda", "none": "off", "no": "off", "false": "off", "true": "auto", "yes": "auto", "on": "auto",
 	"single-label": "classification", "multilabel": "multi-label", "multi_label": "multi-label", "number": "regression",
 	"adam": "adamw", "first": "cls", "average": "mean", "avg": "mean", "onecycle": "one-cycle", "one_cycle": "one-cycle",

@@ -19,14 +19,16 @@ import (
 
 // fit trains a model as a spec says, and leaves the run folder that it names.
 func fit[B data.Batch[B]](
-	ctx context.Context, s *Spec, model finetune.Model[B], trainSet, testSet data.Dataset[B], o finetune.Options,
+	ctx context.Context, s *Spec, model finetune.Model[B], trainSet, testSet data.Dataset[B], o finetune.Options, shown shown,
 ) (*finetune.Result, error) {
 	text, err := s.YAML()
 	if err != nil {
 		return nil, err
 	}
 	o.Folder.Add(finetune.SpecFile, text)
+	finish := record(s, model, &o, shown)
 	result, err := finetune.Fit(ctx, model, trainSet, testSet, o)
+	finish()
 	return result, s.located(err)
 }
 
@@ -57,7 +59,7 @@ func (s *Spec) located(err error) error {
 func (s *Spec) ChooseDevice() error {
 	f := newFaults(s.source)
 	f.device("device", &s.Device)
-	f.choice("precision", &s.Precision, "auto", "float32", "bfloat16")
+	f.choice("precision", &s.Precision, "auto", "float32", "bfloat16", "float16")
 	if err := f.err(); err != nil {
 		return err
 	}
@@ -65,10 +67,7 @@ func (s *Spec) ChooseDevice() error {
 	if err != nil {
 		return s.located(err)
 	}
-	s.Device, s.Precision = device.String(), "float32"
-	if precision == torch.BFloat16 {
-		s.Precision = "bfloat16"
-	}
+	s.Device, s.Precision = device.String(), precision.String()
 	return nil
 }
 

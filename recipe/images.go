@@ -18,6 +18,7 @@ import (
 	"github.com/thaw-ml/thaw/hub"
 	"github.com/thaw-ml/thaw/internal/quantity"
 	"github.com/thaw-ml/thaw/internal/suggest"
+	"github.com/thaw-ml/thaw/preflight"
 	"github.com/thaw-ml/thaw/torch/data"
 	"github.com/thaw-ml/thaw/torch/nn"
 	"github.com/thaw-ml/thaw/vision"
@@ -122,11 +123,12 @@ type imageTask struct {
 	duplicates        []album.Pair   // images that training and test data share
 	training, testing *album.Album
 	unreadable        []error // by their headers
+	report            *preflight.Report
 }
 
 func (images) open(ctx context.Context, s *Spec) (_ Task, err error) {
 	if s.Head.Objective != Classification {
-		return nil, s.Errorf("head.objective", "images are not trained for %s by the program yet; package vision does so from Go", s.Head.Objective)
+		return nil, errNotYet(s)
 	}
 	t := &imageTask{spec: s}
 	if t.training, t.testing, err = openAlbums(s); err != nil {
@@ -184,7 +186,7 @@ func (p *Images) options(seed uint64) vision.DatasetOptions {
 func openAlbums(s *Spec) (training, test *album.Album, err error) {
 	o := album.Options{
 		Columns: album.Columns{Image: s.Data.Columns.Image, Label: s.Data.Columns.Label},
-		Classes: s.Head.Classes, Subset: s.Data.OtherClasses == "skip",
+		Classes: s.Head.Classes, Subset: s.Data.OtherClasses == "skip", Absent: s.accepts(preflight.EmptyClasses),
 	}
 	all, err := album.Open(s.Data.Train, o)
 	if err != nil {
@@ -234,9 +236,10 @@ func (t *imageTask) look(ctx context.Context) (err error) {
 			quantity.Count(n, "image", "images"), t.unreadable[0])
 	}
 	t.duplicates, err = album.Duplicates(t.training, t.testing)
-	if !fail {
-		return nil
+	if err != nil && fail {
+		return err
 	}
+	t.report, err = checkAlbums(ctx, t.spec, t.training, t.testing)
 	return err
 }
 
@@ -281,7 +284,7 @@ func (t *imageTask) Describe() [][2]string {
 	if t.training.LeftOut > 0 {
 		warn("%s of other classes left out", quantity.Count(t.training.LeftOut, "image", "images"))
 	}
-	return lines
+	return append(lines, describeFindings(t.report)...)
 }
 
 // Train implements Task.
@@ -300,7 +303,7 @@ func (t *imageTask) run(ctx context.Context, onEvent func(finetune.Event) error,
 		return nil, err
 	}
 	o.Resume = resume
-	result, err := fit(ctx, t.spec, t.model, t.train, t.test, o)
+	result, err := fit(ctx, t.spec, t.model, t.train, t.test, o, shownImages(t.training, t.testing))
 	if skipped := t.skipped(); err == nil && skipped != "" && onEvent != nil {
 		err = onEvent(train.Warning{Kind: train.Skipped, Text: skipped})
 	}
@@ -317,11 +320,10 @@ func (t *imageTask) Verify(ctx context.Context, onEvent func(finetune.Event) err
 	return from, to, withUnreadable(err)
 }
 
-func (t *imageTask) options(onEvent func(finetune.Event) error) (finetune.Options, error) {
-	o := withAdapters(t.spec.Options(), t.adapters)
+func (t *imageTask) options(onEvent func(finetune.Event) error) (o finetune.Options, err error) {
+	o = withAdapters(t.spec.Options(), t.adapters)
 	o.OnEvent, o.Folder = onEvent, finetune.NewFolder(t.spec.Out)
-	measured, err := t.spec.measured(objective.Classification{Classes: t.model.Classes, LabelSmoothing: t.spec.LabelSmoothing})
-	o.Objective = measured
+	o.Objective, err = t.spec.objective(t.model.Classes, t.train.Targets())
 	return o, err
 }
 
@@ -399,9 +401,6 @@ func (m *imageModel) Predict(ctx context.Context, inputs []Input, o finetune.Pre
 	}
 	return m.Classifier.Predict(ctx, files, o)
 }
-
-// Export implements Model.
-func (m *imageModel) Export(folder string) error { return m.SaveTransformers(folder) }
 
 func (images) evaluate(ctx context.Context, r *Run, o EvalOptions) (*metric.Score, error) {
 	s, err := r.source(o)

@@ -157,7 +157,9 @@ func TestOpenImagesWarns(t *testing.T) {
 	require.Error(t, err)
 	assert.Equal(t, "cannot read 1 image (images.unreadable=skip leaves such out); the first: "+noPicture, without(err.Error(), folder))
 
-	task, _, err := openImages(t, folder, "data.test="+test, "images.unreadable=skip", "out="+filepath.Join(folder, "run"))
+	_, _, err = openImages(t, folder, "data.test="+test, "images.unreadable=skip")
+	assert.ErrorContains(t, err, "the data is not fit to train on: 5 test images (83.3 %) are in the training data too")
+	task, _, err := openImages(t, folder, "data.test="+test, "images.unreadable=skip", "accept=[duplicates]", "out="+filepath.Join(folder, "run"))
 	require.NoError(t, err)
 	lines := task.Describe()[3:]
 	for i := range lines {
@@ -167,6 +169,7 @@ func TestOpenImagesWarns(t *testing.T) {
 		{"warning", "5 images in training and test alike, which makes the measures too good; the first: FOLDER/images/class0/a.jpg and TEST/class0/a.jpg"},
 		{"warning", "1 image left out; the first: " + noPicture},
 		{"warning", "1 file that is no image passed over; the first: FOLDER/images/class1/notes.txt"},
+		{"accepted", "duplicates: 5 test images (83.3 %) are in the training data too: a score on them tells nothing of new images; remove them from either"},
 	}, lines)
 	var warnings []train.Warning
 	result, err := task.Train(t.Context(), func(e finetune.Event) error {

@@ -2,12 +2,7 @@ package recipe
 
 import (
 	"cmp"
-	"crypto/rand"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -15,8 +10,6 @@ import (
 
 	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/finetune/lora"
-	"github.com/thaw-ml/thaw/internal/atomicfile"
-	"github.com/thaw-ml/thaw/internal/fserror"
 	"github.com/thaw-ml/thaw/internal/quantity"
 	"github.com/thaw-ml/thaw/torch/data"
 )
@@ -172,30 +165,4 @@ func describeAdapters(a *lora.Adapters) (lines [][2]string) {
 		lines = append(lines, [2]string{"warning", warning})
 	}
 	return lines
-}
-
-// ExportAdapters writes the best adapters of a run folder by themselves, as PEFT's PeftModel.from_pretrained reads them.
-// The folder must not exist yet, its parent must. A run that has trained no adapters, or that is none, is an *OpenError.
-func ExportAdapters(run, folder string) (err error) {
-	from := filepath.Join(run, finetune.WeightsDir, finetune.AdapterDir)
-	if !IsRun(run) {
-		return noSuch("%q is no run folder", run)
-	}
-	if _, err := os.Stat(from); errors.Is(err, fs.ErrNotExist) {
-		return noSuch("%s has trained no adapters: it has no %s", run, filepath.Join(finetune.WeightsDir, finetune.AdapterDir))
-	}
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("exporting adapters to %s: %w", folder, err)
-		}
-	}()
-	if _, err := os.Lstat(folder); !errors.Is(err, fs.ErrNotExist) {
-		return errors.New("it exists; nothing is overwritten")
-	}
-	temporary := filepath.Join(filepath.Dir(folder), atomicfile.TempPrefix+rand.Text()+atomicfile.TempSuffix)
-	defer os.RemoveAll(temporary) // nothing is there once it is renamed
-	if err := os.CopyFS(temporary, os.DirFS(from)); err != nil {
-		return fserror.WithoutPath(err)
-	}
-	return fserror.WithoutPath(os.Rename(temporary, folder))
 }

@@ -105,7 +105,7 @@ func TestRegressionOfTexts(t *testing.T) {
 	assert.Empty(t, found[0].Label)
 	assert.Empty(t, found[0].Scores)
 	assert.Equal(t, float64(found[0].Logits[0]), *found[0].Value)
-	require.NoError(t, run.Export("exported"))
+	require.NoError(t, run.Export("exported", Transformers))
 
 	lines := describe(t)
 	assert.Equal(t, "new: 32 -> a number, the pooled first token", lines["head"])

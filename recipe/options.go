@@ -7,10 +7,12 @@ import (
 // Options are what a resolved spec says to finetune.Fit. The objective is the kind's to add, which knows the classes.
 func (s *Spec) Options() finetune.Options {
 	o := finetune.Options{
-		Batch:         finetune.Batching{Size: s.Batch.Size, Tokens: s.Batch.Tokens, EvalSize: s.Batch.EvalSize},
+		Batch:         finetune.Batching{Size: s.Batch.Size, Accumulate: s.Batch.Accumulate, Tokens: s.Batch.Tokens, EvalSize: s.Batch.EvalSize},
 		Optimizer:     s.Optimizer.options(),
 		Best:          s.Best,
 		ClipNorm:      orOff(s.ClipNorm),
+		EMA:           s.EMA,
+		EarlyStopping: finetune.EarlyStopping(s.EarlyStopping),
 		Device:        s.Device,
 		Precision:     s.Precision,
 		Threads:       s.Threads,
@@ -18,13 +20,15 @@ func (s *Spec) Options() finetune.Options {
 		NoGraphs:      s.Graph == "off",
 		Deterministic: s.Deterministic,
 		Seed:          s.Seed,
+		Shared:        s.shared,
 		Checkpoint:    s.Checkpoint.options(),
 		StopAfter:     duration(s.StopAfter),
 	}
 	for _, p := range s.Phases {
 		o.Phases = append(o.Phases, finetune.Phase{
 			Train: finetune.Selection(p.Train), Epochs: p.Epochs, LR: p.LR, HeadLR: p.HeadLR, LayerDecay: p.LayerDecay,
-			WarmUp: orOff(p.WarmUp), Schedule: finetune.Schedule(p.Schedule),
+			WarmUp: orOff(p.WarmUp), Schedule: finetune.Schedule(p.Schedule), Power: p.Power, EndLR: orOff(p.EndLR),
+			StepEpochs: p.StepEpochs, Gamma: p.Gamma, Patience: patience(p.Patience), Factor: p.Factor,
 		})
 	}
 	return o
@@ -39,6 +43,17 @@ func (p Optimizer) options() finetune.Optimizer {
 // orOff gives 0 the name that it has among the options, where 0 stands for the default. nil, a key that is another
 // optimizer's, stays 0.
 func orOff(x *float64) float64 {
+	switch {
+	case x == nil:
+		return 0
+	case *x == 0:
+		return finetune.Off
+	}
+	return *x
+}
+
+// patience is orOff for a number of epochs.
+func patience(x *int) int {
 	switch {
 	case x == nil:
 		return 0

@@ -72,7 +72,7 @@ func TestRunOfAGoProgram(t *testing.T) {
 	_, err = run.Predict(t.Context(), []Input{{Text: "the film", Pair: "was great"}}, finetune.PredictOptions{})
 	assert.ErrorContains(t, err, `"the film" has a second text`)
 
-	require.NoError(t, run.Export("exported"))
+	require.NoError(t, run.Export("exported", Transformers))
 	exported, err := OpenModel("exported", "")
 	require.NoError(t, err)
 	defer exported.Close()

@@ -10,9 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"go.yaml.in/yaml/v3"
-
 	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/internal/yamlkeys"
 )
 
 // Checkpoint says when a run saves what it needs to go on bit for bit, see [finetune.Checkpointing]. It does so, too, when it
@@ -105,11 +104,13 @@ func (s *Spec) SameRun() error {
 	}
 	was, is := map[string]string{}, map[string]string{}
 	for into, text := range map[*map[string]string][]byte{&was: before, &is: now} {
-		var n yaml.Node
-		if err := yaml.Unmarshal(text, &n); err != nil {
+		keys, err := yamlkeys.List(text)
+		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
-		flatten(&n, "", *into)
+		for _, k := range keys {
+			(*into)[k.Name] = k.Value
+		}
 	}
 	var differ []string
 	for key := range was {
@@ -133,24 +134,4 @@ func orNothing(s string) string {
 		return "not given"
 	}
 	return s
-}
-
-// flatten lists the scalars below a node by their keys.
-func flatten(n *yaml.Node, key string, into map[string]string) {
-	switch n.Kind {
-	case yaml.DocumentNode:
-		for _, c := range n.Content {
-			flatten(c, key, into)
-		}
-	case yaml.MappingNode:
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			flatten(n.Content[i+1], strings.TrimPrefix(key+"."+n.Content[i].Value, "."), into)
-		}
-	case yaml.SequenceNode:
-		for i, c := range n.Content {
-			flatten(c, fmt.Sprintf("%s[%d]", key, i), into)
-		}
-	default:
-		into[key] = n.Value
-	}
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/thaw-ml/thaw/finetune/train/metric"
 	"github.com/thaw-ml/thaw/finetune/train/objective"
 	"github.com/thaw-ml/thaw/hub"
+	"github.com/thaw-ml/thaw/text"
+	"github.com/thaw-ml/thaw/torch"
 )
 
 // configFile is in the folder of weights, which is one that transformers reads.
@@ -39,9 +41,12 @@ type Model interface {
 	Together() int
 	// Labels are the classes in the order of the logits; none for a regression.
 	Labels() []string
-	// Export writes a folder that transformers' from_pretrained loads to the same logits. What transformers has no
-	// class for is an error.
-	Export(folder string) error
+	// save writes the model in a format to a folder that is there, without a model card.
+	save(folder string, to Format) error
+	// task says what the model does: what hubs call it, and a sentence.
+	task() (pipeline, sentence string)
+	// use is a program in Python that uses what save wrote, and a sentence on what it gives.
+	use(folder string, to Format) (program, after string)
 	// Close frees the model.
 	Close()
 }
@@ -202,6 +207,9 @@ func OpenModel(model, weights string) (Model, error) {
 		model = path
 		info, err = os.Stat(model)
 	}
+	if err == nil && info.IsDir() && weights == "" && onlyONNX(model) {
+		return nil, noSuch("%s was exported for ONNX, which Thaw writes and does not read: name the run", model)
+	}
 	if err == nil && info.IsDir() {
 		modelType, err := readModelType(model)
 		switch {
@@ -216,6 +224,12 @@ func OpenModel(model, weights string) (Model, error) {
 		}
 	}
 	return images{}.openModel(model, weights) // of images alone there are checkpoints without a config
+}
+
+// onlyONNX reports whether a folder has a graph and no weights that are read.
+func onlyONNX(folder string) bool {
+	_, err := torch.FindWeights(folder)
+	return err != nil && exists(filepath.Join(folder, text.ONNXFile))
 }
 
 // trainer is the kind that trains a model of the registry.

@@ -39,7 +39,10 @@ type Spec struct {
 	// Images says how images become the network's input; nil where the data is texts.
 	Images *Images `yaml:"images,omitempty"`
 	// LoRA says which layers get adapters, which a phase with train: lora trains; nil where none does.
-	LoRA   *LoRA   `yaml:"lora,omitempty"`
+	LoRA *LoRA `yaml:"lora,omitempty"`
+	// Preset names a published way to fine-tune, one of Presets, that stands for phases and for other keys which the spec
+	// leaves out: "bert", "fastai-fine-tune" and so on. A resolved spec has those keys instead.
+	Preset string  `yaml:"preset,omitempty"`
 	Phases []Phase `yaml:"phases"` // one after the other; at least one
 	// Metrics are measured after each epoch, in this order, beside the loss: of classes, say, [macro_f1, auroc, log_loss].
 	// docs/guide/metrics.md lists the names for each objective. The default is the objective's: accuracy and macro_f1 for
@@ -59,9 +62,23 @@ type Spec struct {
 	// LabelSmoothing, in [0, 1), is the share of the target that is spread over all classes
 	// (Szegedy et al. 2015). 0 is off, and the default.
 	LabelSmoothing float64 `yaml:"label_smoothing"`
+	// ClassWeights say how much each class counts in the loss: a number for each of the classes, in their order, as weight
+	// of PyTorch's CrossEntropyLoss (with several labels a sample, pos_weight of BCEWithLogitsLoss), or "balanced", which
+	// makes all classes count the same (scikit-learn's class_weight). Evaluation measures the loss without.
+	ClassWeights ClassWeights `yaml:"class_weights,omitempty"`
+	// FocalGamma lets samples that are classified well count less (Lin et al. 2017, where 2 is best). 0 is off, and the
+	// default. FocalAlpha, with several labels a sample, is the weight of those that hold, as torchvision's
+	// sigmoid_focal_loss; 0 is off.
+	FocalGamma float64 `yaml:"focal_gamma,omitempty"`
+	FocalAlpha float64 `yaml:"focal_alpha,omitempty"`
+	// EMA, in (0, 1), is the decay of an exponential moving average of what is trained, which is what is evaluated and kept.
+	// 0 is off, and the default.
+	EMA float64 `yaml:"ema,omitempty"`
+	// EarlyStopping ends a phase that gets no better.
+	EarlyStopping EarlyStopping `yaml:"early_stopping,omitempty"`
 
-	// Precision of the matrix products: "float32", "bfloat16", or "auto", the default: bfloat16 on a
-	// GPU that has it, float32 elsewhere.
+	// Precision of the matrix products: "float32", "bfloat16", "float16" (with a loss scale), or "auto", the default:
+	// bfloat16 on a GPU that has it, float32 elsewhere.
 	Precision string `yaml:"precision"`
 	// Device: "cpu", "cuda", "cuda:1", or "auto", the default: the first GPU, if one is linked and
 	// found.
@@ -81,9 +98,14 @@ type Spec struct {
 	// StopAfter is the time after which the run saves a checkpoint and ends, to go on in another job: "3h50m". Empty is no limit.
 	StopAfter string `yaml:"stop_after,omitempty"`
 
+	// Accept names findings about the data that would stop the run, or that are known and not worth a warning any more, such
+	// as duplicates or conflicting-labels. docs/guide/check.md lists them.
+	Accept []string `yaml:"accept,omitempty"`
+
 	// Out is the run folder to make. Empty: thaw train chooses one.
 	Out string `yaml:"out,omitempty"`
 
+	shared *finetune.Shared
 	goesOn bool    // the run was begun: its folder is there
 	source *source // where each key was given; nil for a Spec made in Go
 }
@@ -177,14 +199,34 @@ type Phase struct {
 	// pct_start of torch.optim.lr_scheduler.OneCycleLR.
 	WarmUp *float64 `yaml:"warm_up"`
 	// Schedule of the learning rate after the warm-up: "linear" to 0, the default (BERT's
-	// optimization.py, and TrainingArguments.lr_scheduler_type), "cosine" to 0, "constant", or
-	// "one-cycle" (Smith and Topin 2017).
+	// optimization.py, and TrainingArguments.lr_scheduler_type), "cosine" to 0, "constant",
+	// "one-cycle" (Smith and Topin 2017), "polynomial" to EndLR, "step" after every few epochs, or
+	// "plateau", which lowers the rate when the evaluation gets no better.
 	Schedule string `yaml:"schedule"`
+	// Power of "polynomial", 1 unless given, and the rate that it ends at, 1e-7 unless given.
+	Power float64  `yaml:"power,omitempty"`
+	EndLR *float64 `yaml:"end_lr,omitempty"`
+	// StepEpochs of "step", and what the rate is multiplied by after so many: 0.1 unless given.
+	StepEpochs int     `yaml:"step_epochs,omitempty"`
+	Gamma      float64 `yaml:"gamma,omitempty"`
+	// Patience of "plateau": the epochs without an improvement that are put up with, 10 unless given, and what the rate is
+	// multiplied by then: 0.1 unless given.
+	Patience *int    `yaml:"patience,omitempty"`
+	Factor   float64 `yaml:"factor,omitempty"`
+}
+
+// EarlyStopping ends a phase whose evaluations get no better by the metric that chooses the best epoch.
+type EarlyStopping struct {
+	Patience int     `yaml:"patience,omitempty"`  // epochs in a row that are no better, after which the phase ends; 0 is off
+	MinDelta float64 `yaml:"min_delta,omitempty"` // how much better an epoch must be
 }
 
 // Batch says how many rows go through the model together.
 type Batch struct {
 	Size int `yaml:"size"` // rows of a training batch at most; the default is 32 (Devlin et al. 2018, A.3)
+	// Accumulate makes a step's batch so many times as large, and computes it in parts of Size rows whose gradients add up
+	// to those of the whole (gradient_accumulation_steps). 0 and 1 are off; 0 is the default.
+	Accumulate int `yaml:"accumulate,omitempty"`
 	// Tokens is the budget of a training batch, padding counted: rows times the longest row is at
 	// most this. 0, the default, is no budget.
 	Tokens int `yaml:"tokens"`
@@ -232,6 +274,7 @@ func (s Selection) MarshalYAML() (any, error) {
 func (s Spec) Equal(other Spec) bool {
 	s.source, other.source = nil, nil
 	s.goesOn, other.goesOn = false, false
+	s.shared, other.shared = nil, nil
 	return reflect.DeepEqual(s, other)
 }
 
@@ -260,9 +303,13 @@ func (s Spec) clone() Spec {
 	s.Optimizer.Momentum = clonePointer(s.Optimizer.Momentum)
 	s.Phases = slices.Clone(s.Phases)
 	s.Metrics = slices.Clone(s.Metrics)
+	s.ClassWeights = slices.Clone(s.ClassWeights)
+	s.Accept = slices.Clone(s.Accept)
 	for i := range s.Phases {
 		s.Phases[i].Train = slices.Clone(s.Phases[i].Train)
 		s.Phases[i].WarmUp = clonePointer(s.Phases[i].WarmUp)
+		s.Phases[i].EndLR = clonePointer(s.Phases[i].EndLR)
+		s.Phases[i].Patience = clonePointer(s.Phases[i].Patience)
 	}
 	return s
 }

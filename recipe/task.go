@@ -9,6 +9,7 @@ import (
 	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/finetune/train/metric"
 	"github.com/thaw-ml/thaw/hub"
+	"github.com/thaw-ml/thaw/preflight"
 )
 
 // Task is what a spec asks for: a model with a new head, and data that was read and checked.
@@ -61,6 +62,7 @@ type kind interface {
 	sizeKey() string                 // the key that makes samples smaller
 	loraTargets() []string           // the layers that get adapters where a spec names none
 	open(ctx context.Context, s *Spec) (Task, error)
+	preflight(ctx context.Context, s *Spec) (*preflight.Report, error) // all checks of the data, those that take time too
 	openModel(model, weights string) (Model, error)
 	openWeights(folder string) (Model, error) // those of a run
 	evaluate(ctx context.Context, r *Run, o EvalOptions) (*metric.Score, error)

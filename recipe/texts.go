@@ -11,9 +11,9 @@ import (
 
 	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/finetune/lora"
-	"github.com/thaw-ml/thaw/finetune/train/objective"
 	"github.com/thaw-ml/thaw/hub"
 	"github.com/thaw-ml/thaw/internal/quantity"
+	"github.com/thaw-ml/thaw/preflight"
 	"github.com/thaw-ml/thaw/text"
 	"github.com/thaw-ml/thaw/text/corpus"
 	"github.com/thaw-ml/thaw/text/tokenizer"
@@ -89,11 +89,13 @@ type textTask struct {
 	model       *text.Classifier
 	train, test *text.Dataset
 	adapters    *lora.Adapters // nil: none
+	shown       shown
 	// What is worth telling of the data.
 	duplicates   int // test rows whose text is among the training rows
 	notUTF8      int // rows with bytes that are not UTF-8, kept with the replacement character
 	firstNotUTF8 string
 	empty        int // rows without text, kept
+	report       *preflight.Report
 }
 
 func (texts) open(_ context.Context, s *Spec) (Task, error) {
@@ -110,7 +112,7 @@ func (texts) open(_ context.Context, s *Spec) (Task, error) {
 	}
 	head := textHead(s)
 	labels := newLabelReader(head.Problem, s.Head.Classes, s.Head.Separator)
-	t := &textTask{spec: s}
+	t := &textTask{spec: s, shown: shownTexts(train, test)}
 	t.inspect(train, test)
 	tok, err := tokenizer.Load(s.Model)
 	if err != nil {
@@ -120,12 +122,15 @@ func (texts) open(_ context.Context, s *Spec) (Task, error) {
 	if t.train, err = textData(s, train, tok, config, labels); err != nil {
 		return nil, s.ofLabels(err)
 	}
-	if missing := labels.unseen(); missing >= 0 {
+	if missing := labels.unseen(); missing >= 0 && !s.accepts(preflight.EmptyClasses) {
 		return nil, s.Errorf(fmt.Sprintf("head.classes[%d]", missing), "no row of %s has the label %q; there are %v",
 			train.Path, s.Head.Classes[missing], labels.met())
 	}
 	if t.test, err = textData(s, test, tok, config, labels); err != nil {
 		return nil, s.ofLabels(err)
+	}
+	if t.report, err = checkTables(s, train, test); err != nil {
+		return nil, err
 	}
 	if t.model, err = text.LoadClassifier(s.Model, s.Weights, head); err != nil {
 		return nil, err
@@ -209,7 +214,10 @@ func tableColumns(s *Spec) corpus.Columns {
 
 // openTables reads the training and the test rows.
 func openTables(s *Spec) (train, test *corpus.Table, err error) {
-	columns := tableColumns(s)
+	return openColumns(s, tableColumns(s))
+}
+
+func openColumns(s *Spec, columns corpus.Columns) (train, test *corpus.Table, err error) {
 	all, err := corpus.Open(s.Data.Train, columns)
 	if err != nil {
 		return nil, nil, err
@@ -300,7 +308,7 @@ func (t *textTask) Describe() [][2]string {
 	if n := t.train.Truncated() + t.test.Truncated(); n > 0 {
 		lines = append(lines, [2]string{"warning", fmt.Sprintf("%s cut to %d tokens (data.max_length)", quantity.Count(n, "text", "texts"), t.train.MaxLength())})
 	}
-	return lines
+	return append(lines, describeFindings(t.report)...)
 }
 
 // describeHead says what a head gives.
@@ -334,7 +342,7 @@ func (t *textTask) run(ctx context.Context, onEvent func(finetune.Event) error, 
 		return nil, err
 	}
 	o.Resume = resume
-	return fit(ctx, t.spec, t.model, t.train, t.test, o)
+	return fit(ctx, t.spec, t.model, t.train, t.test, o, t.shown)
 }
 
 // Verify implements Task.
@@ -346,12 +354,10 @@ func (t *textTask) Verify(ctx context.Context, onEvent func(finetune.Event) erro
 	return finetune.Verify(ctx, t.model, t.train, t.test, o)
 }
 
-func (t *textTask) options(onEvent func(finetune.Event) error) (finetune.Options, error) {
-	o := withAdapters(t.spec.Options(), t.adapters)
+func (t *textTask) options(onEvent func(finetune.Event) error) (o finetune.Options, err error) {
+	o = withAdapters(t.spec.Options(), t.adapters)
 	o.OnEvent, o.Folder = onEvent, finetune.NewFolder(t.spec.Out)
-	plain := objective.New(t.spec.Head.problem(), t.model.Classes).WithLabelSmoothing(t.spec.LabelSmoothing)
-	measured, err := t.spec.measured(plain)
-	o.Objective = measured
+	o.Objective, err = t.spec.objective(t.model.Classes, t.train.Targets())
 	return o, err
 }
 

@@ -110,6 +110,8 @@ func TestOpenTextsOfUnusualRows(t *testing.T) {
 		{"data", "5 train · 2 test · median 3 tokens · 1 test text also in train · 2 rows not UTF-8"},
 		{"warning", "2 rows with bytes that are not UTF-8 (the first is " + here(t) + "/rows.tsv:2), kept with U+FFFD in their place"},
 		{"warning", "2 rows without a text, kept as they are"},
+		{"warning", "1 class with a single training sample; the first: \"bad\"  2 samples to test on"},
+		{"warning", "1 class without a test sample: how well they are told is not measured, and a macro average counts them as 0; the first: \"good\"  4 samples to train on"},
 	}, task.Describe()[2:])
 }
 

@@ -208,7 +208,7 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, tags ...string) bool {
 
 // mayBeOne reports whether one item of a list of the type needs no brackets.
 func mayBeOne(t reflect.Type) bool {
-	return t == reflect.TypeFor[Selection]() || t == reflect.TypeFor[Targets]()
+	return t == reflect.TypeFor[Selection]() || t == reflect.TypeFor[Targets]() || t == reflect.TypeFor[ClassWeights]()
 }
 
 // list sets a slice or an array.

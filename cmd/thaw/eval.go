@@ -26,7 +26,7 @@ func (*evalCmd) Help() string {
 // where are the flags for where a trained model runs.
 type where struct {
 	Device    string `help:"cpu, cuda or cuda:N; by default the first GPU where there is one." default:"auto"`
-	Precision string `help:"float32 or bfloat16; by default bfloat16 on a GPU that has it." default:"auto"`
+	Precision string `help:"float32, bfloat16 or float16; by default bfloat16 on a GPU that has it." default:"auto"`
 }
 
 // wrong is an error of usage where a flag says what it cannot, or names what is not there.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 
 	"github.com/thaw-ml/thaw/recipe"
 )
@@ -10,40 +9,49 @@ import (
 type exportCmd struct {
 	Run_    string `arg:"" name:"run" help:"A run folder."`
 	Folder  string `arg:"" help:"The folder to make."`
+	To      string `help:"Whose form: transformers (the default), torchvision, or onnx." placeholder:"FORMAT"`
 	Adapter bool   `help:"Write the run's adapters alone, for PEFT's PeftModel.from_pretrained."`
 }
 
 func (*exportCmd) Help() string {
-	return `Writes a run's best model as transformers publishes its kind (config.json, model.safetensors, and preprocessor_config.json or the tokenizer), for from_pretrained. Runs of images need no export for torchvision, which loads RUN/weights/best.safetensors as it is. Adapters of a run with train: lora are merged into the weights; --adapter writes them alone instead.`
+	return `Writes a run's best model for other programs, with a model card, README.md, that says what the run knows of itself: data, measures, settings, and a program that uses the export. Adapters of a run with train: lora are merged into the weights.
+
+transformers: config.json, model.safetensors, and the tokenizer or preprocessor_config.json, for from_pretrained. Of texts it takes pooling: cls.
+
+torchvision: of images, model.safetensors for the constructor of the architecture, and config.json with what it and the transforms take.
+
+onnx: model.onnx for onnxruntime and others, and the tokenizer or preprocessor_config.json. Batches of any size, texts of any length.
+
+Nothing is overwritten, and a folder that could not be written whole is not there. docs/guide/export.md has more.`
 }
 
 func (c *exportCmd) Run(s streams) error {
 	if c.Adapter {
-		return c.adapter(s)
+		if c.To != "" {
+			return usageError{"export: --adapter writes what PEFT reads: leave out --to"}
+		}
+		return c.done(s, recipe.ExportAdapters(c.Run_, c.Folder))
+	}
+	format := recipe.Transformers
+	if c.To != "" {
+		var err error
+		if format, err = recipe.ParseFormat(c.To); err != nil {
+			return where{}.wrong("export", err)
+		}
 	}
 	run, err := recipe.OpenRun(c.Run_)
 	if err != nil {
 		return where{}.wrong("export", err)
 	}
 	defer run.Close()
-	if _, err := os.Lstat(c.Folder); err == nil {
-		return usageError{fmt.Sprintf("export: %s exists; nothing is overwritten", c.Folder)}
-	}
-	if err := run.Export(c.Folder); err != nil {
-		return where{}.wrong("export", err)
-	}
-	_, err = fmt.Fprintln(s.out, c.Folder)
-	return err
+	return c.done(s, run.Export(c.Folder, format))
 }
 
-// adapter writes the run's adapters alone.
-func (c *exportCmd) adapter(s streams) error {
-	if _, err := os.Lstat(c.Folder); err == nil {
-		return usageError{fmt.Sprintf("export: %s exists; nothing is overwritten", c.Folder)}
+// done tells which folder was made.
+func (c *exportCmd) done(s streams, err error) error {
+	if err == nil {
+		_, err = fmt.Fprintln(s.out, c.Folder)
+		return err
 	}
-	if err := recipe.ExportAdapters(c.Run_, c.Folder); err != nil {
-		return where{}.wrong("export", err)
-	}
-	_, err := fmt.Fprintln(s.out, c.Folder)
-	return err
+	return where{}.wrong("export", err)
 }

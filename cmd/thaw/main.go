@@ -32,9 +32,15 @@ const (
 
 type cli struct {
 	Train    trainCmd    `cmd:"" help:"Fine-tune a model as a spec says."`
+	Check    checkCmd    `cmd:"" help:"Look for what makes a spec's data unfit to train or to measure on."`
+	Plan     planCmd     `cmd:"" help:"Predict what a run costs, in time and memory, from a few batches."`
+	LrFind   lrFindCmd   `cmd:"" name:"lr-find" help:"Find a learning rate: raise it step by step and draw the loss."`
+	Sweep    sweepCmd    `cmd:"" help:"Train a spec with each of several values of its keys, and compare them."`
 	Resume   resumeCmd   `cmd:"" help:"Go on with a run that was interrupted."`
 	Eval     evalCmd     `cmd:"" help:"Measure a run's best model on labelled texts or images."`
 	Predict  predictCmd  `cmd:"" help:"Classify texts or images with a run's best model, or a downloaded one."`
+	Report   reportCmd   `cmd:"" help:"Make a run's report.html, curves.png and confusion.png anew."`
+	Compare  compareCmd  `cmd:"" help:"Table what runs came to, and what differs in their specs."`
 	Export   exportCmd   `cmd:"" help:"Write a run's best model as transformers publishes its kind."`
 	Tokenize tokenizeCmd `cmd:"" help:"Turn lines of text into token ids, one JSON array a line."`
 	Download downloadCmd `cmd:"" help:"Bring a pre-trained model here and print its path."`

@@ -121,5 +121,5 @@ func TestRunOfAGoProgram(t *testing.T) {
 	assert.Equal(t, ok(t, "", "predict", "made", "--json", "the film"), ok(t, "", "predict", "--model=out", "--json", "the film"))
 	entries, err := os.ReadDir("out")
 	require.NoError(t, err)
-	assert.Len(t, entries, 3, "config.json, model.safetensors, vocab.txt")
+	assert.Len(t, entries, 7, "README.md, config.json, model.safetensors, and four files of the tokenizer")
 }

@@ -75,7 +75,7 @@ func TestTrainPictures(t *testing.T) {
 	for _, want := range []string{
 		"^thaw 0", "\nmodel     ResNet-18  11\\.2M parameters  random\n", "\nhead      new: 512 -> 3 \\[blue green red\\]\n",
 		"\ndata      18 train · 6 test · 32 x 32 pixels · 0 test images also in train · ", "\nbefore ", "\nepoch 1 ", "\nepoch 2 ", "\nbest      accuracy ",
-		"\nrun       " + folder + "/runs/spec-1\n$",
+		"\nrun       " + folder + "/runs/spec-1\nreport    " + folder + "/runs/spec-1/report.html\n$",
 	} {
 		assert.Regexp(t, want, got)
 	}

@@ -5,10 +5,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -83,20 +85,60 @@ func TestResume(t *testing.T) {
 	assert.Equal(t, weights(t, "plain"), weights(t, "budget"))
 }
 
+// torments are the kinds of runs that TestTorture interrupts, by name: each goes to a folder and
+// gives overrides of the spec there.
+func torments(t *testing.T) map[string]func() (overrides []string) {
+	texts := func(more ...string) func() []string {
+		return func() []string {
+			workplace(t)
+			return append([]string{
+				"checkpoint={steps: 1}", "phases=[{train: head, epochs: 1, lr: 1e-3}, {train: all, epochs: 3, lr: 1e-3}]", "batch.size=4",
+			}, more...)
+		}
+	}
+	return map[string]func() []string{
+		"texts":        texts(),
+		"average":      texts("ema=0.9", "phases[1].schedule=plateau", "phases[1].patience=0"),
+		"accumulation": texts("batch={size: 2, accumulate: 3}"),
+		"lora":         texts("lora={rank: 2, dropout: 0.1}", "phases=[{train: lora, epochs: 3, lr: 1e-3}]"),
+		"float16":      texts("precision=float16", "phases=[{train: all, epochs: 2, lr: 1e-3}]", "early_stopping.patience=1"),
+		"pictures": func() []string {
+			album(t)
+			return []string{
+				"checkpoint={steps: 2}", "images={size: 32, augment: randaugment, mixup: 0.2, erase: 0.3}", "optimizer.name=sgd", "batch.size=6",
+				"phases=[{train: [head, layer4.1.conv2.weight], epochs: 3, lr: 1e-2}]",
+			}
+		},
+	}
+}
+
 // TestTorture kills processes that train, and has others go on: THAW_TORTURE is how often (make torture), a few times without.
 func TestTorture(t *testing.T) {
-	workplace(t)
-	times := 10
+	times := 12
 	if s := os.Getenv("THAW_TORTURE"); s != "" {
 		var err error
 		times, err = strconv.Atoi(s)
 		require.NoError(t, err)
 	}
+	kinds := torments(t)
+	for i, kind := range slices.Sorted(maps.Keys(kinds)) {
+		t.Run(kind, func(t *testing.T) {
+			overrides := torments(t)[kind]()
+			share := times / len(kinds)
+			if i < times%len(kinds) {
+				share++
+			}
+			torture(t, overrides, share)
+		})
+	}
+}
+
+// torture interrupts runs of spec.yaml so many times.
+func torture(t *testing.T, overrides []string, times int) {
 	self, err := os.Executable()
 	require.NoError(t, err)
-	spec := []string{"checkpoint={steps: 1}", "phases=[{train: head, epochs: 1, lr: 1e-3}, {train: all, epochs: 3, lr: 1e-3}]", "batch.size=4"}
 	start := func(folder string) (*exec.Cmd, *bytes.Buffer) {
-		c := exec.Command(self, append([]string{"train", "--resume-if-there", "spec.yaml", "out=" + folder}, spec...)...)
+		c := exec.Command(self, append([]string{"train", "--resume-if-there", "spec.yaml", "out=" + folder}, overrides...)...)
 		c.Env = append(os.Environ(), "THAW_TEST_MAIN=1", "OMP_NUM_THREADS=1")
 		var out bytes.Buffer
 		c.Stdout, c.Stderr = &out, &out

@@ -24,7 +24,18 @@ type trainCmd struct {
 func (*trainCmd) Help() string {
 	return `The run folder is the spec's key out; without it, the first of runs/NAME-1, runs/NAME-2, ... that is not there, NAME being the spec's. A folder that exists is never written into.
 
+preset=NAME stands for phases and more, after: ` + presets() + `.
+
 README.md shows a spec; go doc github.com/thaw-ml/thaw/recipe.Spec tells all keys. Paths in the spec are relative to its folder, those in key=value to the working folder.`
+}
+
+// presets lists the names of presets.
+func presets() string {
+	var names []string
+	for _, p := range recipe.Presets {
+		names = append(names, p.Name)
+	}
+	return strings.Join(names, ", ")
 }
 
 func (c *trainCmd) Run(ctx context.Context, s streams) error {

@@ -34,7 +34,8 @@ func TestTrain(t *testing.T) {
 	got := ok(t, "", "train", "spec.yaml", "seed=3")
 	for _, want := range []string{
 		"^thaw 0", "\nmodel     BERT, 2 layers of 32 ", "\nhead      new: 32 -> 2 \\[bad good\\], mean pooling\n", "\ndata      48 train · 12 test ",
-		"\nbefore ", "\nepoch 1 ", "\nepoch 2 ", "\nbest      accuracy 1.0000 ", "\nrun       " + folder + "/runs/spec-1\n$",
+		"\nbefore ", "\nepoch 1 ", "\nepoch 2 ", "\nbest      accuracy 1.0000 ", "\nrun       " + folder + "/runs/spec-1\n",
+		"\nreport    " + folder + "/runs/spec-1/report.html\n$",
 	} {
 		assert.Regexp(t, want, got)
 	}

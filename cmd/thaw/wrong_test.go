@@ -109,7 +109,7 @@ func TestWrongDevices(t *testing.T) {
 	trained(t)
 	for _, c := range []struct{ args, want string }{
 		{"eval run --device gpu", `eval: --device: expected auto, cpu, cuda, cuda:0, found "gpu"; did you mean "cuda"?`},
-		{"eval run --precision half", `eval: --precision: expected auto, float32, bfloat16, found "half"`},
+		{"eval run --precision half", `eval: --precision: expected auto, float32, bfloat16, float16, found "half"; did you mean "float16"?`},
 		{"predict run --device cuda:x text", `predict: --device: expected auto, cpu, cuda, cuda:0, found "cuda:x"; did you mean "cuda:0"?`},
 	} {
 		assert.Equal(t, outcome{exitUsage, "", "thaw: " + c.want + "\n"}, invoke(t, "", strings.Fields(c.args)...), c.args)

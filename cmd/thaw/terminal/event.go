@@ -6,6 +6,7 @@ import (
 
 	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/finetune/train"
+	"github.com/thaw-ml/thaw/internal/quantity"
 )
 
 // Event shows what happened; it is what finetune.Options.OnEvent calls.
@@ -15,6 +16,9 @@ func (v *View) Event(e finetune.Event) error {
 		v.printPlan(e.Phase, e.Plan)
 	case train.TaskStarted:
 		v.begin(e.Task.String(), e.Samples)
+		if e.Task.Kind == train.Training {
+			v.before.Store(v.resumed.Swap(0))
+		}
 	case train.Progress:
 		v.advance(e.Samples, 0)
 	case train.StepDone:
@@ -34,8 +38,15 @@ func (v *View) Event(e finetune.Event) error {
 		v.Note("graphs", e.String())
 	case train.Warning:
 		v.Note("warning", e.Text)
+	case finetune.Resumed:
+		v.resumed.Store(int64(e.Samples))
+		v.Note("resumed", fmt.Sprintf("from the checkpoint at step %s", quantity.Digits(e.Step)))
 	case finetune.CheckpointSaved:
 		v.Note("saved", fmt.Sprintf("checkpoint at step %d", e.Step))
+	case finetune.StoppedEarly:
+		v.Note("stopping", e.String())
+	case finetune.RateLowered:
+		v.Note("rate", e.String())
 	case finetune.Saved, finetune.EpochDone: // shown otherwise
 	default:
 		subject, text, _ := strings.Cut(fmt.Sprint(e), ": ")

@@ -27,6 +27,9 @@ type Records struct {
 	phase   int // counted from 1
 	task    train.Task
 	samples int // of the task
+	before  int // samples that were done when the task began, in a run that goes on
+	resumed int // before, of the epoch that begins next
+	began   time.Time
 	last    time.Time
 }
 
@@ -69,6 +72,10 @@ func (r *Records) Event(e finetune.Event) error {
 			"cached", e.Plan.Cached, "cache_bytes", e.Plan.CacheBytes)
 	case train.TaskStarted:
 		r.task, r.samples, r.last = e.Task, e.Samples, time.Now()
+		r.began, r.before = r.last, 0
+		if e.Task.Kind == train.Training {
+			r.before, r.resumed = r.resumed, 0
+		}
 		r.log.Info("task", "task", e.Task.String(), "phase", r.phase, "samples", e.Samples)
 	case train.Progress:
 		if r.due() {
@@ -77,7 +84,7 @@ func (r *Records) Event(e finetune.Event) error {
 	case train.StepDone:
 		if r.due() {
 			r.log.Info("progress", "task", r.task.String(), "phase", r.phase, "done", e.Samples, "samples", r.samples,
-				"step", e.Step, "loss", finite(e.Loss), "lr", e.LR)
+				"step", e.Step, "loss", finite(e.Loss), "lr", e.LR, "samples_per_second", r.speed(e.Samples), "memory_bytes", torch.Stats().Bytes)
 		}
 	case train.TaskDone:
 		fields := []any{"task", e.Task.String(), "phase", r.phase, "samples", e.Samples, "seconds", e.Elapsed.Seconds()}
@@ -88,8 +95,15 @@ func (r *Records) Event(e finetune.Event) error {
 	case finetune.EpochDone: // TaskDone has told it
 	case finetune.Saved:
 		r.log.Info("saved", "path", e.Path)
+	case finetune.Resumed:
+		r.resumed = e.Samples
+		r.log.Info("resumed", "path", e.Path, "step", e.Step, "epochs", len(e.Epochs))
 	case finetune.CheckpointSaved:
 		r.log.Info("checkpoint", "path", e.Path, "step", e.Step)
+	case finetune.StoppedEarly:
+		r.log.Info("stopped early", "phase", e.Phase, "epoch", e.Epoch, "metric", e.Metric, "best", finite(e.Best), "text", e.String())
+	case finetune.RateLowered:
+		r.log.Info("rate lowered", "epoch", e.Epoch, "scale", e.Scale, "text", e.String())
 	case train.Warning:
 		r.log.Warn("warning", "text", e.Text)
 	case train.GradientsChecked:
@@ -100,6 +114,11 @@ func (r *Records) Event(e finetune.Event) error {
 		r.log.Info("note", "text", strings.TrimSpace(e.String()))
 	}
 	return nil
+}
+
+// speed is the number of samples in a second since the task began.
+func (r *Records) speed(done int) float64 {
+	return math.Round(10*float64(done-r.before)/max(time.Since(r.began).Seconds(), 1e-3)) / 10
 }
 
 // due reports whether a running task is to be told of again.

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/vbauerster/cupwriter"
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 	"golang.org/x/term"
@@ -36,12 +37,15 @@ type View struct {
 	out     io.Writer
 	run     Settings
 	live    bool // a terminal: bars are drawn
+	fd      int  // of the terminal
 	bars    *mpb.Progress
 	bar     *mpb.Bar
 	task    string
 	total   int
 	samples int
 	loss    atomic.Uint64 // bits; the bar reads it from its own goroutine
+	before  atomic.Int64  // samples that were done when the task began, in a run that goes on
+	resumed atomic.Int64  // before, of the epoch that begins next
 	began   time.Time
 	notes   []string // to print below the bar, when that is done
 	planned bool     // the run has begun, and with it the folder
@@ -49,8 +53,12 @@ type View struct {
 
 // New makes a view of a run that writes to out.
 func New(out io.Writer, run Settings) *View {
-	f, isFile := out.(interface{ Fd() uintptr })
-	return &View{out: out, run: run, live: isFile && term.IsTerminal(int(f.Fd()))}
+	v := &View{out: out, run: run}
+	if f, ok := out.(interface{ Fd() uintptr }); ok {
+		v.fd = int(f.Fd())
+		v.live = term.IsTerminal(v.fd)
+	}
+	return v
 }
 
 // Greet prints what runs.
@@ -102,10 +110,13 @@ func (v *View) printPlan(phase int, plan fmt.Stringer) {
 func (v *View) begin(task string, samples int) {
 	v.task, v.total, v.samples, v.began = task, samples, 0, time.Now()
 	v.loss.Store(0)
+	v.before.Store(0)
 	if !v.live {
 		return
 	}
-	v.bars = mpb.New(mpb.WithOutput(v.out), mpb.WithWidth(24), mpb.WithRefreshRate(200*time.Millisecond))
+	console := cupwriter.New(v.out, false)
+	console.SetTermFd(v.fd) // out may be no *os.File, by which alone it would know the terminal
+	v.bars = mpb.New(mpb.WithConsoleWriter(console), mpb.WithWidth(24), mpb.WithRefreshRate(200*time.Millisecond))
 	v.bar = v.bars.New(int64(samples), mpb.BarStyle().Lbound("").Filler("█").Tip("█").Padding("░").Rbound(""),
 		mpb.BarRemoveOnComplete(),
 		mpb.PrependDecorators(decor.Name(fmt.Sprintf("%-9s ", task))),
@@ -115,7 +126,7 @@ func (v *View) begin(task string, samples int) {
 // status is what stands behind a bar.
 func (v *View) status(samples int) string {
 	spent := time.Since(v.began).Seconds()
-	rate := float64(samples) / max(spent, 1e-3)
+	rate := float64(samples-int(v.before.Load())) / max(spent, 1e-3)
 	s := fmt.Sprintf(" %s/%s", quantity.Digits(samples), quantity.Digits(v.total))
 	if loss := math.Float64frombits(v.loss.Load()); loss > 0 {
 		s += fmt.Sprintf("  loss %.3f", loss)
@@ -155,7 +166,7 @@ func (v *View) end(score string) {
 	if loss := math.Float64frombits(v.loss.Load()); loss > 0 {
 		line += fmt.Sprintf("  loss %.3f", loss)
 	}
-	line += fmt.Sprintf("  %.0f/s  %s", float64(v.samples)/max(spent, 1e-3), duration(spent))
+	line += fmt.Sprintf("  %.0f/s  %s", float64(v.samples-int(v.before.Load()))/max(spent, 1e-3), duration(spent))
 	if score != "" {
 		line += "  " + score
 	}
@@ -201,6 +212,14 @@ func (v *View) Finish(r *finetune.Result) {
 	v.Note("time", fmt.Sprintf("frozen stages %s · training %s · evaluation %s · %s",
 		duration(r.Seconds.Prefix), duration(r.Seconds.Train), duration(r.Seconds.Evaluate), memory))
 	v.Note("run", r.Folder)
+	if page := filepath.Join(r.Folder, finetune.ReportFile); isFile(page) {
+		v.Note("report", page)
+	}
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
 }
 
 // Abandon prints what a run that did not come to its end has left, where it has left anything: its folder, with the

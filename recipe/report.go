@@ -1,0 +1,101 @@
+package recipe
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"image"
+	"path/filepath"
+
+	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/finetune/train"
+	"github.com/thaw-ml/thaw/finetune/train/objective"
+	"github.com/thaw-ml/thaw/report"
+	"github.com/thaw-ml/thaw/text/corpus"
+	"github.com/thaw-ml/thaw/vision/album"
+	"github.com/thaw-ml/thaw/vision/picture"
+)
+
+// shown is what a report shows of a run's data.
+type shown struct {
+	train, test report.DataSet
+	sample      func(number int) (report.Sample, error) // of the test data
+}
+
+// record has a run's folder get the records of a report, and the report when finish is called, at the end of the run.
+func record(s *Spec, model interface{ Objective() train.Objective }, o *finetune.Options, shown shown) (finish func()) {
+	ro := report.RecorderOptions{Folder: s.Out, Device: s.Device, Train: shown.train, Test: shown.test, Sample: shown.sample}
+	if m, ok := model.Objective().(objective.Objective); ok {
+		ro.Problem = m.ProblemType()
+	}
+	if ro.Problem != objective.Regression {
+		ro.Classes = s.Head.Classes
+	}
+	onEvent := o.OnEvent
+	r := report.NewRecorder(ro)
+	o.Observer, o.OnEvent = r, r.OnEvent(onEvent)
+	return func() {
+		if err := r.Finish(); err != nil && onEvent != nil {
+			// The run is over: what it left is whole without a report.
+			_ = onEvent(train.Warning{Kind: train.RecordingFailed, Text: fmt.Sprintf("the report was not made: %v", err)})
+		}
+	}
+}
+
+func dataSet(rows int, h hash.Hash) report.DataSet {
+	return report.DataSet{Rows: rows, Hash: "sha256 " + hex.EncodeToString(h.Sum(nil))[:16]}
+}
+
+// shownTexts is that of tables.
+func shownTexts(training, test *corpus.Table) shown {
+	set := func(t *corpus.Table) report.DataSet {
+		h := sha256.New()
+		for _, r := range t.Rows {
+			fmt.Fprintf(h, "%q %q %q %q\n", r.Text, r.Pair, r.Label, r.Labels)
+		}
+		return dataSet(len(t.Rows), h)
+	}
+	return shown{train: set(training), test: set(test), sample: func(i int) (report.Sample, error) {
+		if i < 0 || i >= len(test.Rows) {
+			return report.Sample{}, fmt.Errorf("%s has no row %d", test.Path, i)
+		}
+		r := test.Rows[i]
+		return report.Sample{Name: fmt.Sprintf("%s:%d", filepath.Base(test.Path), r.Line), Text: r.Text, Pair: r.Pair}, nil
+	}}
+}
+
+// shownImages is that of images. What they show is not part of the hash.
+func shownImages(training, test *album.Album) shown {
+	set := func(a *album.Album) report.DataSet {
+		h := sha256.New()
+		for i := range a.Len() {
+			fmt.Fprintf(h, "%q %q\n", a.Name(i), a.Classes[a.Class(i)])
+		}
+		return dataSet(a.Len(), h)
+	}
+	return shown{train: set(training), test: set(test), sample: func(i int) (report.Sample, error) {
+		if i < 0 || i >= test.Len() {
+			return report.Sample{}, fmt.Errorf("there is no test image %d", i)
+		}
+		m, err := test.Picture(i, picture.Options{MinSize: func(int, int) (int, int) { return 320, 320 }})
+		if err != nil {
+			return report.Sample{}, err
+		}
+		name := test.Name(i)
+		if folder := filepath.Base(filepath.Dir(name)); folder != "." && folder != string(filepath.Separator) {
+			name = filepath.Join(folder, filepath.Base(name))
+		}
+		return report.Sample{Name: name, Picture: asRGBA(m)}, nil
+	}}
+}
+
+// asRGBA is a picture as Go's image packages have it.
+func asRGBA(m *picture.Image) image.Image {
+	out := image.NewRGBA(image.Rect(0, 0, m.Width, m.Height))
+	for i := range m.Width * m.Height {
+		copy(out.Pix[4*i:], m.Pix[3*i:3*i+3])
+		out.Pix[4*i+3] = 0xff
+	}
+	return out
+}
