@@ -15,7 +15,7 @@ DEMO        := runs/reviews-$(shell date +%Y%m%d-%H%M%S)
 DEMO_VISION := runs/fashion-$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-cuda build reviews fashion demo demo-vision test lint gen race torture fuzz bench peers gpu-bundle gpu-rehearsal docker docker-bases docker-test cluster-test clean
+.PHONY: help deps deps-cuda build reviews fashion demo demo-vision test lint gen race torture fuzz bench peers exports gpu-bundle gpu-rehearsal docker docker-bases docker-test cluster-test clean
 
 help: ## lists these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,7 +75,7 @@ fuzz: deps ## runs every fuzz target for FUZZTIME (60s)
 		done; \
 	done
 
-bench: build peers ## measures beside PyTorch's Python: opcall and tokenizer, or BENCH="steps" or "demo" (10 minutes each), "loader", "opcall -profile", "all"
+bench: build peers ## measures beside PyTorch's Python: opcall and tokenizer, or BENCH="steps", "demo" or "lora" (10 minutes each), "loader", "opcall -profile", "all"
 	@third_party/fetch.sh --set reviews
 	@examples/reviews/prepare.sh
 	cd bench && $(GO) run . $(BENCH)
@@ -86,6 +86,9 @@ peers: ## brings the Python stack that benchmarks and goldens compare with into 
 		$(PEERS)/bin/python -m pip install --disable-pip-version-check -q -r bench/peers/requirements.txt; \
 		cp bench/peers/requirements.txt $(PEERS)/requirements.txt; \
 	}
+
+exports: deps reviews peers ## checks that what thaw export writes gives the same logits in transformers, torchvision and onnxruntime (5 minutes)
+	THAW_EXPORTS=1 $(GO) test -count=1 -v -timeout 30m -run '^TestExportsLoadElsewhere$$' ./recipe
 
 gpu-bundle: deps reviews ## makes dist/gpu: programs, tests and run.sh for a machine with a GPU, PyTorch and no Go
 	@bench/gpu/bundle.sh

@@ -34,6 +34,8 @@ func TestImports(t *testing.T) {
 	}{
 		{[]string{"./finetune/..."}, `yaml|^` + module + `(recipe|text|vision|cmd|hub)\b`},
 		{[]string{"./text/...", "./vision/..."}, `yaml|^` + module + `(recipe|cmd)\b`},
+		{[]string{"./report/..."}, `^` + module + `(recipe|text|vision|cmd|hub|preflight)\b`},
+		{[]string{"./finetune/..."}, `gonum|^` + module + `report\b`},
 		{[]string{"./torch/..."}, `^` + module + `(finetune|recipe|text|vision|cmd|hub)\b`},
 	} {
 		forbidden := regexp.MustCompile(c.forbidden)

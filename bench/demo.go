@@ -65,7 +65,7 @@ func runDemo(o options) error {
 			return s.Prefix + s.Train + s.Evaluate, nil
 		},
 		peer: func() (float64, error) {
-			run, err := runPeer()
+			run, err := runPeer(fullEpoch)
 			if err != nil {
 				return 0, err
 			}
@@ -91,14 +91,14 @@ func runDemo(o options) error {
 	return nil
 }
 
-// runThaw trains as `make demo` does, into the run folder runs/name.
-func runThaw(name string) (*thawRun, error) {
+// runThaw trains as `make demo` does, with other keys where some are given, into the run folder runs/name.
+func runThaw(name string, keys ...string) (*thawRun, error) {
 	folder, err := filepath.Abs(filepath.Join(root, "runs", name))
 	if err != nil {
 		return nil, err
 	}
 	run := &thawRun{Summary: new(finetune.Result)}
-	if run.Process, err = runProcess(os.Stdout, program, "train", demoSpec, "out="+folder, "threads=2"); err != nil {
+	if run.Process, err = runProcess(os.Stdout, program, append([]string{"train", demoSpec, "out=" + folder, "threads=2"}, keys...)...); err != nil {
 		return nil, err
 	}
 	text, err := os.ReadFile(filepath.Join(folder, "summary.json"))
@@ -108,16 +108,16 @@ func runThaw(name string) (*thawRun, error) {
 	return run, json.Unmarshal(text, run.Summary)
 }
 
-var peerLine = regexp.MustCompile(`(?m)^full epochs .*: ([0-9.]+) samples/s, ([0-9.]+) s, test acc ([0-9.]+) of [0-9]+$`)
+var peerLine = regexp.MustCompile(`(?m)^[a-z0-9]+ epochs .*: ([0-9.]+) samples/s, ([0-9.]+) s, test acc ([0-9.]+) of [0-9]+$`)
 
 // runPeer trains with PyTorch and transformers.
-func runPeer() (*peerRun, error) {
+func runPeer(how []string) (*peerRun, error) {
 	interpreter, err := python()
 	if err != nil {
 		return nil, err
 	}
 	var out bytes.Buffer
-	args := append([]string{"peers/cpu_text.py", modelFolder, reviewsFile}, fullEpoch...)
+	args := append([]string{"peers/cpu_text.py", modelFolder, reviewsFile}, how...)
 	run := new(peerRun)
 	if run.Process, err = runProcess(io.MultiWriter(os.Stdout, &out), interpreter, args...); err != nil {
 		return nil, err

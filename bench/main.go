@@ -1,6 +1,6 @@
 // Command bench measures Thaw beside the Python stack: both in one run, in turn, on the same machine.
 //
-//	go run . [-rounds N] [opcall] [tokenizer] [loader] [steps] [demo] [all]
+//	go run . [-rounds N] [opcall] [tokenizer] [loader] [steps] [demo] [lora] [all]
 //	go run . opcall -profile
 //
 // opcall is the cost of a call of an operator, tokenizer that of tokenizing two files of texts, loader that of making
@@ -29,7 +29,7 @@ type options struct {
 	results    string  // the folder for results
 }
 
-var benchmarks = map[string]func(options) error{"opcall": runOpcall, "tokenizer": runTokenizer, "loader": runLoader, "steps": runSteps, "demo": runDemo}
+var benchmarks = map[string]func(options) error{"opcall": runOpcall, "tokenizer": runTokenizer, "loader": runLoader, "steps": runSteps, "demo": runDemo, "lora": runLoRA}
 
 const usage = "usage: go run . [flags] [opcall] [tokenizer] [loader] [steps] [demo] [all]    (by default: opcall tokenizer)\n"
 
@@ -38,7 +38,7 @@ func parse(args []string) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	flags.IntVar(&o.rounds, "rounds", 0, "rounds of each side; 0 is 7, 3 for steps and 1 for demo")
+	flags.IntVar(&o.rounds, "rounds", 0, "rounds of each side; 0 is 7, 3 for steps and lora and 1 for demo")
 	flags.IntVar(&o.calls, "calls", 200_000, "opcall: calls of an operator, a round")
 	flags.BoolVar(&o.profile, "profile", false, "opcall: show where Thaw's time goes instead (needs perf)")
 	flags.Float64Var(&o.seconds, "seconds", 5, "opcall -profile: seconds of each case")
@@ -58,7 +58,7 @@ func parse(args []string) (options, error) {
 		name := flags.Arg(0)
 		switch {
 		case name == "all":
-			o.benchmarks = []string{"opcall", "tokenizer", "loader", "steps", "demo"}
+			o.benchmarks = []string{"opcall", "tokenizer", "loader", "steps", "demo", "lora"}
 		case benchmarks[name] == nil:
 			return o, fmt.Errorf("%q is no benchmark", name)
 		case !slices.Contains(o.benchmarks, name):

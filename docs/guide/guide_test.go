@@ -151,6 +151,7 @@ import (
 	"github.com/thaw-ml/thaw/finetune/train/objective"
 	"github.com/thaw-ml/thaw/hub"
 	"github.com/thaw-ml/thaw/recipe"
+	"github.com/thaw-ml/thaw/report"
 	"github.com/thaw-ml/thaw/serve"
 	"github.com/thaw-ml/thaw/text"
 	"github.com/thaw-ml/thaw/text/tokenizer"
@@ -182,6 +183,7 @@ var (
 	_ objective.Number
 	_ = hub.Find
 	_ recipe.Spec
+	_ report.Sample
 	_ serve.Options
 	_ text.Item
 	_ = tokenizer.Load
@@ -213,6 +215,7 @@ var (
 	o                                                optim.Optimizer
 	step, total                                      int
 	path, folder                                     string
+	texts                                            []string
 	checkpoint                                       *torch.Checkpoint
 	model                                            *text.Classifier
 	resnet                                           *vision.Classifier
