@@ -9,7 +9,6 @@ package preflight
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
@@ -222,8 +221,3 @@ const tolerance = 0.05
 // grave tells whether so many samples of so many can move a score by more than the tolerance. Two samples never are:
 // that happens to everybody.
 func grave(n, of int) bool { return n >= 3 && float64(n) > tolerance*float64(of) }
-
-func round(x float64, digits int) float64 {
-	p := math.Pow10(digits)
-	return math.Round(x*p) / p
-}

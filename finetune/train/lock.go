@@ -33,11 +33,12 @@ func (l *lock) Within(ctx context.Context, f func() error) error {
 		return errors.New(l.what + " is in use by the call that this one was made from: runs, and predictions on GPUs, take " +
 			"turns, so begin none in a callback of another")
 	}
-	if err := ctx.Err(); err != nil { // of two that are ready, select takes any
-		return err
-	}
 	select {
 	case l.taken <- struct{}{}:
+		if err := ctx.Err(); err != nil { // of two that are ready, select takes any
+			<-l.taken
+			return err
+		}
 	case <-ctx.Done():
 		return fmt.Errorf("waiting for another run to release %s: %w", l.what, ctx.Err())
 	}
