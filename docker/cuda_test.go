@@ -61,7 +61,7 @@ func TestGPUTestsInTheContainer(t *testing.T) {
 	options := slices.Concat(strict, pretend(t))
 	command(t, "make", "-C", "..", "gpu-bundle")
 	payload := t.TempDir()
-	command(t, "tar", "-xzf", "../dist/gpu/payload.tar.gz", "-C", payload)
+	command(t, "tar", "-xJf", "../dist/gpu/payload.tar.xz", "-C", payload)
 	for _, dir := range []string{filepath.Dir(payload), payload} {
 		require.NoError(t, os.Chmod(dir, 0o755))
 	}

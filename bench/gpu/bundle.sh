@@ -65,7 +65,8 @@ cp bench/peers/gpu_steps.py "$payload/peers"
 cp bench/gpu/{report,table,measured,tests,limit}.py "$payload"
 find "$payload" -name '*.py[co]' -delete
 
-tar -C "$payload" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -cf - . | gzip -n -6 >"$work/payload.tar.gz"
+tar -C "$payload" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -cf - . |
+	python3 -c 'import lzma, shutil, sys; shutil.copyfileobj(sys.stdin.buffer, lzma.open(sys.argv[1], "wb", preset=6), 1 << 20)' "$work/payload.tar.xz"
 cp bench/gpu/run.sh "$work"
 {
 	printf '# commit %s%s\n' "$(git rev-parse HEAD)" "$([[ -z $(git status --porcelain) ]] || echo ' with changes')"
@@ -75,8 +76,9 @@ cp bench/gpu/run.sh "$work"
 	printf '# thaw %s\n' "$(sed -n 's/^const Version = "\(.*\)"/\1/p' internal/version/version.go)"
 	printf '# cxx %s\n' "$(${CXX:-g++} -dumpfullversion)"
 	printf '# glibc %s\n' "$(getconf GNU_LIBC_VERSION)"
-	(cd "$work" && find run.sh payload.tar.gz payload -type f | LC_ALL=C sort | xargs -d '\n' sha256sum)
+	(cd "$work" && find run.sh payload.tar.xz payload -type f | LC_ALL=C sort | xargs -d '\n' sha256sum)
 } >"$work/MANIFEST"
+packages=$(wc -l <"$payload/tests.tsv")
 rm -r "$payload"
 chmod 755 "$work" "$work/run.sh"
 
@@ -85,4 +87,4 @@ size=$(du -sb "$work" | cut -f1)
 rm -rf "$out"
 mv -T "$work" "$out"
 trap - EXIT
-printf 'thaw: %s is ready: %d packages of tests, %.1f MB\n' "$out" "$(wc -l < <(tar -xzOf "$out/payload.tar.gz" ./tests.tsv))" "$(awk -v b="$size" 'BEGIN { print b / 1e6 }')" >&2
+printf 'thaw: %s is ready: %d packages of tests, %.1f MB\n' "$out" "$packages" "$(awk -v b="$size" 'BEGIN { print b / 1e6 }')" >&2

@@ -48,7 +48,7 @@ func TestOneLineSaysWhatIsMissing(t *testing.T) {
 		"damaged": {"all", func(h *host) {
 			h.write(filepath.Join(h.bundle, "MANIFEST"), strings.Repeat("0", 64)+"  payload/bin/thaw\n")
 		}, "is damaged: bin/thaw: FAILED"},
-		"cut off": {"all", func(h *host) { h.write(filepath.Join(h.bundle, "payload.tar.gz"), "x") }, "cannot unpack "},
+		"cut off": {"all", func(h *host) { h.write(filepath.Join(h.bundle, "payload.tar.xz"), "x") }, "cannot unpack "},
 		"OUT":     {"all", func(h *host) { h.write(h.out, "a file") }, "cannot write to "},
 		"DEVICE":  {"all", func(h *host) { h.env["DEVICE"] = "tpu" }, "DEVICE is tpu: write cuda or cpu"},
 	} {

@@ -139,7 +139,7 @@ func newHost(t *testing.T) *host {
 	}
 	archive.Close()
 	zipped.Close()
-	h.write(filepath.Join(h.bundle, "payload.tar.gz"), packed.String())
+	h.write(filepath.Join(h.bundle, "payload.tar.xz"), packed.String())
 	h.write(filepath.Join(h.bundle, "MANIFEST"), manifest)
 	return h
 }

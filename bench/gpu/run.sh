@@ -523,10 +523,10 @@ unpack() {
 		die "cannot write to ${TMPDIR:-/tmp}: name another folder with TMPDIR"
 	trap 'stop_clocks; rm -rf "$work"' EXIT
 	trap 'exit 130' INT TERM HUP
-	# Python, as tar and gzip need not be there; and what copied the bundle may have lost who may execute.
+	# Python, as tar and xz need not be there; and what copied the bundle may have lost who may execute.
 	local why
 	why=$(python3 -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2], **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))' \
-		"$here/payload.tar.gz" "$work" 2>&1) || die "cannot unpack $here/payload.tar.gz to $work, 90 MB: ${why##*$'\n'}"
+		"$here/payload.tar.xz" "$work" 2>&1) || die "cannot unpack $here/payload.tar.xz to $work, 90 MB: ${why##*$'\n'}"
 	why=$(cd "$work" && sed -n 's|^\([0-9a-f]\{64\}  \)payload/|\1|p' "$here/MANIFEST" | sha256sum --quiet -c - 2>&1) ||
 		die "the bundle in $here is damaged: ${why%%$'\n'*}"
 	chmod u+x "$work/bin/thaw"
