@@ -103,7 +103,11 @@ func (r *run[B]) fillCaches(ctx context.Context, plan *Plan) (trained, test *cac
 	if err := r.emit(train.TaskStarted{Task: task, Samples: r.train.Len() + r.testLen()}); err != nil {
 		return nil, nil, err
 	}
-	r.roomForShared(plan)
+	trainKey, testKey := r.sharedKey(plan, r.train, r.trainSampler), ""
+	if r.testLen() > 0 {
+		testKey = r.sharedKey(plan, r.test, r.testSampler)
+	}
+	r.roomForShared(plan, trainKey, testKey)
 	samples := 0
 	done := func(n int) error {
 		samples += n
@@ -116,11 +120,11 @@ func (r *run[B]) fillCaches(ctx context.Context, plan *Plan) (trained, test *cac
 			test.Close()
 		}
 	}()
-	if trained, err = r.fillCache(ctx, plan, r.train, r.trainSampler, done); err != nil {
+	if trained, err = r.sharedCache(ctx, trainKey, plan, r.train, r.trainSampler, done); err != nil {
 		return nil, nil, err
 	}
 	if r.testLen() > 0 {
-		if test, err = r.fillCache(ctx, plan, r.test, r.testSampler, done); err != nil {
+		if test, err = r.sharedCache(ctx, testKey, plan, r.test, r.testSampler, done); err != nil {
 			return trained, nil, err
 		}
 	}
@@ -147,10 +151,6 @@ func (r *run[B]) newCache(plan *Plan, set data.Dataset[B]) (c *cache[B], rows in
 func (r *run[B]) fillCache(
 	ctx context.Context, plan *Plan, set data.Dataset[B], sampler data.Sampler, done func(samples int) error,
 ) (*cache[B], error) {
-	key := r.sharedKey(plan, set, sampler)
-	if c := r.takeShared(key); c != nil {
-		return c, done(set.Len())
-	}
 	c, total := r.newCache(plan, set)
 	full := false
 	defer func() {
@@ -168,7 +168,6 @@ func (r *run[B]) fillCache(
 		}
 	}
 	full = true
-	r.share(key, c)
 	return c, nil
 }
 

@@ -8,7 +8,6 @@ import (
 	"runtime"
 
 	"github.com/thaw-ml/thaw/finetune/train"
-	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/data"
 )
 
@@ -111,16 +110,7 @@ func apart[B data.Batch[B]](
 	}
 	r := newRun(backend, precision, model, trainSet, testSet, o)
 	defer beginTraining(model, r.settle)()
-	return torch.TryErr(func() error {
-		return train.TrainingLock.Within(ctx, func() error {
-			return backend.Within(ctx, func() (err error) {
-				defer torch.SetNumThreads(torch.SetNumThreads(r.options.Threads))
-				defer func() { err = errors.Join(err, torch.Try(func() { r.move(torch.CPU) })) }()
-				r.start()
-				return f(ctx, r)
-			})
-		})
-	})
+	return r.within(ctx, func() error { return f(ctx, r) })
 }
 
 // errEnough ends the steps.

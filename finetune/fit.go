@@ -68,7 +68,7 @@ func (r *run[B]) fit(ctx context.Context) (_ *Result, err error) {
 		return nil, err
 	}
 	defer beginTraining(r.model, r.settle)()
-	o, backend := r.options, r.backend
+	o := r.options
 	defer o.Folder.leave()
 	defer func() {
 		if err != nil {
@@ -77,10 +77,7 @@ func (r *run[B]) fit(ctx context.Context) (_ *Result, err error) {
 	}()
 	defer r.resuming.close()
 	defer r.checkpoints.close()
-	err = torch.TryErr(func() error {
-		return train.TrainingLock.Within(ctx, func() error { return backend.Within(ctx, func() error { return r.phases(ctx) }) })
-	})
-	if err != nil {
+	if err := r.within(ctx, func() error { return r.phases(ctx) }); err != nil {
 		return nil, r.adviseOnMemory(err)
 	}
 	if err := r.save("last"); err != nil && !errors.Is(err, Stop) {
@@ -137,13 +134,24 @@ func (r *run[B]) goOn() {
 	r.steps = r.resuming.Step - r.resuming.At.Steps
 }
 
-// phases trains all phases with the model on the device, and takes it back to the CPU whatever comes.
+// within runs f while the run has the device and the random generators, with the model and the objective on the device. It
+// takes the model back to the CPU whatever comes.
+func (r *run[B]) within(ctx context.Context, f func() error) error {
+	onDevice := func() (err error) {
+		// 0, too: this OS thread may have the number of a run before.
+		defer torch.SetNumThreads(torch.SetNumThreads(r.options.Threads))
+		defer func() { err = errors.Join(err, torch.Try(func() { r.move(torch.CPU) })) }()
+		r.start()
+		defer r.placeObjective()()
+		return f()
+	}
+	return torch.TryErr(func() error {
+		return train.TrainingLock.Within(ctx, func() error { return r.backend.Within(ctx, onDevice) })
+	})
+}
+
+// phases trains all phases.
 func (r *run[B]) phases(ctx context.Context) (err error) {
-	// 0, too: this OS thread may have the number of a run before.
-	defer torch.SetNumThreads(torch.SetNumThreads(r.options.Threads))
-	defer func() { err = errors.Join(err, torch.Try(func() { r.move(torch.CPU) })) }()
-	r.start()
-	defer r.placeObjective()()
 	if err := r.checkMemory(ctx); err != nil {
 		return err
 	}

@@ -62,17 +62,7 @@ func measureOn[B data.Batch[B]](
 		return nil
 	}
 	r := newRun(backend, precision, model, trainSet, nil, o)
-	err := torch.TryErr(func() error {
-		return train.TrainingLock.Within(ctx, func() error {
-			return backend.Within(ctx, func() (err error) {
-				defer func() { err = errors.Join(err, torch.Try(func() { r.move(torch.CPU) })) }()
-				defer torch.SetNumThreads(torch.SetNumThreads(r.options.Threads))
-				r.start()
-				return r.measure(ctx, effort, speed)
-			})
-		})
-	})
-	if err != nil {
+	if err := r.within(ctx, func() error { return r.measure(ctx, effort, speed) }); err != nil {
 		return nil, err
 	}
 	return speed, nil

@@ -1,8 +1,10 @@
 package finetune
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/thaw-ml/thaw/finetune/train"
 	"github.com/thaw-ml/thaw/internal/cgroup"
@@ -108,7 +110,7 @@ func (r *run[B]) rehearse(ctx context.Context, plan *Plan) (bytes int64, rows in
 		return 0, 0, err
 	}
 	defer trainer.Close()
-	largest := largestOf(r.trainSampler.Evaluation(), r.train.Length)
+	largest := largestOf(r.trainSampler.Evaluation(), r.train)
 	rows = len(largest.Indices)
 	computed := rows
 	if atATime := r.rowsAtATime(); atATime != nil {
@@ -118,7 +120,7 @@ func (r *run[B]) rehearse(ctx context.Context, plan *Plan) (bytes int64, rows in
 	if err != nil || r.testLen() == 0 {
 		return bytes, rows, err
 	}
-	largest = largestOf(r.testSampler.Evaluation(), r.test.Length)
+	largest = largestOf(r.testSampler.Evaluation(), r.test)
 	evaluation, err := r.extrapolate(ctx, r.test, largest, len(largest.Indices), func(b B) error {
 		return torch.TryErr(func() error {
 			torch.Scoped(func() { r.forward.Run(b, 0, len(r.forward.Stages)) })
@@ -132,18 +134,8 @@ func (r *run[B]) rehearse(ctx context.Context, plan *Plan) (bytes int64, rows in
 }
 
 // largestOf is the batch with the most samples times the longest one's length.
-func largestOf(batches []data.Request, length func(i int) int) (largest data.Request) {
-	most := 0
-	for _, b := range batches {
-		longest := 0
-		for _, i := range b.Indices {
-			longest = max(longest, length(i))
-		}
-		if size := len(b.Indices) * longest; size > most {
-			largest, most = b, size
-		}
-	}
-	return largest
+func largestOf(batches []data.Request, set interface{ Length(i int) int }) data.Request {
+	return slices.MaxFunc(batches, func(a, b data.Request) int { return cmp.Compare(sizeOf(a, set), sizeOf(b, set)) })
 }
 
 // extrapolate measures what f takes on few samples of a batch, and gives what it would take on so many.

@@ -1,9 +1,11 @@
 package finetune
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/thaw-ml/thaw/finetune/train"
@@ -68,11 +70,7 @@ func (s *Shared) makeRoom(needed, free int64, keys ...string) {
 		return
 	}
 	for key, e := range s.entries {
-		wanted := false
-		for _, k := range keys {
-			wanted = wanted || k == key
-		}
-		if !wanted {
+		if !slices.Contains(keys, key) {
 			e.free()
 			delete(s.entries, key)
 		}
@@ -103,15 +101,24 @@ func (r *run[B]) sharedKey(plan *Plan, set data.Dataset[B], sampler data.Sampler
 }
 
 // roomForShared frees what other phases left, where a phase needs its memory.
-func (r *run[B]) roomForShared(plan *Plan) {
-	if r.options.Shared == nil {
-		return
+func (r *run[B]) roomForShared(plan *Plan, keys ...string) {
+	if r.options.Shared != nil {
+		r.options.Shared.makeRoom(plan.CacheBytes, r.freeOn(plan.CacheDevice), keys...)
 	}
-	keys := []string{r.sharedKey(plan, r.train, r.trainSampler)}
-	if r.testLen() > 0 {
-		keys = append(keys, r.sharedKey(plan, r.test, r.testSampler))
+}
+
+// sharedCache gives what is kept under a key, or else fills a cache and keeps it.
+func (r *run[B]) sharedCache(
+	ctx context.Context, key string, plan *Plan, set data.Dataset[B], sampler data.Sampler, done func(samples int) error,
+) (*cache[B], error) {
+	if c := r.takeShared(key); c != nil {
+		return c, done(set.Len())
 	}
-	r.options.Shared.makeRoom(plan.CacheBytes, r.freeOn(plan.CacheDevice), keys...)
+	c, err := r.fillCache(ctx, plan, set, sampler, done)
+	if err == nil {
+		r.share(key, c)
+	}
+	return c, err
 }
 
 func (r *run[B]) freeOn(device torch.Device) int64 {

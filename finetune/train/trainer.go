@@ -178,9 +178,10 @@ func (t *Trainer[B]) Resume(at Position, state []torch.Named) error {
 			return fmt.Errorf("the checkpoint has no %s of shape %v", n.Name, n.Tensor.Shape())
 		}
 	}
-	optimizer := slices.DeleteFunc(slices.Clone(state), func(n torch.Named) bool {
+	isOwn := func(n torch.Named) bool {
 		return slices.ContainsFunc(own, func(o torch.Named) bool { return o.Name == n.Name })
-	})
+	}
+	optimizer := slices.DeleteFunc(slices.Clone(state), isOwn)
 	if err := t.step.optimizer.Load(optimizer); err != nil {
 		return err
 	}
