@@ -121,7 +121,8 @@ func TestClassifierLoss(t *testing.T) {
 		return logs
 	}
 	loss := func(b *vision.Batch, x torch.Tensor, smoothing float64) float64 {
-		o := (&vision.Classifier{}).Objective().(objective.Objective).WithLabelSmoothing(smoothing)
+		o := (&vision.Classifier{}).Objective().(objective.Classification)
+		o.LabelSmoothing = smoothing
 		return o.Loss(nn.Values{x}, b.Targets()).Item()
 	}
 	b := &vision.Batch{Index: []int{0, 1}, Target: objective.Targets{Classes: []int{2, 1}}}

@@ -31,9 +31,6 @@ type Objective interface {
 	// Outputs is the number of logits.
 	Outputs() int
 	ProblemType() ProblemType
-	// WithLabelSmoothing is the objective with a share of the target spread over all classes; where there are no
-	// classes to choose one from it is the objective itself.
-	WithLabelSmoothing(share float64) Objective
 	// WithMetrics is the objective measured by the named metrics; nil stands for its default ones. A name that is none
 	// of its metrics is a *metric.NameError, which lists them.
 	WithMetrics(names []string) (Objective, error)
@@ -119,12 +116,6 @@ func (c Classification) Outputs() int { return len(c.Classes) }
 // ProblemType is SingleLabel.
 func (c Classification) ProblemType() ProblemType { return SingleLabel }
 
-// WithLabelSmoothing sets LabelSmoothing.
-func (c Classification) WithLabelSmoothing(share float64) Objective {
-	c.LabelSmoothing = share
-	return c
-}
-
 // WithMetrics sets Metrics.
 func (c Classification) WithMetrics(names []string) (Objective, error) {
 	c.Metrics = names
@@ -188,9 +179,6 @@ func (l Labels) Outputs() int { return len(l.Names) }
 // ProblemType is MultiLabel.
 func (l Labels) ProblemType() ProblemType { return MultiLabel }
 
-// WithLabelSmoothing changes nothing.
-func (l Labels) WithLabelSmoothing(float64) Objective { return l }
-
 // WithMetrics sets Metrics.
 func (l Labels) WithMetrics(names []string) (Objective, error) {
 	l.Metrics = names
@@ -237,9 +225,6 @@ func (Number) Outputs() int { return 1 }
 
 // ProblemType is Regression.
 func (Number) ProblemType() ProblemType { return Regression }
-
-// WithLabelSmoothing changes nothing.
-func (n Number) WithLabelSmoothing(float64) Objective { return n }
 
 // WithMetrics sets Metrics.
 func (n Number) WithMetrics(names []string) (Objective, error) {
