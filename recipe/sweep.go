@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/finetune/train/metric"
 	"github.com/thaw-ml/thaw/internal/atomicfile"
 	"github.com/thaw-ml/thaw/report"
 )
@@ -343,7 +344,7 @@ func (w *Sweep) read(run *SweepRun) error {
 	if run.Value = nil; !math.IsNaN(value) && !math.IsInf(value, 0) {
 		run.Value = &value
 	}
-	w.Metric, w.Lower = name, name == "train_loss" || lowerIsBetter(name)
+	w.Metric, w.Lower = name, name == "train_loss" || metric.LowerIsBetter(name)
 	return nil
 }
 

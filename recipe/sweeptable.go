@@ -4,8 +4,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-
-	"github.com/thaw-ml/thaw/finetune/train/metric"
 )
 
 // Group is the runs of a sweep that differ in their seed alone.
@@ -18,8 +16,6 @@ type Group struct {
 	Seconds   float64           `json:"seconds"`   // the mean
 	Best      bool              `json:"best"`      // of all groups
 }
-
-func lowerIsBetter(name string) bool { return metric.LowerIsBetter(name) }
 
 func indexOf(names []string, name string) int { return slices.Index(names, name) }
 

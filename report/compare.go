@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/thaw-ml/thaw/finetune/train/metric"
+	"github.com/thaw-ml/thaw/internal/columns"
 )
 
 // Comparison puts runs side by side.
@@ -176,7 +177,7 @@ func (c *Comparison) String() string {
 		rows = turned(rows)
 	}
 	var b strings.Builder
-	write(&b, rows)
+	b.WriteString(columns.Format(rows))
 	for _, w := range c.Warnings {
 		fmt.Fprintf(&b, "\nwarning   %s", w)
 	}
@@ -273,21 +274,4 @@ func turned(rows [][]string) (out [][]string) {
 		out = append(out, line)
 	}
 	return out
-}
-
-// write writes a table with columns that are as wide as they must be; nil is an empty line.
-func write(b *strings.Builder, rows [][]string) {
-	widths := make([]int, len(rows[0]))
-	for _, row := range rows {
-		for i, cell := range row {
-			widths[i] = max(widths[i], len([]rune(cell)))
-		}
-	}
-	for _, row := range rows {
-		line := ""
-		for i, cell := range row {
-			line += cell + strings.Repeat(" ", widths[i]-len([]rune(cell))+2)
-		}
-		b.WriteString(strings.TrimRight(line, " ") + "\n")
-	}
 }

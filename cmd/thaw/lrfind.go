@@ -52,7 +52,7 @@ func (c *lrFindCmd) Run(ctx context.Context, s streams) error {
 		return usageError{fmt.Sprintf("lr-find: --phase %d: the spec has phases[0] to phases[%d]", c.Phase, len(spec.Phases)-1)}
 	}
 	if spec.Out = c.Out; spec.Out == "" {
-		spec.Out = recipe.NextFolder("runs", strings.TrimSuffix(filepath.Base(c.Spec), filepath.Ext(c.Spec))+"-lr")
+		spec.Out = recipe.NextFolder("runs", specName(c.Spec)+"-lr")
 	}
 	s.warnOfCPU(spec.Device)
 	if err := spec.Check(); err != nil {
@@ -104,7 +104,7 @@ func (c *lrFindCmd) key() string { return fmt.Sprintf("phases[%d].lr", c.Phase) 
 // save writes the curve's files into a folder of their own.
 func (c *lrFindCmd) save(spec *recipe.Spec, curve *finetune.RateCurve) error {
 	picture := report.RateCurve{
-		Title: strings.TrimSuffix(filepath.Base(c.Spec), filepath.Ext(c.Spec)) + ": loss while the learning rate rises", RateKey: c.key(),
+		Title: specName(c.Spec) + ": loss while the learning rate rises", RateKey: c.key(),
 		Rates: curve.Rates, Losses: curve.Losses, Smooth: curve.Smooth, Suggested: curve.Valley, SuggestedName: "valley",
 	}
 	var rows bytes.Buffer

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/thaw-ml/thaw/recipe"
 )
@@ -22,3 +24,6 @@ func readSpec(verb, path string, overrides []string) (*recipe.Spec, error) {
 	}
 	return &spec, nil
 }
+
+// specName is what a spec's runs are called by: its file without the ending.
+func specName(path string) string { return strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)) }

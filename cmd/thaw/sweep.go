@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/internal/columns"
 	"github.com/thaw-ml/thaw/internal/launch"
 	"github.com/thaw-ml/thaw/internal/quantity"
 	"github.com/thaw-ml/thaw/recipe"
@@ -127,25 +128,8 @@ func printSweep(w io.Writer, sweep *recipe.Sweep) error {
 	}
 	var b strings.Builder
 	b.WriteByte('\n')
-	printTable(&b, rows)
+	b.WriteString(columns.Format(rows))
 	fmt.Fprintf(&b, "\n%-9s %s\n", "folder", sweep.Folder())
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-// printTable writes rows with columns as wide as they need, two spaces apart.
-func printTable(b *strings.Builder, rows [][]string) {
-	widths := make([]int, len(rows[0]))
-	for _, row := range rows {
-		for i, cell := range row {
-			widths[i] = max(widths[i], len([]rune(cell)))
-		}
-	}
-	for _, row := range rows {
-		var line strings.Builder
-		for i, cell := range row {
-			fmt.Fprintf(&line, "%-*s  ", widths[i], cell)
-		}
-		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
-	}
 }

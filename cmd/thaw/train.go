@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/thaw-ml/thaw/cmd/thaw/terminal"
@@ -42,24 +40,17 @@ func (c *trainCmd) Run(ctx context.Context, s streams) error {
 	if err := launch.Check(os.Getenv); err != nil {
 		return usageError{"train: " + err.Error()}
 	}
-	spec, err := recipe.Read(c.Spec, c.Overrides...)
-	if errors.As(err, new(recipe.SpecErrors)) {
-		return err
-	}
-	if info, failure := os.Stat(c.Spec); failure == nil && info.IsDir() {
-		return usageError{fmt.Sprintf("train: %s is a folder; expected a spec, a YAML file", c.Spec)}
-	}
+	spec, err := readSpec("train", c.Spec, c.Overrides)
 	if err != nil {
-		return usageError{"train: " + unreadable("file", c.Spec, err)}
+		return err
 	}
 	if c.Resume && spec.Out == "" {
 		return usageError{"train: --resume-if-there needs the run folder's name: set out in the spec, or out=FOLDER"}
 	}
 	if spec.Out == "" {
-		name := strings.TrimSuffix(filepath.Base(c.Spec), filepath.Ext(c.Spec))
-		spec.Out = recipe.NextFolder("runs", name)
+		spec.Out = recipe.NextFolder("runs", specName(c.Spec))
 	}
-	t := training{spec: &spec, log: c.Log}
+	t := training{spec: spec, log: c.Log}
 	if c.Resume {
 		started, finished := spec.Started()
 		if finished {
