@@ -44,40 +44,9 @@ type process struct {
 // runDemo fine-tunes with Thaw and with PyTorch, one after the other, on all cores. Thaw's time is that of the frozen
 // prefix, training and all evaluation; the peer's is that of training without evaluation.
 func runDemo(o options) error {
-	if err := need(program, modelFolder, reviewsFile, demoRows); err != nil {
-		return err
-	}
-	r, err := newReport("demo", 2) // as cpu_text.py sets it
+	t := trainings{name: "demo", folder: "bench", title: "fine-tuning, make demo", peerName: "one epoch of all layers", peer: fullEpoch}
+	thaws, peers, err := t.run(o, 1, func(s finetune.Seconds) float64 { return s.Prefix + s.Train + s.Evaluate })
 	if err != nil {
-		return err
-	}
-	var thaws []*thawRun
-	var peers []*peerRun
-	r.Comparisons, err = compare(cmp.Or(o.rounds, 1), 0, []trial{{
-		name: "fine-tuning, make demo", peerName: "one epoch of all layers", unit: "s",
-		thaw: func() (float64, error) {
-			run, err := runThaw(fmt.Sprintf("bench-%s-%d", r.Date.Format("20060102-150405"), len(thaws)+1))
-			if err != nil {
-				return 0, err
-			}
-			thaws = append(thaws, run)
-			s := run.Summary.Seconds
-			return s.Prefix + s.Train + s.Evaluate, nil
-		},
-		peer: func() (float64, error) {
-			run, err := runPeer(fullEpoch)
-			if err != nil {
-				return 0, err
-			}
-			peers = append(peers, run)
-			return run.Seconds, nil
-		},
-	}})
-	if err != nil {
-		return err
-	}
-	r.Details = map[string]any{"thaw": thaws, "peer": peers}
-	if err := r.finish(o.results); err != nil {
 		return err
 	}
 	for i := range thaws {
@@ -89,6 +58,51 @@ func runDemo(o options) error {
 			p.Accuracy, p.Throughput, float64(p.Process.PeakBytes)/1e9, p.Seconds, p.Process.Seconds)
 	}
 	return nil
+}
+
+// trainings are whole runs of Thaw and of the peer, on the demo's data.
+type trainings struct {
+	name            string   // of the benchmark
+	folder          string   // what the names of Thaw's run folders begin with
+	title, peerName string   // in the table
+	keys            []string // of the demo's spec, set otherwise
+	peer            []string // arguments of peers/cpu_text.py
+}
+
+// run trains with both in turn, so many rounds unless o says otherwise, and keeps the report. took is Thaw's time; the
+// peer's is that of its training.
+func (t trainings) run(o options, rounds int, took func(finetune.Seconds) float64) (thaws []*thawRun, peers []*peerRun, err error) {
+	if err := need(program, modelFolder, reviewsFile, demoRows); err != nil {
+		return nil, nil, err
+	}
+	r, err := newReport(t.name, 2) // as cpu_text.py sets it
+	if err != nil {
+		return nil, nil, err
+	}
+	r.Comparisons, err = compare(cmp.Or(o.rounds, rounds), 0, []trial{{
+		name: t.title, peerName: t.peerName, unit: "s",
+		thaw: func() (float64, error) {
+			run, err := runThaw(fmt.Sprintf("%s-%s-%d", t.folder, r.Date.Format("20060102-150405"), len(thaws)+1), t.keys...)
+			if err != nil {
+				return 0, err
+			}
+			thaws = append(thaws, run)
+			return took(run.Summary.Seconds), nil
+		},
+		peer: func() (float64, error) {
+			run, err := runPeer(t.peer)
+			if err != nil {
+				return 0, err
+			}
+			peers = append(peers, run)
+			return run.Seconds, nil
+		},
+	}})
+	if err != nil {
+		return nil, nil, err
+	}
+	r.Details = map[string]any{"thaw": thaws, "peer": peers}
+	return thaws, peers, r.finish(o.results)
 }
 
 // runThaw trains as `make demo` does, with other keys where some are given, into the run folder runs/name.

@@ -1,8 +1,9 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
+
+	"github.com/thaw-ml/thaw/finetune"
 )
 
 // What trains with adapters on both sides: rank 8 beside query and value of every layer, one epoch of batches of like
@@ -17,39 +18,9 @@ var (
 // runLoRA trains adapters with Thaw and with PEFT, in turn, on all cores. Both times are those of the training alone: of
 // Thaw with the frozen prefix, which is run once.
 func runLoRA(o options) error {
-	if err := need(program, modelFolder, reviewsFile, demoRows); err != nil {
-		return err
-	}
-	r, err := newReport("lora", 2) // as cpu_text.py sets it
+	t := trainings{name: "lora", folder: "bench-lora", title: "LoRA, one epoch", peerName: "PEFT", keys: loraKeys, peer: loraEpoch}
+	thaws, peers, err := t.run(o, 3, func(s finetune.Seconds) float64 { return s.Prefix + s.Train })
 	if err != nil {
-		return err
-	}
-	var thaws []*thawRun
-	var peers []*peerRun
-	r.Comparisons, err = compare(cmp.Or(o.rounds, 3), 0, []trial{{
-		name: "LoRA, one epoch", peerName: "PEFT", unit: "s",
-		thaw: func() (float64, error) {
-			run, err := runThaw(fmt.Sprintf("bench-lora-%s-%d", r.Date.Format("20060102-150405"), len(thaws)+1), loraKeys...)
-			if err != nil {
-				return 0, err
-			}
-			thaws = append(thaws, run)
-			return run.Summary.Seconds.Prefix + run.Summary.Seconds.Train, nil
-		},
-		peer: func() (float64, error) {
-			run, err := runPeer(loraEpoch)
-			if err != nil {
-				return 0, err
-			}
-			peers = append(peers, run)
-			return run.Seconds, nil
-		},
-	}})
-	if err != nil {
-		return err
-	}
-	r.Details = map[string]any{"thaw": thaws, "peer": peers}
-	if err := r.finish(o.results); err != nil {
 		return err
 	}
 	for i := range thaws {
