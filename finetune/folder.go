@@ -138,7 +138,7 @@ func (f *Folder) reopen(model any) error {
 }
 
 // Begun reports whether a run was begun in the folder: by its spec, or as there is no more than what a process leaves that
-// ended while it made the folder.
+// ended while it made the folder, perhaps nothing at all.
 func (f *Folder) Begun() bool {
 	if _, err := os.Stat(filepath.Join(f.path, SpecFile)); err == nil {
 		return true
@@ -152,7 +152,7 @@ func (f *Folder) Begun() bool {
 			return false
 		}
 	}
-	return len(files) > 0
+	return true
 }
 
 // take makes sure that no other process trains in the folder. The system gives the lock back when the process ends, however it
