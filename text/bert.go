@@ -187,7 +187,7 @@ func (i *BertIntermediate) Forward(x torch.Tensor) torch.Tensor {
 
 // Forward maps [N, T, in] to [N, T, hidden]; residual is what is added.
 func (o *BertOutput) Forward(x, residual torch.Tensor) torch.Tensor {
-	return o.LayerNorm.Forward(o.Dropout.Forward(o.Dense.Forward(x)).Add(residual))
+	return o.LayerNorm.Forward(o.Dropout.ForwardAdd(o.Dense.Forward(x), residual))
 }
 
 // Forward maps the first token of each text, [N, hidden], to [N, hidden].

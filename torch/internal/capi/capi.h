@@ -16,6 +16,10 @@ typedef uintptr_t thaw_generator;
 typedef uintptr_t thaw_guard;
 typedef uintptr_t thaw_shadow;
 typedef uintptr_t thaw_packed;
+typedef uintptr_t thaw_store;
+typedef uintptr_t thaw_group;
+typedef uintptr_t thaw_work;
+typedef uintptr_t thaw_reducer;
 
 #define THAW_ERR_OTHER 'e'
 #define THAW_ERR_MEMORY 'm'
@@ -128,6 +132,8 @@ char *thaw_linear_joined(thaw_tensor x, const thaw_tensor *weights, const thaw_t
 // bias may be 0; stride, padding and dilation are of rows and columns
 char *thaw_conv2d(thaw_tensor x, thaw_tensor weight, thaw_tensor bias, const int64_t *stride, const int64_t *padding,
                   const int64_t *dilation, int64_t groups, thaw_tensor *out, int32_t *scope);
+// dropout in training, plus another tensor of x's shape; plus may be 0
+char *thaw_dropout(thaw_tensor x, thaw_tensor plus, double p, thaw_tensor *out, int32_t *scope);
 
 // ---- shadow parameters: copies of parameters in autocast's dtype, which the layers above read while they are in use on their thread ----
 
@@ -184,6 +190,48 @@ void thaw_memory_reset_peak(void);
 void thaw_memory_keep_freed(void);
 // Makes malloc give large blocks back to the system from now on, and what lies free already.
 void thaw_memory_give_back(void);
+
+// ---- dist: processes that train together, by c10d. Every wait has an end, timeout_ms from its begin ----
+
+// serves says whether the store lies in this process; port 0 is then any free one, which *bound tells.
+char *thaw_store_new(const char *host, int32_t port, int32_t serves, int64_t timeout_ms, thaw_store *out, int32_t *bound);
+// The same store by the same connection, with a prefix before every key.
+char *thaw_store_prefixed(thaw_store s, const char *prefix, thaw_store *out);
+void thaw_store_free(thaw_store s);
+char *thaw_store_set(thaw_store s, const char *key, const void *value, int64_t n);
+// Waits for the key. *value is made with malloc.
+char *thaw_store_get(thaw_store s, const char *key, int64_t timeout_ms, char **value, int64_t *n);
+char *thaw_store_add(thaw_store s, const char *key, int64_t delta, int64_t *sum);
+
+enum { THAW_REDUCE_SUM = 0, THAW_REDUCE_MAX, THAW_REDUCE_MIN };
+
+// Gloo between the CPUs; address is this process's own, by which the others reach it.
+char *thaw_group_new(thaw_store s, int32_t rank, int32_t size, const char *address, int64_t timeout_ms, thaw_group *out);
+void thaw_group_free(thaw_group g);
+// These begin the work; the tensors must live until it was waited for. Contiguous tensors only.
+char *thaw_group_allreduce(thaw_group g, thaw_tensor t, int32_t op, int64_t timeout_ms, thaw_work *out);
+char *thaw_group_broadcast(thaw_group g, thaw_tensor t, int32_t root, int64_t timeout_ms, thaw_work *out);
+char *thaw_group_allgather(thaw_group g, thaw_tensor t, const thaw_tensor *outs, int64_t n, int64_t timeout_ms, thaw_work *out);
+// outs are none but on root
+char *thaw_group_gather(thaw_group g, thaw_tensor t, const thaw_tensor *outs, int64_t n, int32_t root, int64_t timeout_ms,
+                        thaw_work *out);
+char *thaw_group_barrier(thaw_group g, int64_t timeout_ms);
+// Names the ranks that did not come.
+char *thaw_group_monitored_barrier(thaw_group g, int64_t timeout_ms);
+// x summed over the group, recorded by autograd. The group must live until backward.
+char *thaw_group_sum(thaw_group g, thaw_tensor x, thaw_tensor *out, int32_t *scope);
+// Waits for and frees the work.
+char *thaw_work_wait(thaw_work w);
+
+// Adds up the gradients of params in buckets, their mean over the group in the end; the group must live longer.
+char *thaw_reducer_new(thaw_group g, const thaw_tensor *params, int64_t n, int64_t first_bucket, int64_t bucket, thaw_reducer *out);
+// The next backward reduces each bucket as soon as its gradients are there; each of params must get a gradient in it.
+char *thaw_reducer_arm(thaw_reducer r);
+// Reduces the gradients that the parameters have; none counts as 0.
+char *thaw_reducer_sync(thaw_reducer r);
+char *thaw_reducer_buckets(thaw_reducer r, int64_t *bytes, int64_t most, int64_t *n);
+// Takes the gradients away, which lie in the buckets.
+char *thaw_reducer_free(thaw_reducer r);
 
 #ifdef __cplusplus
 }
