@@ -1,0 +1,122 @@
+package dist
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/thaw-ml/thaw/torch"
+)
+
+// Numbers gives the values of all ranks, by rank: as many on each.
+func (g *Group) Numbers(doing string, values ...float64) (all [][]float64, err error) {
+	if g == nil {
+		return [][]float64{values}, nil
+	}
+	torch.Scoped(func() {
+		var tensors []torch.Tensor
+		if tensors, err = g.AllGather(doing, torch.FromSlice(values)); err != nil {
+			return
+		}
+		for _, t := range tensors {
+			all = append(all, torch.ToSlice[float64](t))
+		}
+	})
+	return all, err
+}
+
+// small is what Exchange and Send carry in one collective.
+const small = 256
+
+// packed is the length of a message and as much of it as fits into small bytes.
+func packed(message []byte) []byte {
+	first := make([]byte, small)
+	binary.LittleEndian.PutUint64(first, uint64(len(message)))
+	copy(first[8:], message)
+	return first
+}
+
+// Exchange gives the messages of all ranks, by rank.
+func (g *Group) Exchange(doing string, message []byte) (all [][]byte, err error) {
+	if g == nil {
+		return [][]byte{message}, nil
+	}
+	torch.Scoped(func() {
+		var firsts, rests []torch.Tensor
+		if firsts, err = g.AllGather(doing, torch.FromSlice(packed(message))); err != nil {
+			return
+		}
+		lengths := make([]int, len(firsts))
+		longest := 0
+		for r, t := range firsts {
+			b := torch.ToSlice[uint8](t)
+			lengths[r] = int(binary.LittleEndian.Uint64(b))
+			longest = max(longest, lengths[r])
+			all = append(all, b[8:min(small, 8+lengths[r])])
+		}
+		if longest <= small-8 {
+			return
+		}
+		whole := make([]byte, longest)
+		copy(whole, message)
+		if rests, err = g.AllGather(doing, torch.FromSlice(whole)); err != nil {
+			return
+		}
+		for r, t := range rests {
+			all[r] = torch.ToSlice[uint8](t)[:lengths[r]]
+		}
+	})
+	return all, err
+}
+
+// Send gives root's message to all ranks; what the others pass does not count.
+func (g *Group) Send(doing string, root int, message []byte) (_ []byte, err error) {
+	if g == nil {
+		return message, nil
+	}
+	torch.Scoped(func() {
+		if g.Rank() != root {
+			message = nil
+		}
+		first := torch.FromSlice(packed(message))
+		if err = g.Broadcast(doing, root, first); err != nil {
+			return
+		}
+		b := torch.ToSlice[uint8](first)
+		n := int(binary.LittleEndian.Uint64(b))
+		if n <= small-8 {
+			message = b[8 : 8+n]
+			return
+		}
+		whole := make([]byte, n)
+		copy(whole, message)
+		t := torch.FromSlice(whole)
+		if err = g.Broadcast(doing, root, t); err == nil {
+			message = torch.ToSlice[uint8](t)
+		}
+	})
+	return message, err
+}
+
+// Agree is an error of any rank, on all of them: where err is not nil on one, the others get it with that rank's name.
+func (g *Group) Agree(doing string, err error) error {
+	if g == nil {
+		return err
+	}
+	message := ""
+	if err != nil {
+		message = "!" + err.Error()
+	}
+	all, failure := g.Exchange(doing, []byte(message))
+	if err != nil {
+		return err
+	}
+	if failure != nil {
+		return failure
+	}
+	for r, m := range all {
+		if len(m) > 0 {
+			return fmt.Errorf("%s: rank %d: %s", doing, r, m[1:])
+		}
+	}
+	return nil
+}
