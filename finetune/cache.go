@@ -158,6 +158,13 @@ func (r *run[B]) fillCache(
 			c.Close()
 		}
 	}()
+	if g := r.options.Group; g != nil {
+		if err := r.fillTogether(ctx, plan, set, sampler, c, total, done); err != nil {
+			return nil, fmt.Errorf("running the frozen stages: %w", err)
+		}
+		full = true
+		return c, nil
+	}
 	for b, err := range data.Batches(ctx, set, sampler.Evaluation()) {
 		if err != nil {
 			return nil, fmt.Errorf("running the frozen stages: %w", err)
@@ -181,8 +188,9 @@ func (c *cache[B]) store(b B, output nn.Values, f train.Forward[B], total int) {
 	}
 	torch.Inference(func() {
 		for i, x := range output {
-			from, to := c.places(b, x)
-			from, to = f.Bring([]torch.Tensor{from}, x.Device())[0], f.Bring([]torch.Tensor{to}, c.device)[0]
+			fromRows, toRows := c.places(b, x)
+			from := f.Bring([]torch.Tensor{torch.FromSlice(fromRows)}, x.Device())[0]
+			to := f.Bring([]torch.Tensor{torch.FromSlice(toRows)}, c.device)[0]
 			c.rows[i].IndexCopy_(0, to, c.flat(b, x).IndexSelect(0, from).ToDevice(c.device))
 		}
 	})
@@ -227,8 +235,7 @@ func (c *cache[B]) flat(b B, x torch.Tensor) torch.Tensor {
 }
 
 // places gives, for every row of a batch's output that is no padding, its position in the flat output and in the cache.
-func (c *cache[B]) places(b B, x torch.Tensor) (from, to torch.Tensor) {
-	var f, t []int
+func (c *cache[B]) places(b B, x torch.Tensor) (from, to []int) {
 	lengths, width := c.lengths(b), 1
 	if lengths != nil {
 		width = x.Size(1)
@@ -239,10 +246,10 @@ func (c *cache[B]) places(b B, x torch.Tensor) (from, to torch.Tensor) {
 			n = lengths[k]
 		}
 		for j := range n {
-			f, t = append(f, k*width+j), append(t, c.starts[sample]+j)
+			from, to = append(from, k*width+j), append(to, c.starts[sample]+j)
 		}
 	}
-	return torch.FromSlice(f), torch.FromSlice(t)
+	return from, to
 }
 
 // order lists, for every row of a batch's padded output, the kept row that goes there.

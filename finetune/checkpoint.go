@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -206,9 +207,16 @@ func (s savedRun) metadata(identity string) (map[string]string, error) {
 const latestFile = "latest"
 
 // listCheckpoints gives the files of checkpoints, the newest last.
-func listCheckpoints(folder string) ([]string, error) {
-	files, err := filepath.Glob(filepath.Join(folder, "step-*.safetensors"))
-	slices.Sort(files) // numbers of one length
+func listCheckpoints(folder string) (files []string, err error) {
+	entries, err := os.ReadDir(folder) // in the order of their names, whose numbers are of one length
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	for _, e := range entries {
+		if ok, _ := filepath.Match("step-*.safetensors", e.Name()); ok {
+			files = append(files, filepath.Join(folder, e.Name()))
+		}
+	}
 	return files, err
 }
 
@@ -219,42 +227,41 @@ func (r *run[B]) checkpoint(p *phase[B], wait bool) error {
 	}
 	saved := savedRun{Phase: r.number, Result: r.result, Elapsed: r.elapsed + time.Since(r.began).Seconds(), Step: r.steps}
 	var changing, late, fixed []torch.Named
-	err := torch.TryErr(func() (err error) {
-		torch.Scoped(func() {
-			if p != nil {
-				if saved.At, err = p.trainer.Position(); err != nil {
-					return
-				}
-				if !r.inEpoch { // the next one begins from nothing
-					saved.At = train.Position{Steps: saved.At.Steps}
-				}
-				saved.InEpoch, saved.Digests, saved.Step = r.inEpoch, p.check.digests, r.steps+saved.At.Steps
-				for _, n := range p.trainer.State() {
-					late = append(late, torch.Named{Name: optimizerPrefix + n.Name, Tensor: n.Tensor})
-				}
+	err := torch.ScopedErr(func() (err error) {
+		generators, err := r.generators()
+		if err != nil {
+			return err
+		}
+		if p != nil {
+			if saved.At, err = p.trainer.Position(); err != nil {
+				return err
 			}
-			for _, n := range nn.StageState(r.forward.Stages) {
-				named := torch.Named{Name: modelPrefix + n.Name, Tensor: n.Tensor}
-				switch {
-				case p == nil || !p.changes[n.Name] && n.Tensor.Device().Type == torch.CPUType:
-					fixed = append(fixed, named)
-				case n.Tensor.RequiresGrad():
-					late = append(late, named)
-				default: // running statistics, which the next forward pass changes
-					changing = append(changing, named)
-				}
+			if !r.inEpoch { // the next one begins from nothing
+				saved.At = train.Position{Steps: saved.At.Steps}
 			}
-			for name, g := range r.generators(&err) {
-				changing = append(changing, torch.Named{Name: name, Tensor: g.State()})
+			saved.InEpoch, saved.Digests, saved.Step = r.inEpoch, p.check.digests, r.steps+saved.At.Steps
+			for _, n := range p.trainer.State() {
+				late = append(late, torch.Named{Name: optimizerPrefix + n.Name, Tensor: n.Tensor})
 			}
-			if r.backend.Asynchronous() { // copies of what is on a device are in the order of its queue
-				changing, late = append(changing, late...), nil
+		}
+		for _, n := range nn.StageState(r.forward.Stages) {
+			named := torch.Named{Name: modelPrefix + n.Name, Tensor: n.Tensor}
+			switch {
+			case p == nil || !p.changes[n.Name] && n.Tensor.Device().Type == torch.CPUType:
+				fixed = append(fixed, named)
+			case n.Tensor.RequiresGrad():
+				late = append(late, named)
+			default: // running statistics, which the next forward pass changes
+				changing = append(changing, named)
 			}
-			if err == nil {
-				err = r.checkpoints.write(saved, r.identity, changing, late, fixed)
-			}
-		})
-		return err
+		}
+		for name, g := range generators {
+			changing = append(changing, torch.Named{Name: name, Tensor: g.State()})
+		}
+		if r.backend.Asynchronous() { // copies of what is on a device are in the order of its queue
+			changing, late = append(changing, late...), nil
+		}
+		return r.checkpoints.write(saved, r.identity, changing, late, fixed)
 	})
 	if err != nil {
 		return r.checkpointFailed(err)
@@ -282,17 +289,14 @@ func (r *run[B]) checkpointFailed(err error) error {
 }
 
 // generators are what random numbers of the run come from.
-func (r *run[B]) generators(failed *error) map[string]*torch.Generator {
+func (r *run[B]) generators() (map[string]*torch.Generator, error) {
 	out := map[string]*torch.Generator{cpuGenerator: torch.DefaultGenerator()}
-	if r.backend.Device().Type != torch.CPUType {
-		g, err := r.backend.Generator()
-		if err != nil {
-			*failed = err
-		} else {
-			out[gpuGenerator] = g
-		}
+	if r.backend.Device().Type == torch.CPUType {
+		return out, nil
 	}
-	return out
+	g, err := r.backend.Generator()
+	out[gpuGenerator] = g
+	return out, err
 }
 
 // afterStep is called between two steps of a phase.
@@ -310,7 +314,7 @@ func (r *run[B]) afterStep(p *phase[B]) error {
 	if r.verify && r.steps+p.trainer.Steps() == r.wanted.Step {
 		return r.compare(p)
 	}
-	if limit := r.options.StopAfter; limit > 0 && time.Since(r.began) >= limit {
+	if limit := r.options.StopAfter; limit > 0 && r.options.Group == nil && time.Since(r.began) >= limit {
 		return ErrTimeUp
 	}
 	return nil
@@ -325,11 +329,20 @@ func identify(settings map[string]any) (string, error) {
 	return string(out), err
 }
 
+// perProcess is what may be another on another number of processes.
+var perProcess = []string{"processes", "threads", "CPU kernels"}
+
 // differences names what two identities do not have in common.
 func differences(saved, now string) (list []string) {
 	var a, b map[string]json.RawMessage
 	if json.Unmarshal([]byte(saved), &a) != nil || json.Unmarshal([]byte(now), &b) != nil {
 		return []string{"it says of no run what it is"}
+	}
+	if string(a["processes"]) != string(b["processes"]) { // the same samples in the same order, but for rounding
+		for _, name := range perProcess {
+			delete(a, name)
+			delete(b, name)
+		}
 	}
 	names := map[string]bool{}
 	for name := range a {

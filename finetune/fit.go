@@ -64,7 +64,10 @@ func fitOn[B data.Batch[B]](
 // fit runs a run from its folder to its summary.
 func (r *run[B]) fit(ctx context.Context) (_ *Result, err error) {
 	r.began = time.Now()
-	if err := r.open(); err != nil {
+	if err := r.join(); err != nil {
+		return nil, err
+	}
+	if err := r.openTogether(); err != nil {
 		return nil, err
 	}
 	defer beginTraining(r.model, r.settle)()
@@ -77,6 +80,8 @@ func (r *run[B]) fit(ctx context.Context) (_ *Result, err error) {
 	}()
 	defer r.resuming.close()
 	defer r.checkpoints.close()
+	ctx, cancel := r.timed(ctx)
+	defer cancel()
 	if err := r.within(ctx, func() error { return r.phases(ctx) }); err != nil {
 		return nil, r.adviseOnMemory(err)
 	}
@@ -113,6 +118,9 @@ func (r *run[B]) open() (err error) {
 	}
 	if !r.options.Resume {
 		return f.create(r.model)
+	}
+	if f == nil { // rank 0 tells
+		return nil
 	}
 	if err := f.reopen(r.model); err != nil {
 		return err
@@ -152,13 +160,18 @@ func (r *run[B]) within(ctx context.Context, f func() error) error {
 
 // phases trains all phases.
 func (r *run[B]) phases(ctx context.Context) (err error) {
-	if err := r.checkMemory(ctx); err != nil {
+	if err := r.agreeOn("looking for memory", r.checkMemory(ctx)); err != nil {
 		return err
 	}
-	if r.resuming != nil {
-		if err := r.resuming.loadModel(nn.StageState(r.forward.Stages)); err != nil {
-			return err
-		}
+	var loaded error
+	if r.resuming != nil && r.resuming.file != nil {
+		loaded = r.resuming.loadModel(nn.StageState(r.forward.Stages))
+	}
+	if err := r.agreeOn("reading the checkpoint", loaded); err != nil {
+		return err
+	}
+	if err := r.shareModel(); err != nil {
+		return err
 	}
 	for ; r.number < len(r.options.Phases); r.number++ {
 		if err = r.phase(ctx, r.number); err != nil {
@@ -246,7 +259,11 @@ func (r *run[B]) phase(ctx context.Context, number int) error {
 
 // saveIfInterrupted writes a checkpoint where a phase was stopped from outside. p is nil where it had not begun.
 func (r *run[B]) saveIfInterrupted(ctx context.Context, p *phase[B], err error) error {
-	if r.checkpoints == nil || r.resuming != nil || !interrupted(ctx, err) || p == nil && r.steps == 0 {
+	trained := r.steps
+	if p != nil {
+		trained += p.trainer.Steps()
+	}
+	if r.checkpoints == nil || r.resuming != nil || !interrupted(ctx, err) || trained == 0 {
 		return err // what it went on from, or nothing, is all there is
 	}
 	return errors.Join(err, r.checkpoint(p, true))
@@ -267,7 +284,8 @@ func (r *run[B]) epochs(ctx context.Context, number int, p *phase[B]) (err error
 		}
 	}
 	for ; done < r.options.Phases[number].Epochs && !over; done++ {
-		if over, err = r.epoch(ctx, number, p); err != nil {
+		over, err = r.epoch(ctx, number, p)
+		if err = r.agreeOnEpoch(err); err != nil {
 			return err
 		}
 	}
@@ -286,6 +304,12 @@ func (r *run[B]) epoch(ctx context.Context, phase int, p *phase[B]) (over bool, 
 	loss, err := p.trainer.Epoch(ctx, r.train, p.requests(number), number)
 	if err != nil {
 		return false, fmt.Errorf("epoch %d: %w", number, err)
+	}
+	if err := p.trainer.ShareBuffers(); err != nil {
+		return false, fmt.Errorf("epoch %d: %w", number, err)
+	}
+	if err := r.checkEqual(fmt.Sprint("epoch ", number)); err != nil {
+		return false, err
 	}
 	e := Epoch{Phase: phase + 1, Number: number, TrainLoss: loss, Seconds: time.Since(began).Seconds()}
 	r.result.Seconds.Train += e.Seconds

@@ -23,6 +23,13 @@ func (r *run[B]) checkMemory(ctx context.Context) error {
 	most := int64(0)
 	for i := range r.options.Phases {
 		needed, err := r.checkPhase(ctx, i, free)
+		if err != nil && r.options.Shared.drop(r.backend.Device()) { // what other runs left is computed again rather
+			if err := r.giveBack(); err != nil {
+				return err
+			}
+			free = r.backend.FreeMemory()
+			needed, err = r.checkPhase(ctx, i, free)
+		}
 		if err != nil {
 			return err
 		}
@@ -33,6 +40,12 @@ func (r *run[B]) checkMemory(ctx context.Context) error {
 		torch.GiveBackFreedMemory()
 	}
 	return nil
+}
+
+// giveBack has the system, or the device, count what was freed as free.
+func (r *run[B]) giveBack() error {
+	torch.GiveBackFreedMemory()
+	return r.backend.EmptyCache()
 }
 
 // memoryLimit is train.MemoryLimit; tests set another.
@@ -112,9 +125,9 @@ func (r *run[B]) rehearse(ctx context.Context, plan *Plan) (bytes int64, rows in
 	defer trainer.Close()
 	largest := largestOf(r.trainSampler.Evaluation(), r.train)
 	rows = len(largest.Indices)
-	computed := rows
+	computed := (rows + r.options.Group.Size() - 1) / r.options.Group.Size()
 	if atATime := r.rowsAtATime(); atATime != nil {
-		computed = min(rows, atATime(r.train.Length(largest.Indices[0])))
+		computed = min(computed, atATime(r.train.Length(largest.Indices[0])))
 	}
 	bytes, err = r.extrapolate(ctx, r.train, largest, computed, trainer.Rehearse)
 	if err != nil || r.testLen() == 0 {
@@ -122,8 +135,8 @@ func (r *run[B]) rehearse(ctx context.Context, plan *Plan) (bytes int64, rows in
 	}
 	largest = largestOf(r.testSampler.Evaluation(), r.test)
 	evaluation, err := r.extrapolate(ctx, r.test, largest, len(largest.Indices), func(b B) error {
-		return torch.TryErr(func() error {
-			torch.Scoped(func() { r.forward.Run(b, 0, len(r.forward.Stages)) })
+		return torch.ScopedErr(func() error {
+			r.forward.Run(b, 0, len(r.forward.Stages))
 			return nil
 		})
 	})

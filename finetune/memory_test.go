@@ -53,6 +53,38 @@ func TestCheckMemory(t *testing.T) {
 	assert.NoError(t, r.checkMemory(t.Context()), "SGD without momentum keeps nothing but gradients")
 }
 
+// What other runs left for this one is freed before a run is refused, and only then.
+func TestCheckMemoryFreesWhatIsShared(t *testing.T) {
+	r := onHost(newNet(t), newSamples(1, 8, nil))
+	o, err := Options{Phases: []Phase{{Train: All()}}}.resolved()
+	require.NoError(t, err)
+	var freed []string
+	shared := &Shared{entries: map[string]*sharedRows{}}
+	machine := &full{free: 1}
+	for name, device := range map[string]torch.Device{"here": torch.CPU, "elsewhere": torch.CUDA(0)} {
+		shared.entries[name] = &sharedRows{bytes: 100, device: device, free: func() {
+			freed = append(freed, name)
+			machine.free = 1 << 30
+		}}
+	}
+	o.Shared = shared
+	r.options, r.backend = o, machine
+	assert.NoError(t, r.checkMemory(t.Context()))
+	assert.Equal(t, []string{"here"}, freed)
+	assert.NoError(t, r.checkMemory(t.Context()))
+	assert.Len(t, shared.entries, 1)
+	machine.free = 1
+	assert.ErrorContains(t, r.checkMemory(t.Context()), "phase 1 trains ", "there is nothing left to free")
+}
+
+// full is a machine whose free memory changes.
+type full struct {
+	train.CPU
+	free int64
+}
+
+func (f *full) FreeMemory() int64 { return f.free }
+
 // within lets a test run as in a container that may use so much.
 func within(t *testing.T, limit int64) {
 	before := memoryLimit

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/thaw-ml/thaw/finetune/train"
+	"github.com/thaw-ml/thaw/torch/dist"
 )
 
 // Off switches an option off whose zero value stands for a default: WarmUp, ClipNorm, WeightDecay, Momentum.
@@ -71,6 +72,14 @@ type Options struct {
 	Resume bool
 	// StopAfter ends the run with ErrTimeUp, between two steps, when it has taken so long; 0 is no limit.
 	StopAfter time.Duration
+	// Group are the processes that train together, from dist.Join; nil, the default, is this one alone. Each calls Fit with the
+	// same model, data and options. A batch is one of all of them, of which each computes a part: so samples, steps and
+	// losses are those of one process, up to rounding, however many there are, but for what is random in a step (dropout).
+	// Rank 0 alone writes to Folder, and all go on from what it reads there. On the CPU only.
+	Group *dist.Group
+	// LocalNorms lets batch norms that train see each process's part of the batch by itself, as PyTorch's
+	// DistributedDataParallel does; the default is the whole batch's statistics, as in its SyncBatchNorm.
+	LocalNorms bool
 	// Observer sees the output for each test sample, in every evaluation of the run; it may be nil.
 	Observer train.Observer
 	// OnEvent gets the events of the run, on Fit's goroutine. An error ends the run with that error; Stop ends it as if
@@ -158,7 +167,7 @@ func (o Options) resolved() (Options, error) {
 	check(o.Checkpoint.Keep >= 1, "Checkpoint.Keep must be 1 or more, found %d", o.Checkpoint.Keep)
 	check(o.Checkpoint.Steps >= 0, "Checkpoint.Steps must be 0 (not by steps) or above, found %d", o.Checkpoint.Steps)
 	check(o.Checkpoint.Every >= 0, "Checkpoint.Every must be 0 (not by time) or above, found %v", o.Checkpoint.Every)
-	check(o.Folder != nil || !o.Checkpoint.on() && !o.Resume, "Checkpoint and Resume need a Folder")
+	check(o.Folder != nil || o.Group.Rank() != 0 || !o.Checkpoint.on() && !o.Resume, "Checkpoint and Resume need a Folder")
 	check(o.StopAfter >= 0, "StopAfter must be 0 (no limit) or above, found %v", o.StopAfter)
 	check(o.Threads >= 0, "Threads must be 0 (libtorch's choice) or above, found %d", o.Threads)
 	if err := o.Optimizer.resolve(); err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/thaw-ml/thaw/finetune/train"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/data"
+	"github.com/thaw-ml/thaw/torch/dist"
 	"github.com/thaw-ml/thaw/torch/nn"
 )
 
@@ -41,18 +42,26 @@ type resuming struct {
 	file *torch.Checkpoint // nil once closed
 }
 
-// openCheckpoint opens the newest checkpoint of a run; nil where there is none.
-func (f *Folder) openCheckpoint(identity string) (*resuming, error) {
+// NewestCheckpoint is the path of the checkpoint that a run in the folder goes on from; "" where there is none.
+func (f *Folder) NewestCheckpoint() (string, error) {
 	files, err := listCheckpoints(f.Checkpoints())
 	if err != nil || len(files) == 0 {
-		return nil, err
+		return "", err
 	}
-	path := files[len(files)-1]
 	// What latest names is whole for certain; one behind it, too, unless somebody else wrote it.
 	if name, err := os.ReadFile(filepath.Join(f.Checkpoints(), latestFile)); err == nil {
 		if named := filepath.Join(f.Checkpoints(), strings.TrimSpace(string(name))); slices.Contains(files, named) {
-			path = named
+			return named, nil
 		}
+	}
+	return files[len(files)-1], nil
+}
+
+// openCheckpoint opens the newest checkpoint of a run; nil where there is none.
+func (f *Folder) openCheckpoint(identity string) (*resuming, error) {
+	path, err := f.NewestCheckpoint()
+	if err != nil || path == "" {
+		return nil, err
 	}
 	return openCheckpoint(path, identity)
 }
@@ -92,47 +101,82 @@ func (r *resuming) close() {
 
 // loadModel puts the checkpoint's weights into the model, on the CPU or on a device.
 func (r *resuming) loadModel(state []torch.Named) error {
-	for _, n := range state {
-		if err := r.file.CopyTo(modelPrefix+n.Name, n.Tensor); err != nil {
-			return &ResumeError{r.path, err}
+	return onOneThread(func() error {
+		for _, n := range state {
+			if err := r.file.CopyTo(modelPrefix+n.Name, n.Tensor); err != nil {
+				return &ResumeError{r.path, err}
+			}
 		}
-	}
-	return nil
+		return nil
+	})
+}
+
+// onOneThread runs f, which copies hundreds of tensors: memory bounds that, and threads that wait for one another at
+// each tensor make it several times as long where other programs compute too.
+func onOneThread(f func() error) (err error) {
+	torch.SingleThreaded(func() { err = f() })
+	return err
 }
 
 // restore brings a phase to where it was: the optimizer, the place in the epoch, what tensors were at the phase's start, and
 // last the generators.
 func (r *run[B]) restore(p *phase[B], s *resuming) error {
-	err := torch.TryErr(func() (err error) {
-		torch.Scoped(func() {
-			var optimizer []torch.Named
-			for _, name := range s.file.Names() {
-				if key, ok := strings.CutPrefix(name, optimizerPrefix); ok && err == nil {
-					var t torch.Tensor
-					t, err = s.file.Tensor(name)
-					optimizer = append(optimizer, torch.Named{Name: key, Tensor: t})
-				}
-			}
-			if err == nil && s.Digests != nil {
-				p.check.digests = s.Digests
-				err = p.trainer.Resume(s.At, optimizer)
-			}
-			for name, g := range r.generators(&err) {
-				var t torch.Tensor
-				if err == nil {
-					if t, err = s.file.Tensor(name); err == nil {
-						g.SetState(t)
-					}
-				}
-			}
-		})
-		return err
-	})
+	err := onOneThread(func() error { return torch.ScopedErr(func() error { return r.restoreFrom(p, s) }) })
 	if err != nil {
 		return &ResumeError{s.path, err}
 	}
 	r.inEpoch = s.InEpoch
 	return nil
+}
+
+func (r *run[B]) restoreFrom(p *phase[B], s *resuming) error {
+	optimizer, err := s.optimizer()
+	if err = r.agreeOn("reading the checkpoint", err); err != nil {
+		return err
+	}
+	if optimizer, err = r.shareState(optimizer); err != nil {
+		return err
+	}
+	if s.Digests != nil {
+		p.check.digests = s.Digests
+		if err := p.trainer.Resume(s.At, optimizer); err != nil {
+			return err
+		}
+	}
+	if r.options.Group != nil {
+		return nil // each step seeds them
+	}
+	generators, err := r.generators()
+	if err != nil {
+		return err
+	}
+	for name, g := range generators {
+		state, err := s.file.Tensor(name)
+		if err != nil {
+			return err
+		}
+		g.SetState(state)
+	}
+	return nil
+}
+
+// optimizer is the optimizer's state in the file; none where another process has it.
+func (r *resuming) optimizer() (state []torch.Named, err error) {
+	if r.file == nil {
+		return nil, nil
+	}
+	for _, name := range r.file.Names() {
+		key, ok := strings.CutPrefix(name, optimizerPrefix)
+		if !ok {
+			continue
+		}
+		t, err := r.file.Tensor(name)
+		if err != nil {
+			return nil, err
+		}
+		state = append(state, torch.Named{Name: key, Tensor: t})
+	}
+	return state, nil
 }
 
 // identity says what makes the run the same run: all that its numbers depend on.
@@ -152,6 +196,9 @@ func (r *run[B]) identify() (string, error) {
 		"optimizer": o.Optimizer, "best": o.Best, "ema": o.EMA, "early_stopping": o.EarlyStopping, "clip_norm": o.ClipNorm, "cache": !o.NoCache, "graphs": !o.NoGraphs,
 		"deterministic": o.Deterministic, "objective": describe(r.objective), "model": hex.EncodeToString(shapes.Sum(nil))[:16],
 		"training data": fingerprint(r.train),
+	}
+	if n := o.Group.Size(); n > 1 {
+		settings["processes"], settings["local batch norms"] = n, o.LocalNorms
 	}
 	if r.testLen() > 0 {
 		settings["test data"] = fingerprint(r.test)
@@ -182,5 +229,5 @@ func fingerprint[B data.Batch[B]](set data.Dataset[B]) string {
 
 // interrupted reports whether a run was stopped from outside, so that it may go on later.
 func interrupted(ctx context.Context, err error) bool {
-	return errors.Is(err, ErrTimeUp) || err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err())
+	return errors.Is(err, ErrTimeUp) || errors.Is(err, dist.ErrStopped) || err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err())
 }

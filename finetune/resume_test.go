@@ -133,6 +133,41 @@ func interruptedRun(t *testing.T) string {
 	return folder
 }
 
+// What was stopped before its first step has nothing to go on from: no checkpoint of step 0, the size of the model, is written.
+func TestStoppedBeforeTheFirstStep(t *testing.T) {
+	for _, at := range []train.Event{train.TaskStarted{}, train.Progress{}, train.TaskDone{}} {
+		folder := t.TempDir() + "/run"
+		o := long(t, folder)
+		ctx, stop := context.WithCancel(t.Context())
+		stopped := false
+		o.OnEvent = func(e Event) error {
+			assert.NotContains(t, fmt.Sprintf("%T", e), "CheckpointSaved")
+			task := train.Task{Kind: train.Training}
+			switch e := e.(type) {
+			case train.TaskStarted:
+				task = e.Task
+			case train.Progress:
+				task = e.Task
+			case train.TaskDone:
+				task = e.Task
+			}
+			if task.Kind == train.Baseline && fmt.Sprintf("%T", e) == fmt.Sprintf("%T", at) {
+				stopped = true
+				stop()
+			}
+			return nil
+		}
+		_, err := trainLong(t, ctx, train.CPU{}, o)
+		require.ErrorIs(t, err, context.Canceled)
+		assert.True(t, stopped)
+		assert.NoDirExists(t, folder, "stopped at %T", at)
+		o = long(t, folder)
+		o.Resume = true
+		_, err = trainLong(t, t.Context(), train.CPU{}, o)
+		require.NoError(t, err, "it begins anew")
+	}
+}
+
 func TestResumeRefusesAnotherRun(t *testing.T) {
 	folder := interruptedRun(t)
 	for _, c := range []struct {

@@ -116,7 +116,7 @@ func (r *run[B]) plan(phase Phase) (*Plan, error) {
 	plan.Rows = r.train.Len()
 	plan.Batches = len(r.trainSampler.Training(r.options.Seed, 1))
 	plan.Steps = plan.Batches * phase.Epochs
-	return plan, r.planCache(plan)
+	return plan, r.agreeOnCache(plan, r.planCache(plan))
 }
 
 // phase is what lives for one phase.
@@ -168,6 +168,7 @@ func (r *run[B]) begin(ctx context.Context, plan *Plan) (_ *phase[B], err error)
 			}
 			return r.emit(train.GradientsChecked{Tensors: plan.numTrained()})
 		},
+		Group: r.options.Group, Seed: r.options.Seed ^ uint64(r.number)<<32, Known: []error{Stop, ErrTimeUp}, LocalNorms: r.options.LocalNorms,
 	})
 	if err != nil {
 		return nil, err
@@ -265,7 +266,7 @@ func (r *run[B]) evaluate(ctx context.Context, p *phase[B], progress func(int) e
 	return p.trainer.Evaluate(ctx, r.test, train.Evaluate[B]{
 		Batches: p.firstStage(r.testSampler.Evaluation(), p.testCache), Objective: r.objective,
 		Frozen: p.plan.NumFrozen, Cache: prefixCache(p.testCache), OnProgress: progress,
-		Observer: r.options.Observer,
+		Observer: r.options.Observer, Group: r.options.Group,
 	})
 }
 

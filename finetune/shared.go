@@ -57,6 +57,24 @@ func (s *Shared) held(device torch.Device) (bytes int64) {
 	return bytes
 }
 
+// drop frees all that is kept on a device, and reports whether there was anything. No Fit that uses it may run but the one
+// that calls.
+func (s *Shared) drop(device torch.Device) (dropped bool) {
+	if s == nil {
+		return false
+	}
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	for key, e := range s.entries {
+		if e.device == device {
+			e.free()
+			delete(s.entries, key)
+			dropped = true
+		}
+	}
+	return dropped
+}
+
 // makeRoom frees what is kept under other keys, where what a phase needs is more than half of the free memory.
 func (s *Shared) makeRoom(needed, free int64, keys ...string) {
 	s.mutex.Lock()

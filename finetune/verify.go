@@ -80,29 +80,31 @@ func (r *run[B]) openToVerify() (err error) {
 func (r *run[B]) compare(p *phase[B]) error {
 	w := r.wanted
 	var differ []string
-	err := torch.TryErr(func() (err error) {
-		torch.Scoped(func() {
-			state := map[string]torch.Tensor{}
-			for _, n := range nn.StageState(r.forward.Stages) {
-				state[modelPrefix+n.Name] = n.Tensor
+	err := torch.ScopedErr(func() error {
+		generators, err := r.generators()
+		if err != nil {
+			return err
+		}
+		state := map[string]torch.Tensor{}
+		for _, n := range nn.StageState(r.forward.Stages) {
+			state[modelPrefix+n.Name] = n.Tensor
+		}
+		for _, n := range p.trainer.State() {
+			state[optimizerPrefix+n.Name] = n.Tensor
+		}
+		for name, g := range generators {
+			state[name] = g.State()
+		}
+		for _, name := range w.file.Names() {
+			saved, err := w.file.Tensor(name)
+			if err != nil {
+				return err
 			}
-			for _, n := range p.trainer.State() {
-				state[optimizerPrefix+n.Name] = n.Tensor
+			if now, ok := state[name]; !ok || now.Digest() != saved.Digest() {
+				differ = append(differ, name)
 			}
-			for name, g := range r.generators(&err) {
-				state[name] = g.State()
-			}
-			for _, name := range w.file.Names() {
-				var saved torch.Tensor
-				if saved, err = w.file.Tensor(name); err != nil {
-					return
-				}
-				if now, ok := state[name]; !ok || now.Digest() != saved.Digest() {
-					differ = append(differ, name)
-				}
-			}
-		})
-		return err
+		}
+		return nil
 	})
 	switch {
 	case err != nil:

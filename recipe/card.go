@@ -212,8 +212,8 @@ func cardData(b *bytes.Buffer, s *Spec, r *finetune.Result) {
 		fmt.Fprintf(b, "| test | %s | %s |\n", cell(test), cell(tested))
 	}
 	if trained != "" {
-		b.WriteString("\nThe hash is of the samples as the network reads them, with their targets: equal hashes stand for the same " +
-			"data.\n")
+		b.WriteString("\nThe first hash is of the samples with their targets, the second of how the network reads them: equal hashes " +
+			"stand for the same.\n")
 	}
 }
 

@@ -50,6 +50,7 @@ func (s *Spec) resolve(f *faults) {
 	f.choice("cache", &s.Cache, "auto", "off")
 	f.choice("graph", &s.Graph, "auto", "off")
 	s.Checkpoint.resolve(f)
+	s.Distributed.resolve(f)
 	s.resolveAccept(f)
 	f.check(s.StopAfter == "" || duration(s.StopAfter) > 0, "stop_after", "must be a time such as 30m or 3h50m, found %q", s.StopAfter)
 

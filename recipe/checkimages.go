@@ -24,26 +24,19 @@ type albumRows struct{ *album.Album }
 func (a albumRows) Labels(i int) []string { return []string{a.Classes[a.Class(i)]} }
 
 // checkAlbums does the checks that decode nothing, before a run.
-func checkAlbums(ctx context.Context, s *Spec, training, test *album.Album) (*preflight.Report, error) {
+func checkAlbums(s *Spec, training, test *album.Album, keys [][]string) (*preflight.Report, error) {
 	r := &preflight.Report{}
-	if _, err := checkContents(ctx, r, s, training, test); err != nil {
-		return nil, err
-	}
+	checkContents(r, s, training, test, keys)
 	return r, s.refused(r)
 }
 
-// checkContents gives the images' keys, see album.CopyKeys.
-func checkContents(ctx context.Context, r *preflight.Report, s *Spec, training, test *album.Album) ([][]string, error) {
+// checkContents takes the images' keys, see album.CopyKeys.
+func checkContents(r *preflight.Report, s *Spec, training, test *album.Album, keys [][]string) {
 	problem := s.problemOfLabels()
 	problem.Classes = training.Classes
 	r.CheckClasses(albumRows{training}, albumRows{test}, problem)
-	keys, err := album.CopyKeys(ctx, training, test)
-	if err != nil {
-		return nil, err
-	}
 	r.CheckCopies(albumRows{training}, albumRows{test}, keys[0], keys[1], problem, imageNoun)
 	r.CheckTestSize(s.chosenBy(), problem)
-	return keys, nil
 }
 
 // preflight implements kind.
@@ -70,10 +63,11 @@ func (images) preflight(ctx context.Context, s *Spec) (*preflight.Report, error)
 	if err != nil {
 		return nil, err
 	}
-	keys, err := checkContents(ctx, r, s, training, test)
+	keys, _, err := album.CopyKeys(ctx, training, test) // what cannot be read is told of below
 	if err != nil {
 		return nil, err
 	}
+	checkContents(r, s, training, test, keys)
 	sets := []*album.Album{training, test}
 	hashes := make([][]preflight.PictureHash, 2)
 	var sizes []preflight.Size

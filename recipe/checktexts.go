@@ -129,7 +129,7 @@ func lenientTables(s *Spec, r *preflight.Report) (train, test *corpus.Table, err
 		switch {
 		case !ok:
 			return err
-		case strings.Contains(fault.Msg, "there is no column"):
+		case fault.Column != "":
 			r.Add(preflight.BadColumns, preflight.Fatal, 0, "a file has not the columns that data.columns names", []preflight.Case{{Where: err.Error()}})
 		default:
 			r.Add(preflight.Unreadable, preflight.Fatal, 0, "a file cannot be read as a table", []preflight.Case{{Where: err.Error()}})

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 
 	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/finetune/train"
@@ -46,8 +47,11 @@ func (s *Spec) located(err error) error {
 	if folder, ok := errors.AsType[*finetune.FolderError](err); ok {
 		return s.Errorf("out", "%w", folder.Err)
 	}
-	if best, ok := errors.AsType[*finetune.BestError](err); ok {
-		return s.Errorf("best", "%w", best)
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		if newest, failed := finetune.NewFolder(s.Out).NewestCheckpoint(); failed == nil && newest != "" {
+			return fmt.Errorf("%w: %s is kept: make room there, and go on with thaw resume %s", err, newest, s.Out)
+		}
+		return fmt.Errorf("%w: make room there, or give another folder (out)", err)
 	}
 	if errors.Is(err, torch.ErrOutOfMemory) {
 		return fmt.Errorf("%w (keys of the spec: batch.size, batch.eval_size, %s)", err, s.kind().sizeKey())

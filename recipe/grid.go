@@ -30,7 +30,8 @@ func (e *GridError) Error() string { return e.msg }
 func wrongGrid(format string, args ...any) error { return &GridError{fmt.Sprintf(format, args...)} }
 
 // parseGrid reads "key=a,b,c" and "key=0..4". Commas in brackets and quotes are part of a value. phases is the number
-// of phases in the spec: where it is one, lr stands for phases[0].lr, and so do the other keys of a phase.
+// of phases in the spec: where it is one, epochs stands for phases[0].epochs, and so do the other keys of a phase, but
+// for lr, see readWithRate.
 func parseGrid(settings []string, phases int) (axes []axis, err error) {
 	runs := 1
 	seen := map[string]bool{}
@@ -43,9 +44,13 @@ func parseGrid(settings []string, phases int) (axes []axis, err error) {
 		if key == "out" {
 			return nil, wrongGrid("out=%s: each run has a folder of its own: name the sweep's with --out", raw)
 		}
-		if isPhaseKey(key) {
+		if isPhaseKey(key) && key != rateKey {
+			if phases == 0 {
+				return nil, wrongGrid("%s: %s is a key of a phase, and the spec names none: of a preset's phases lr alone can be swept; write them out for more "+
+					"(docs/guide/training.md shows a preset's)", setting, key)
+			}
 			if phases != 1 {
-				return nil, wrongGrid("%s: %s is a key of a phase, and the spec has %d of them: write phases[%d].%[2]s", setting, key, phases, max(0, phases-1))
+				return nil, wrongGrid("%s: %s is a key of a phase, and the spec has %d of them: write phases[%d].%[2]s", setting, key, phases, phases-1)
 			}
 			key = "phases[0]." + key
 		}
@@ -62,7 +67,7 @@ func parseGrid(settings []string, phases int) (axes []axis, err error) {
 		}
 		axes = append(axes, axis{key, values})
 	}
-	return axes, nil
+	return axes, checkRates(axes)
 }
 
 // isPhaseKey tells whether a key is one of a phase, and none of the spec itself.

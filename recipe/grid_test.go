@@ -11,7 +11,7 @@ func TestGrid(t *testing.T) {
 	axes, err := parseGrid([]string{"lr=1e-5, 3e-5", "seed=0..2", `phases[0].train=[top 1, head],all`, "batch.size=8", `best="a,b"`}, 1)
 	require.NoError(t, err)
 	assert.Equal(t, []axis{
-		{"phases[0].lr", []string{"1e-5", "3e-5"}}, {"seed", []string{"0", "1", "2"}}, {"phases[0].train", []string{"[top 1, head]", "all"}},
+		{"lr", []string{"1e-5", "3e-5"}}, {"seed", []string{"0", "1", "2"}}, {"phases[0].train", []string{"[top 1, head]", "all"}},
 		{"batch.size", []string{"8"}}, {"best", []string{`"a,b"`}},
 	}, axes)
 	all := points(axes)
@@ -29,7 +29,9 @@ func TestGrid(t *testing.T) {
 func TestWrongGrids(t *testing.T) {
 	for setting, want := range map[string]string{
 		"seed":          `expected key=value, such as seed=0..4 or lr=1e-5,3e-5, found "seed"`,
-		"lr=1":          "lr=1: lr is a key of a phase, and the spec has 2 of them: write phases[1].lr",
+		"epochs=1":      "epochs=1: epochs is a key of a phase, and the spec has 2 of them: write phases[1].epochs",
+		"lr=1e-3,high":  "lr=high is no learning rate, a number above 0",
+		"lr=0":          "lr=0 is no learning rate, a number above 0",
 		"out=a,b":       "out=a,b: each run has a folder of its own: name the sweep's with --out",
 		"seed=4..0":     "seed=4..0: 4..0 counts up from the first number to the last, at most 1000 of them",
 		"seed=0..99999": "seed=0..99999: 0..99999 counts up from the first number to the last, at most 1000 of them",
@@ -41,7 +43,11 @@ func TestWrongGrids(t *testing.T) {
 		assert.EqualError(t, err, want)
 		assert.ErrorAs(t, err, new(*GridError))
 	}
-	_, err := parseGrid([]string{"seed=1", "seed=2"}, 1)
+	_, err := parseGrid([]string{"lr=1,2", "phases[1].head_lr=3"}, 2)
+	assert.EqualError(t, err, "lr sets the rates of all phases, and phases[1].head_lr one of them: give one of the two")
+	_, err = parseGrid([]string{"epochs=1,2"}, 0)
+	assert.ErrorContains(t, err, "epochs=1,2: epochs is a key of a phase, and the spec names none: of a preset's phases lr alone can be swept")
+	_, err = parseGrid([]string{"seed=1", "seed=2"}, 1)
 	assert.EqualError(t, err, "seed=2: seed is there twice")
 	_, err = parseGrid([]string{"seed=0..99", "batch.size=1..11"}, 1)
 	assert.EqualError(t, err, "more than 1000 runs")

@@ -132,7 +132,7 @@ func (images) open(ctx context.Context, s *Spec) (_ Task, err error) {
 	}
 	t := &imageTask{spec: s}
 	if t.training, t.testing, err = openAlbums(s); err != nil {
-		return nil, err
+		return nil, s.ofColumns(err)
 	}
 	if len(t.training.Classes) < 2 {
 		return nil, fmt.Errorf("%s has images of one class alone, %v: a classifier needs two or more", s.Data.Train, t.training.Classes)
@@ -235,11 +235,15 @@ func (t *imageTask) look(ctx context.Context) (err error) {
 		return fmt.Errorf("cannot read %s (images.unreadable=skip leaves such out); the first: %w",
 			quantity.Count(n, "image", "images"), t.unreadable[0])
 	}
-	t.duplicates, err = album.Duplicates(t.training, t.testing)
-	if err != nil && fail {
+	keys, unread, err := album.CopyKeys(ctx, t.training, t.testing)
+	if err != nil {
 		return err
 	}
-	t.report, err = checkAlbums(ctx, t.spec, t.training, t.testing)
+	if len(unread) > 0 && fail {
+		return unread[0]
+	}
+	t.duplicates = album.Pairs(t.training, t.testing, keys[0], keys[1])
+	t.report, err = checkAlbums(t.spec, t.training, t.testing, keys)
 	return err
 }
 
@@ -303,7 +307,7 @@ func (t *imageTask) run(ctx context.Context, onEvent func(finetune.Event) error,
 		return nil, err
 	}
 	o.Resume = resume
-	result, err := fit(ctx, t.spec, t.model, t.train, t.test, o, shownImages(t.training, t.testing))
+	result, err := fit(ctx, t.spec, t.model, t.train, t.test, o, shownImages(t.train, t.test, t.testing))
 	if skipped := t.skipped(); err == nil && skipped != "" && onEvent != nil {
 		err = onEvent(train.Warning{Kind: train.Skipped, Text: skipped})
 	}

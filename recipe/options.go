@@ -1,6 +1,8 @@
 package recipe
 
 import (
+	"cmp"
+
 	"github.com/thaw-ml/thaw/finetune"
 )
 
@@ -15,12 +17,14 @@ func (s *Spec) Options() finetune.Options {
 		EarlyStopping: finetune.EarlyStopping(s.EarlyStopping),
 		Device:        s.Device,
 		Precision:     s.Precision,
-		Threads:       s.Threads,
+		Threads:       cmp.Or(s.Threads, s.share),
 		NoCache:       s.Cache == "off",
 		NoGraphs:      s.Graph == "off",
 		Deterministic: s.Deterministic,
 		Seed:          s.Seed,
 		Shared:        s.shared,
+		Group:         s.group,
+		LocalNorms:    s.Distributed.BatchNorm == "local",
 		Checkpoint:    s.Checkpoint.options(),
 		StopAfter:     duration(s.StopAfter),
 	}

@@ -66,6 +66,9 @@ func (s *Spec) checkPaths(find func(name string) (path string, err error)) error
 	}
 	train := there("data.train", s.Data.Train)
 	if path, ok := s.Data.TestFile(); ok {
+		if step := meantStep(path); step != "" {
+			f.add("data.test", "there is no file %s; did you mean %q?", path, step)
+		}
 		test := there("data.test", path)
 		f.check(train == nil || test == nil || !os.SameFile(train, test), "data.test", "is the training file")
 	}
@@ -77,6 +80,21 @@ func (s *Spec) checkPaths(find func(name string) (path string, err error)) error
 		}
 	}
 	return f.err()
+}
+
+var wordAndNumber = regexp.MustCompile(`^([A-Za-z]+)[-_: ]*([0-9]+)$`)
+
+// meantStep is the step, as in "every 10", that the name of test data which is not there was likely meant to be; "" where
+// it is none.
+func meantStep(path string) string {
+	if _, err := os.Lstat(path); err == nil {
+		return ""
+	}
+	m := wordAndNumber.FindStringSubmatch(filepath.Base(path))
+	if m == nil || suggest.Nearest(m[1], []string{"every"}) == "" {
+		return ""
+	}
+	return "every " + m[2]
 }
 
 // canMake tells why a folder cannot be made, as far as the nearest folder above it tells that is there.

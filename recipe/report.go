@@ -1,10 +1,7 @@
 package recipe
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"hash"
 	"image"
 	"path/filepath"
 
@@ -12,7 +9,9 @@ import (
 	"github.com/thaw-ml/thaw/finetune/train"
 	"github.com/thaw-ml/thaw/finetune/train/objective"
 	"github.com/thaw-ml/thaw/report"
+	"github.com/thaw-ml/thaw/text"
 	"github.com/thaw-ml/thaw/text/corpus"
+	"github.com/thaw-ml/thaw/vision"
 	"github.com/thaw-ml/thaw/vision/album"
 	"github.com/thaw-ml/thaw/vision/picture"
 )
@@ -25,6 +24,9 @@ type shown struct {
 
 // record has a run's folder get the records of a report, and the report when finish is called, at the end of the run.
 func record(s *Spec, model interface{ Objective() train.Objective }, o *finetune.Options, shown shown) (finish func()) {
+	if s.group.Rank() != 0 { // the folder is rank 0's
+		return func() {}
+	}
 	ro := report.RecorderOptions{Folder: s.Out, Device: s.Device, Train: shown.train, Test: shown.test, Sample: shown.sample}
 	if m, ok := model.Objective().(objective.Objective); ok {
 		ro.Problem = m.ProblemType()
@@ -43,20 +45,17 @@ func record(s *Spec, model interface{ Objective() train.Objective }, o *finetune
 	}
 }
 
-func dataSet(rows int, h hash.Hash) report.DataSet {
-	return report.DataSet{Rows: rows, Hash: "sha256 " + hex.EncodeToString(h.Sum(nil))[:16]}
+// dataSet is what a report says of a data set; its hash is part of the fingerprint that finetune.Result has.
+func dataSet(d interface {
+	Len() int
+	ContentHash() string
+}) report.DataSet {
+	return report.DataSet{Rows: d.Len(), Hash: d.ContentHash()}
 }
 
-// shownTexts is that of tables.
-func shownTexts(training, test *corpus.Table) shown {
-	set := func(t *corpus.Table) report.DataSet {
-		h := sha256.New()
-		for _, r := range t.Rows {
-			fmt.Fprintf(h, "%q %q %q %q\n", r.Text, r.Pair, r.Label, r.Labels)
-		}
-		return dataSet(len(t.Rows), h)
-	}
-	return shown{train: set(training), test: set(test), sample: func(i int) (report.Sample, error) {
+// shownTexts is that of texts: the rows of test are the samples of testSet.
+func shownTexts(trainSet, testSet *text.Dataset, test *corpus.Table) shown {
+	return shown{train: dataSet(trainSet), test: dataSet(testSet), sample: func(i int) (report.Sample, error) {
 		if i < 0 || i >= len(test.Rows) {
 			return report.Sample{}, fmt.Errorf("%s has no row %d", test.Path, i)
 		}
@@ -65,16 +64,9 @@ func shownTexts(training, test *corpus.Table) shown {
 	}}
 }
 
-// shownImages is that of images. What they show is not part of the hash.
-func shownImages(training, test *album.Album) shown {
-	set := func(a *album.Album) report.DataSet {
-		h := sha256.New()
-		for i := range a.Len() {
-			fmt.Fprintf(h, "%q %q\n", a.Name(i), a.Classes[a.Class(i)])
-		}
-		return dataSet(a.Len(), h)
-	}
-	return shown{train: set(training), test: set(test), sample: func(i int) (report.Sample, error) {
+// shownImages is that of images: the images of test are the samples of testSet.
+func shownImages(trainSet, testSet *vision.Dataset, test *album.Album) shown {
+	return shown{train: dataSet(trainSet), test: dataSet(testSet), sample: func(i int) (report.Sample, error) {
 		if i < 0 || i >= test.Len() {
 			return report.Sample{}, fmt.Errorf("there is no test image %d", i)
 		}

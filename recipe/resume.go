@@ -49,16 +49,20 @@ func (c Checkpoint) options() finetune.Checkpointing {
 	return finetune.Checkpointing{Steps: c.Steps, Every: duration(c.Every), Keep: c.Keep}
 }
 
-// mayDiffer are the keys in which a run that goes on may differ from how it began.
-var mayDiffer = []string{"checkpoint", "stop_after", "out"}
+// mayDiffer are the keys in which a run that goes on may differ from how it began, and maySet those of them that ReadRun
+// takes: what is accepted about the data changes no number.
+var (
+	mayDiffer = []string{"accept", "checkpoint", "stop_after", "distributed", "threads", "out"}
+	maySet    = mayDiffer[:4]
+)
 
-// ReadRun reads the spec of a run folder, to go on with the run there. Of overrides only those of checkpoint and stop_after are
-// taken. A folder that is none is an *OpenError.
+// ReadRun reads the spec of a run folder, to go on with the run there. Of overrides only those of accept, checkpoint and
+// stop_after are taken. A folder that is none is an *OpenError.
 func ReadRun(folder string, overrides ...string) (Spec, error) {
 	for _, o := range overrides {
 		key, _, _ := strings.Cut(o, "=")
-		if first, _, _ := strings.Cut(key, "."); !slices.Contains(mayDiffer[:2], first) {
-			return Spec{}, noSuch("a run goes on as it began: only checkpoint and stop_after may be set, not %s", key)
+		if !slices.Contains(maySet, firstKey(key)) {
+			return Spec{}, noSuch("a run goes on as it began: only %s may be set, not %s", strings.Join(maySet, ", "), key)
 		}
 	}
 	path := filepath.Join(folder, finetune.SpecFile)
@@ -87,6 +91,9 @@ func (s *Spec) Started() (started, finished bool) {
 	s.goesOn = finetune.NewFolder(s.Out).Begun()
 	return s.goesOn, ended == nil
 }
+
+// GoesOn says that a run was begun in the spec's folder, as Started finds: on a machine that does not see the folder, say.
+func (s *Spec) GoesOn() { s.goesOn = true }
 
 // SameRun is an error that names what differs where a spec is not that of the run in its folder.
 func (s *Spec) SameRun() error {
@@ -119,7 +126,7 @@ func (s *Spec) SameRun() error {
 		}
 	}
 	for key, value := range is {
-		if first, _, _ := strings.Cut(key, "."); was[key] != value && !slices.Contains(mayDiffer, first) {
+		if was[key] != value && !slices.Contains(mayDiffer, firstKey(key)) {
 			differ = append(differ, fmt.Sprintf("%s was %s and is %s", key, orNothing(was[key]), orNothing(value)))
 		}
 	}
@@ -127,6 +134,14 @@ func (s *Spec) SameRun() error {
 		return s.Errorf("out", "%s is of another spec: %s; give another folder, or go on as the run began: thaw resume %[1]s", s.Out, strings.Join(differ, "; "))
 	}
 	return nil
+}
+
+// firstKey of "checkpoint.every" is "checkpoint", and of "accept[0]" is "accept".
+func firstKey(key string) string {
+	if end := strings.IndexAny(key, ".["); end >= 0 {
+		return key[:end]
+	}
+	return key
 }
 
 func orNothing(s string) string {

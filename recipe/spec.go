@@ -14,6 +14,7 @@ import (
 	"slices"
 
 	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/torch/dist"
 )
 
 // Spec is everything that a fine-tuning run depends on. A YAML file says it, and a run folder keeps
@@ -97,6 +98,8 @@ type Spec struct {
 	Checkpoint    Checkpoint `yaml:"checkpoint"`
 	// StopAfter is the time after which the run saves a checkpoint and ends, to go on in another job: "3h50m". Empty is no limit.
 	StopAfter string `yaml:"stop_after,omitempty"`
+	// Distributed is for runs of several processes.
+	Distributed Distributed `yaml:"distributed,omitempty"`
 
 	// Accept names findings about the data that would stop the run, or that are known and not worth a warning any more, such
 	// as duplicates or conflicting-labels. docs/guide/check.md lists them.
@@ -106,8 +109,10 @@ type Spec struct {
 	Out string `yaml:"out,omitempty"`
 
 	shared *finetune.Shared
-	goesOn bool    // the run was begun: its folder is there
-	source *source // where each key was given; nil for a Spec made in Go
+	group  *dist.Group // see Together
+	share  int         // of the CPU's threads, where Threads is 0; 0: all
+	goesOn bool        // the run was begun: its folder is there
+	source *source     // where each key was given; nil for a Spec made in Go
 }
 
 // Head is what replaces the checkpoint's own head.

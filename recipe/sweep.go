@@ -82,19 +82,25 @@ func OpenSweep(path string, settings []string, folder string) (*Sweep, error) {
 	names := map[string]string{}
 	for _, point := range points(axes) {
 		run := &SweepRun{Name: folderName(axes, point), Values: map[string]string{}, State: Waiting}
-		var overrides []string
+		var overrides, given []string
+		rate := ""
 		for i, a := range axes {
-			overrides = append(overrides, a.key+"="+point[i])
+			given = append(given, a.key+"="+point[i])
+			if a.key == rateKey {
+				rate = point[i]
+			} else {
+				overrides = append(overrides, given[i])
+			}
 			if len(a.values) > 1 {
 				run.Values[a.key] = point[i]
 			}
 		}
-		told := strings.Join(overrides, " ")
+		told := strings.Join(given, " ")
 		if other, taken := names[run.Name]; taken {
 			return nil, wrongGrid("%s and %s would have folders of the same name, %s", other, told, run.Name)
 		}
 		names[run.Name] = told
-		spec, err := Read(path, overrides...)
+		spec, err := readWithRate(path, overrides, rate)
 		if err != nil {
 			return nil, err
 		}

@@ -15,7 +15,12 @@ import (
 	"github.com/thaw-ml/thaw/torch/torchtest"
 )
 
-func TestMain(m *testing.M) { torchtest.Main(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(ddpKey) != "" {
+		os.Exit(rankOfDDP())
+	}
+	torchtest.Main(m)
+}
 
 func TestKindIsFound(t *testing.T) {
 	const phases = "\nphases: [{train: head, epochs: 1, lr: 1e-3}]\n"

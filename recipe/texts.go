@@ -108,11 +108,11 @@ func (texts) open(_ context.Context, s *Spec) (Task, error) {
 	}
 	train, test, err := openTables(s)
 	if err != nil {
-		return nil, err
+		return nil, s.ofColumns(err)
 	}
 	head := textHead(s)
 	labels := newLabelReader(head.Problem, s.Head.Classes, s.Head.Separator)
-	t := &textTask{spec: s, shown: shownTexts(train, test)}
+	t := &textTask{spec: s}
 	t.inspect(train, test)
 	tok, err := tokenizer.Load(s.Model)
 	if err != nil {
@@ -129,6 +129,7 @@ func (texts) open(_ context.Context, s *Spec) (Task, error) {
 	if t.test, err = textData(s, test, tok, config, labels); err != nil {
 		return nil, s.ofLabels(err)
 	}
+	t.shown = shownTexts(t.train, t.test, test)
 	if t.report, err = checkTables(s, train, test); err != nil {
 		return nil, err
 	}
@@ -190,6 +191,21 @@ func (s *Spec) ofLabels(err error) error {
 		key = "head.objective"
 	}
 	return s.Errorf(key, "%w", err)
+}
+
+// ofColumns gives an error about a column that is not there the place of the key that names it.
+func (s *Spec) ofColumns(err error) error {
+	fault, ok := errors.AsType[*corpus.Error](err)
+	if !ok || fault.Column == "" {
+		return err
+	}
+	c := s.Data.Columns
+	for _, key := range []struct{ name, column string }{{"text", c.Text}, {"pair", c.Pair}, {"image", c.Image}, {"label", c.Label}} {
+		if key.column == fault.Column {
+			return s.Errorf("data.columns."+key.name, "%w", err)
+		}
+	}
+	return err
 }
 
 // fitLimits compares what a spec asks for with the limits of the model, before its weights are read.

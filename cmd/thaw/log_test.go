@@ -68,8 +68,10 @@ func TestOneOfSeveral(t *testing.T) {
 	before := listing(t)
 	t.Setenv("WORLD_SIZE", "2")
 	t.Setenv("RANK", "1")
+	t.Setenv("MASTER_ADDR", "127.0.0.1")
+	t.Setenv("MASTER_PORT", "29500")
 	got := invoke(t, "", "train", "spec.yaml", "out=run")
 	assert.Equal(t, exitUsage, got.code)
-	assert.Regexp(t, `^thaw: train: WORLD_SIZE=2, from torchrun or the like, asks for several processes .* which Thaw does not do yet`, got.err)
+	assert.Regexp(t, `^thaw: train: rank 1 of 2 .*: this asks for several processes that train together, which Thaw does not do yet`, got.err)
 	assert.Equal(t, before, listing(t))
 }

@@ -16,7 +16,6 @@ import (
 	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/finetune/train"
 	"github.com/thaw-ml/thaw/internal/atomicfile"
-	"github.com/thaw-ml/thaw/internal/launch"
 	"github.com/thaw-ml/thaw/internal/quantity"
 	"github.com/thaw-ml/thaw/recipe"
 	"github.com/thaw-ml/thaw/report"
@@ -38,8 +37,8 @@ func (*lrFindCmd) Help() string {
 }
 
 func (c *lrFindCmd) Run(ctx context.Context, s streams) error {
-	if err := launch.Check(os.Getenv); err != nil {
-		return usageError{"lr-find: " + err.Error()}
+	if err := alone("lr-find"); err != nil {
+		return err
 	}
 	if !(c.From > 0) || !(c.To > c.From) || c.To > 1e6 || c.Steps < 20 {
 		return usageError{fmt.Sprintf("lr-find: --from %g --to %g --steps %d: the rate rises from above 0, in 20 steps or more", c.From, c.To, c.Steps)}

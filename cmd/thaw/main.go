@@ -19,6 +19,7 @@ import (
 	"github.com/thaw-ml/thaw/finetune/train"
 	"github.com/thaw-ml/thaw/recipe"
 	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/dist/launch"
 )
 
 // Exit codes.
@@ -36,6 +37,7 @@ type cli struct {
 	Plan     planCmd     `cmd:"" help:"Predict what a run costs, in time and memory, from a few batches."`
 	LrFind   lrFindCmd   `cmd:"" name:"lr-find" help:"Find a learning rate: raise it step by step and draw the loss."`
 	Sweep    sweepCmd    `cmd:"" help:"Train a spec with each of several values of its keys, and compare them."`
+	Launch   launchCmd   `cmd:"" help:"Train with several processes of this machine, one for each GPU, say."`
 	Resume   resumeCmd   `cmd:"" help:"Go on with a run that was interrupted."`
 	Eval     evalCmd     `cmd:"" help:"Measure a run's best model on labelled texts or images."`
 	Predict  predictCmd  `cmd:"" help:"Classify texts or images with a run's best model, or a downloaded one."`
@@ -148,12 +150,20 @@ func run(ctx context.Context, args []string, s streams) (code int) {
 	var spec *recipe.SpecError
 	var specs recipe.SpecErrors
 	var usage usageError
+	var failed *launch.Failure
 	switch {
 	case errors.As(err, &spec), errors.As(err, &specs), errors.As(err, &usage):
 		fmt.Fprintf(s.err, "%v\n", err)
 		return exitUsage
 	case errors.Is(err, syscall.EPIPE):
 		return exitPipe
+	case errors.As(err, &failed):
+		if !failed.Usage || len(failed.Lines) > 0 { // otherwise rank 0 has said it
+			fmt.Fprintf(s.err, "thaw: %v\n", err)
+		}
+		return failed.ExitCode()
+	case errors.Is(err, launch.ErrStopped): // which the ranks have said
+		return exitStopped
 	case errors.Is(err, finetune.ErrTimeUp):
 		fmt.Fprintf(s.err, "thaw: stopped: %v\n", err)
 		return exitStopped

@@ -24,6 +24,7 @@ func TestMain(m *testing.M) {
 		os.Setenv(name, "/nonexistent")
 	}
 	if os.Getenv("THAW_TEST_MAIN") != "" { // for tests of what a process decides once
+		actOnSignals()
 		main()
 	}
 	torchtest.Main(m)

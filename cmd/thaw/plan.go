@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/thaw-ml/thaw/finetune"
-	"github.com/thaw-ml/thaw/internal/launch"
 	"github.com/thaw-ml/thaw/internal/quantity"
 	"github.com/thaw-ml/thaw/recipe"
 	"github.com/thaw-ml/thaw/report"
@@ -28,8 +27,8 @@ func (*planCmd) Help() string {
 }
 
 func (c *planCmd) Run(ctx context.Context, s streams) error {
-	if err := launch.Check(os.Getenv); err != nil {
-		return usageError{"plan: " + err.Error()}
+	if err := alone("plan"); err != nil {
+		return err
 	}
 	path, run := c.Spec, (*report.Run)(nil)
 	if info, err := os.Stat(path); err == nil && info.IsDir() {

@@ -46,6 +46,8 @@ func TestReport(t *testing.T) {
 	assert.NotContains(t, string(page), "thaw resume goes on from its newest checkpoint")
 	whole, err := report.Read("run")
 	require.NoError(t, err)
+	assert.Regexp(t, "^48 texts, "+whole.Machine.Train.Hash+", tokens [0-9a-f]{16}$", whole.Result.TrainData, "one hash of the data in both files")
+	assert.Regexp(t, "^12 texts, "+whole.Machine.Test.Hash+", tokens [0-9a-f]{16}$", whole.Result.TestData)
 	resumed, err := report.Read("stopped")
 	require.NoError(t, err)
 	require.Len(t, resumed.Steps, len(whole.Steps))

@@ -6,15 +6,15 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/thaw-ml/thaw/internal/launch"
 	"github.com/thaw-ml/thaw/recipe"
+	"github.com/thaw-ml/thaw/torch/dist/launch"
 )
 
 type resumeCmd struct {
 	Run_      string   `arg:"" name:"run" help:"The folder of a run that did not come to its end."`
 	Log       string   `help:"How events are written: text, for people, or json, an object a line with time, level, msg and fields." enum:"text,json" default:"text" placeholder:"FORMAT"`
 	Verify    bool     `help:"Train from the oldest checkpoint to the newest, compare the two bit for bit, and write nothing."`
-	Overrides []string `arg:"" optional:"" name:"key=value" help:"Keys of checkpoint, and stop_after, to set otherwise."`
+	Overrides []string `arg:"" optional:"" name:"key=value" help:"Keys of checkpoint and distributed, and stop_after and accept, to set otherwise."`
 }
 
 func (*resumeCmd) Help() string {
@@ -22,8 +22,15 @@ func (*resumeCmd) Help() string {
 }
 
 func (c *resumeCmd) Run(ctx context.Context, s streams) error {
-	if err := launch.Check(os.Getenv); err != nil {
-		return usageError{"resume: " + err.Error()}
+	w, err := place("resume")
+	if err != nil {
+		return err
+	}
+	if w.Starter {
+		return startRanks(ctx, s, launch.Local{World: w, Command: os.Args[1:]})
+	}
+	if w.Size > 1 && c.Verify {
+		return usageError{"resume: --verify runs in one process: start it once, without the launcher"}
 	}
 	spec, err := recipe.ReadRun(c.Run_, c.Overrides...)
 	if _, ok := errors.AsType[*recipe.OpenError](err); ok {
@@ -32,13 +39,13 @@ func (c *resumeCmd) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	if _, finished := spec.Started(); finished {
+	if _, finished := spec.Started(); finished && w.Rank == 0 {
 		return usageError{"resume: " + c.Run_ + " came to its end already"}
 	}
 	if c.Verify {
 		return verify(ctx, &spec, s)
 	}
-	return training{spec: &spec, log: c.Log, resume: true}.run(ctx, s)
+	return training{spec: &spec, log: c.Log, resume: true}.together(ctx, s, w)
 }
 
 // verify proves that a run goes on as it would have.

@@ -50,11 +50,11 @@ func TestResume(t *testing.T) {
 	assert.Equal(t, exitUsage, got.code)
 	assert.Regexp(t, `out=run: .*/run is of another spec: seed was \d+ and is 7; give another folder, or go on as the run began: thaw resume `, got.err)
 	got = invoke(t, "", "resume", "run", "seed=7")
-	assert.Equal(t, outcome{exitUsage, "", "thaw: resume: a run goes on as it began: only checkpoint and stop_after may be set, not seed\n"}, got)
+	assert.Equal(t, outcome{exitUsage, "", "thaw: resume: a run goes on as it began: only accept, checkpoint, stop_after, distributed may be set, not seed\n"}, got)
 	assert.Equal(t, exitUsage, invoke(t, "", "resume", "nowhere").code)
 	assert.Equal(t, exitUsage, invoke(t, "", "train", "--resume-if-there", "spec.yaml").code, "no folder is named")
 
-	ok(t, "", "resume", "run", "checkpoint.every=1h")
+	ok(t, "", "resume", "run", "checkpoint.every=1h", "accept=[small-test]")
 	assert.Equal(t, weights(t, "plain"), weights(t, "run"))
 	assert.NoDirExists(t, "run/checkpoints")
 	got = invoke(t, "", "resume", "run")
@@ -72,10 +72,11 @@ func TestResume(t *testing.T) {
 		ok(t, "", "resume", "--verify", "many"))
 	assert.Equal(t, before, listing(t), "nothing is written")
 
-	// A budget of time.
+	// A budget of time, and a finding that is accepted once the run was begun.
 	stops := 0
 	for ; stops < 200; stops++ {
-		if got = invoke(t, "", "train", "--resume-if-there", "spec.yaml", "out=budget", "stop_after=1ns"); got.code == exitOK {
+		accepted := []string{"accept=[]", "accept=[small-test]", "accept=[small-test, imbalanced]"}[min(stops, 2)]
+		if got = invoke(t, "", "train", "--resume-if-there", "spec.yaml", "out=budget", "stop_after=1ns", accepted); got.code == exitOK {
 			break
 		}
 		require.Equal(t, exitStopped, got.code)

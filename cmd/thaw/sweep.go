@@ -6,13 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/internal/columns"
-	"github.com/thaw-ml/thaw/internal/launch"
 	"github.com/thaw-ml/thaw/internal/quantity"
 	"github.com/thaw-ml/thaw/recipe"
 )
@@ -25,14 +23,14 @@ type sweepCmd struct {
 }
 
 func (*sweepCmd) Help() string {
-	return `Trains every combination of the values, each in a folder of its own below the sweep's, and tells the mean and the standard deviation over the seeds. Frozen layers that runs have in common are computed once. Each run comes to the same numbers, bit for bit, as thaw train with the same keys.
+	return `Trains every combination of the values, each in a folder of its own below the sweep's, and tells the mean and the standard deviation over the seeds. lr is the rate of the last phase; the spec's or its preset's other rates keep their proportions to it. Frozen layers that runs have in common are computed once. Each run comes to the same numbers, bit for bit, as thaw train with the same keys.
 
 The same command goes on where a sweep was interrupted: runs that have finished are not trained again, one that was interrupted goes on from its checkpoint, and those that failed are tried again. docs/guide/settings.md has more.`
 }
 
 func (c *sweepCmd) Run(ctx context.Context, s streams) error {
-	if err := launch.Check(os.Getenv); err != nil {
-		return usageError{"sweep: " + err.Error()}
+	if err := alone("sweep"); err != nil {
+		return err
 	}
 	sweep, err := recipe.OpenSweep(c.Spec, c.Settings, c.Out)
 	if err != nil {

@@ -33,16 +33,16 @@ func TestSweep(t *testing.T) {
 2/4       lr=5e-3,seed=0
 `, got)
 	assert.Regexp(t, `
- +phases\[0\]\.lr  accuracy  deviation  runs  time a run
-(best|    )  1e-3          \d\.\d{4}    \d\.\d{4}     2     \S+
-(best|    )  5e-3          \d\.\d{4}    \d\.\d{4}     2     \S+
+ +lr    accuracy  deviation  runs  time a run
+(best|    )  1e-3  \d\.\d{4}    \d\.\d{4}     2     \S+
+(best|    )  5e-3  \d\.\d{4}    \d\.\d{4}     2     \S+
 
 folder    `+regexp.QuoteMeta(folder)+`/runs/spec-sweep-1
 $`, got)
 	assert.Equal(t, 1, strings.Count(got, "best  "))
 	for _, c := range [][2]string{{"1e-3", "0"}, {"5e-3", "1"}} {
 		name := "lr=" + c[0] + ",seed=" + c[1]
-		ok(t, "", "train", "spec.yaml", "phases[0].lr="+c[0], "seed="+c[1], "batch.size=16", "out=single-"+c[1])
+		ok(t, "", "train", "spec.yaml", "phases[0].lr="+c[0], "phases[0].head_lr="+c[0], "seed="+c[1], "batch.size=16", "out=single-"+c[1])
 		for _, file := range []string{"weights/best.safetensors", "weights/last.safetensors"} {
 			assert.Equal(t, content(t, "single-"+c[1]+"/"+file), content(t, "runs/spec-sweep-1/"+name+"/"+file), name)
 		}
@@ -111,7 +111,7 @@ func TestWrongSweeps(t *testing.T) {
 		{[]string{"none.yaml", "seed=1,2"}, "thaw: sweep: there is no file none.yaml\n"},
 		{[]string{"spec.yaml", "seed=4..1"}, "thaw: sweep: seed=4..1: 4..1 counts up from the first number to the last, at most 1000 of them\n"},
 		{[]string{"spec.yaml", "out=a"}, "thaw: sweep: out=a: each run has a folder of its own: name the sweep's with --out\n"},
-		{[]string{"spec.yaml", "lr=1e-3,-1"}, "command line: phases[0].lr=-1: must be above 0, found -1\n"},
+		{[]string{"spec.yaml", "lr=1e-3,-1"}, "thaw: sweep: lr=-1 is no learning rate, a number above 0\n"},
 		{[]string{"spec.yaml", "seedd=1,2"}, "command line: seedd=1: unknown key; did you mean \"seed\"?\n"},
 		{[]string{"spec.yaml", "seed=1,2", "--out=other"}, "thaw: sweep: FOLDER/other exists and is no sweep's folder: nothing is overwritten\n"},
 	} {

@@ -2,14 +2,16 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"strings"
 
 	"github.com/thaw-ml/thaw/cmd/thaw/terminal"
 	"github.com/thaw-ml/thaw/finetune"
-	"github.com/thaw-ml/thaw/internal/launch"
 	"github.com/thaw-ml/thaw/recipe"
+	"github.com/thaw-ml/thaw/torch/dist"
+	"github.com/thaw-ml/thaw/torch/dist/launch"
 )
 
 type trainCmd struct {
@@ -37,8 +39,12 @@ func presets() string {
 }
 
 func (c *trainCmd) Run(ctx context.Context, s streams) error {
-	if err := launch.Check(os.Getenv); err != nil {
-		return usageError{"train: " + err.Error()}
+	w, err := place("train")
+	if err != nil {
+		return err
+	}
+	if w.Starter {
+		return startRanks(ctx, s, launch.Local{World: w, Command: os.Args[1:]})
 	}
 	spec, err := readSpec("train", c.Spec, c.Overrides)
 	if err != nil {
@@ -47,19 +53,8 @@ func (c *trainCmd) Run(ctx context.Context, s streams) error {
 	if c.Resume && spec.Out == "" {
 		return usageError{"train: --resume-if-there needs the run folder's name: set out in the spec, or out=FOLDER"}
 	}
-	if spec.Out == "" {
-		spec.Out = recipe.NextFolder("runs", specName(c.Spec))
-	}
-	t := training{spec: spec, log: c.Log}
-	if c.Resume {
-		started, finished := spec.Started()
-		if finished {
-			fmt.Fprintf(s.err, "thaw: %s came to its end already\n", spec.Out)
-			return nil
-		}
-		t.resume, t.compare = started, started
-	}
-	return t.run(ctx, s)
+	t := training{spec: spec, log: c.Log, ifThere: c.Resume, name: specName(c.Spec)}
+	return t.together(ctx, s, w)
 }
 
 // training is a run to begin, or to go on with.
@@ -67,7 +62,69 @@ type training struct {
 	spec    *recipe.Spec
 	log     string
 	resume  bool
-	compare bool // the spec with that of the run that goes on
+	ifThere bool   // resume where there is something to go on with
+	name    string // of the spec's file
+	compare bool   // the spec with that of the run that goes on
+	world   launch.World
+	group   *dist.Group // nil: one process
+}
+
+// together trains in one of the world's processes.
+func (t training) together(ctx context.Context, s streams, w launch.World) (err error) {
+	t.world = w
+	if t.group, err = dist.Join(ctx, w, dist.Options{Timeout: t.spec.Distributed.Wait()}); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil && t.group != nil {
+			t.group.Fail(err)
+			launch.WriteErrorFile(os.Getenv, err) //nolint:errcheck // the error itself is told
+		}
+		t.group.Close(err != nil)
+	}()
+	t.spec.Together(t.group, w.Threads(os.Getenv))
+	over, err := t.choose()
+	if err != nil {
+		return err
+	}
+	if over {
+		if w.Rank == 0 {
+			fmt.Fprintf(s.err, "thaw: %s came to its end already\n", t.spec.Out)
+		}
+		return nil
+	}
+	return t.run(ctx, s)
+}
+
+// choose finds, for all processes, the run folder and whether a run goes on there. over says that it came to its end.
+func (t *training) choose() (over bool, err error) {
+	choice := struct {
+		Out          string
+		Resume, Over bool
+	}{t.spec.Out, t.resume, false}
+	if t.world.Rank == 0 {
+		if choice.Out == "" {
+			choice.Out = recipe.NextFolder("runs", t.name)
+		}
+		if t.ifThere {
+			choice.Resume, choice.Over = t.spec.Started()
+		}
+	}
+	message, err := json.Marshal(choice)
+	if err != nil {
+		return false, err
+	}
+	if message, err = t.group.Send("choosing the run folder", 0, message); err != nil {
+		return false, err
+	}
+	if err := json.Unmarshal(message, &choice); err != nil {
+		return false, err
+	}
+	t.spec.Out, t.resume, t.compare = choice.Out, choice.Resume, t.ifThere && choice.Resume
+	if t.resume {
+		t.spec.GoesOn()
+	}
+	return choice.Over, nil
 }
 
 func (t training) run(ctx context.Context, s streams) error {
@@ -80,10 +137,16 @@ func (t training) run(ctx context.Context, s streams) error {
 		Folder: spec.Out, Device: spec.Device, Precision: spec.Precision, Threads: spec.Threads, Phases: len(spec.Phases),
 	}
 	var view view = terminal.New(s.out, settings)
-	if t.log == "json" {
+	switch {
+	case t.world.Rank != 0:
+		view = silent{}
+	case t.log == "json":
 		view = terminal.NewRecords(s.out, settings)
 	}
 	view.Greet()
+	if t.world.By != "" {
+		view.Note("processes", t.world.String())
+	}
 	if onCPU != "" {
 		view.Note("warning", onCPU)
 	}
@@ -107,15 +170,31 @@ type view interface {
 	Finish(r *finetune.Result)
 }
 
+// silent is the view of a process that is not rank 0.
+type silent struct{}
+
+func (silent) Greet()                     {}
+func (silent) Note(string, string)        {}
+func (silent) Event(finetune.Event) error { return nil }
+func (silent) Close()                     {}
+func (silent) Abandon(error)              {}
+func (silent) Finish(*finetune.Result)    {}
+
 // train opens what the spec asks for and trains it.
 func (t training) train(ctx context.Context, view view) (*finetune.Result, error) {
 	task, err := recipe.Open(ctx, t.spec)
-	if err != nil {
+	if err = t.group.Agree("reading the spec, its model and its data", err); err != nil {
+		if task != nil {
+			task.Close()
+		}
 		return nil, err
 	}
 	defer task.Close()
 	if t.resume && t.compare {
-		if err := t.spec.SameRun(); err != nil {
+		if t.world.Rank == 0 {
+			err = t.spec.SameRun()
+		}
+		if err = t.group.Agree("comparing the spec with the run's", err); err != nil {
 			return nil, err
 		}
 	}

@@ -200,7 +200,7 @@ func TestRunThatEndsEarly(t *testing.T) {
 	out, errs := &watching{word: "epoch 2 ", stop: stop}, &bytes.Buffer{}
 	assert.Equal(t, exitStopped, run(ctx, []string{"train", "spec.yaml", "out=stopped"}, streams{nil, out, errs, nil}))
 	assert.Equal(t, "thaw: stopped\n", errs.String())
-	assert.Regexp(t, `\nrun       `+folder+`/stopped, up to epoch 2\n$`, out.String())
+	assert.Regexp(t, `\nrun       `+folder+`/stopped, up to epoch 2; thaw resume `+folder+`/stopped goes on\n$`, out.String())
 	assert.Contains(t, ok(t, "", "eval", "stopped"), "rows             12\n")
 
 	got := invoke(t, "", "train", "spec.yaml", "out=failed", "phases=[{train: head, epochs: 1, lr: 1e-3}, {train: all, epochs: 3, lr: 1e30, schedule: constant}]")

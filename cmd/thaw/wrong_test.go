@@ -39,9 +39,9 @@ func TestWrongTraining(t *testing.T) {
 		{"run folder in a file", []string{"model: model", "model: model\nout: rows.tsv/runs/1"}, nil, exitUsage,
 			"spec.yaml:2: out: no folder can be made in FOLDER/rows.tsv: it is a file\n"},
 		{"label", []string{"[bad, good]", "[bad, great]"}, nil, exitUsage, "spec.yaml:2: head.classes: FOLDER/rows.tsv:3: the label \"good\" is not a class; the classes are \"bad\", \"great\"\n"},
-		{"column", []string{"text: t", "text: txt"}, nil, exitFailed, "thaw: FOLDER/rows.tsv:1: there is no column \"txt\"; the columns are \"t\", \"l\"\n"},
+		{"column", []string{"text: t", "text: txt"}, nil, exitUsage, "spec.yaml:5: data.columns.text: FOLDER/rows.tsv:1: there is no column \"txt\"; the columns are \"t\", \"l\"\n"},
 		{"empty data", nil, func(t *testing.T) { write(t, "rows.tsv", "") }, exitFailed, "thaw: FOLDER/rows.tsv: the file is empty\n"},
-		{"data that is no table", nil, func(t *testing.T) { write(t, "rows.tsv", "\x00\x01\x02\n\xff\xff") }, exitFailed, "thaw: FOLDER/rows.tsv:1: there is no column \"t\"; the columns are \"\\x00\\x01\\x02\"\n"},
+		{"data that is no table", nil, func(t *testing.T) { write(t, "rows.tsv", "\x00\x01\x02\n\xff\xff") }, exitUsage, "spec.yaml:5: data.columns.text: FOLDER/rows.tsv:1: there is no column \"t\"; the columns are \"\\x00\\x01\\x02\"\n"},
 		{"data of UTF-16", nil, func(t *testing.T) { write(t, "rows.tsv", "\xff\xfet\x00\t\x00l\x00") }, exitFailed, "thaw: FOLDER/rows.tsv:1: the file is UTF-16; save it as UTF-8\n"},
 		{"unreadable data", nil, func(t *testing.T) {
 			if os.Getuid() == 0 {

@@ -132,23 +132,24 @@ def warmed(factor, warm_up=3):
     return lambda o: torch.optim.lr_scheduler.LambdaLR(o, lambda s: s / warm_up if s < warm_up else factor(s))
 
 
-cases = {
-    "plain": train(),
-    "sgd": train(sgd=True),
-    "accumulated": train(parts=8),
-    "accumulated, weighted": train(parts=8, loss=lambda a, b: cross_entropy(a, b, weight=WEIGHTS), total=lambda y: WEIGHTS[y].sum()),
-    "ema": train(ema=0.9),
-    "polynomial": train(schedule=lambda o: transformers.get_polynomial_decay_schedule_with_warmup(o, 3, STEPS, lr_end=1e-4, power=2.0)),
-    "step": train(schedule=lambda o: torch.optim.lr_scheduler.StepLR(o, 7, gamma=0.3)),
-    "plateau": train(plateau=True, lr=0.05, schedule=lambda o: torch.optim.lr_scheduler.ReduceLROnPlateau(o, patience=2, factor=0.5)),
-    "class weights": train(loss=lambda a, b: cross_entropy(a, b, weight=WEIGHTS)),
-    "class weights, smoothed": train(loss=lambda a, b: cross_entropy(a, b, weight=WEIGHTS, label_smoothing=0.1)),
-    "focal": train(loss=focal),
-    "focal, weighted": train(loss=lambda a, b: focal(a, b, weight=WEIGHTS)),
-    "labels, weighted": train(loss=labels_weighted),
-    "labels, focal": train(loss=labels_focal),
-    "bfloat16": train(dtype=torch.bfloat16),
-    "bfloat16, accumulated": train(dtype=torch.bfloat16, parts=8),
-    "float16": train(dtype=torch.float16),
-}
-print(json.dumps({"torch": torch.__version__, "transformers": transformers.__version__, "cases": cases}))
+if __name__ == "__main__":
+    cases = {
+        "plain": train(),
+        "sgd": train(sgd=True),
+        "accumulated": train(parts=8),
+        "accumulated, weighted": train(parts=8, loss=lambda a, b: cross_entropy(a, b, weight=WEIGHTS), total=lambda y: WEIGHTS[y].sum()),
+        "ema": train(ema=0.9),
+        "polynomial": train(schedule=lambda o: transformers.get_polynomial_decay_schedule_with_warmup(o, 3, STEPS, lr_end=1e-4, power=2.0)),
+        "step": train(schedule=lambda o: torch.optim.lr_scheduler.StepLR(o, 7, gamma=0.3)),
+        "plateau": train(plateau=True, lr=0.05, schedule=lambda o: torch.optim.lr_scheduler.ReduceLROnPlateau(o, patience=2, factor=0.5)),
+        "class weights": train(loss=lambda a, b: cross_entropy(a, b, weight=WEIGHTS)),
+        "class weights, smoothed": train(loss=lambda a, b: cross_entropy(a, b, weight=WEIGHTS, label_smoothing=0.1)),
+        "focal": train(loss=focal),
+        "focal, weighted": train(loss=lambda a, b: focal(a, b, weight=WEIGHTS)),
+        "labels, weighted": train(loss=labels_weighted),
+        "labels, focal": train(loss=labels_focal),
+        "bfloat16": train(dtype=torch.bfloat16),
+        "bfloat16, accumulated": train(dtype=torch.bfloat16, parts=8),
+        "float16": train(dtype=torch.float16),
+    }
+    print(json.dumps({"torch": torch.__version__, "transformers": transformers.__version__, "cases": cases}))

@@ -1,6 +1,8 @@
 package train
 
 import (
+	"time"
+
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/data"
 	"github.com/thaw-ml/thaw/torch/nn"
@@ -22,33 +24,42 @@ type part[B data.Batch[B]] struct {
 }
 
 // split cuts a batch into parts of as many samples as are computed at a time. The parts' tensors are views.
-func (s *step[B]) split(b B, x nn.Values) []part[B] {
-	rows, atATime := b.Size(), b.Size()
+func (s *step[B]) split(b B, x nn.Values) ([]part[B], error) {
+	rows, atATime, of := b.Size(), b.Size(), float64(b.Size())
 	if s.rows != nil {
 		atATime = s.rows(b.Width())
 	}
-	if rows <= atATime {
-		return []part[B]{{batch: b, x: x, share: 1}}
+	if s.together != nil {
+		of = s.together.of
 	}
 	weigher, weighs := s.objective.(Weigher)
+	if rows <= atATime && (s.together == nil || !weighs) {
+		return []part[B]{{batch: b, x: x, share: float64(rows) / of}}, nil
+	}
 	var whole torch.Tensor
 	if weighs {
-		whole = weigher.Weight(b.Targets())
+		var err error
+		if whole, err = s.together.weight(weigher.Weight(b.Targets())); err != nil {
+			return nil, err
+		}
 	}
-	slicer := any(b).(data.Slicer[B]) // NewTrainer's caller has looked
 	var parts []part[B]
 	for at, n := 0, 0; at < rows; at += n {
 		n = min(atATime, rows-at)
 		if rows-at-n == 1 && n > 2 {
 			n-- // a lone sample gets company: BatchNorm has no variance of one value
 		}
-		p := part[B]{batch: slicer.Slice(at, at+n), x: narrow(x, at, n), share: float64(n) / float64(rows)}
+		piece := b
+		if n < rows {
+			piece = any(b).(data.Slicer[B]).Slice(at, at+n) // NewTrainer's caller has looked
+		}
+		p := part[B]{batch: piece, x: narrow(x, at, n), share: float64(n) / of}
 		if weighs {
 			p.exact = weigher.Weight(p.batch.Targets()).Div(whole)
 		}
 		parts = append(parts, p)
 	}
-	return parts
+	return parts, nil
 }
 
 // narrow gives n rows of each tensor; of none, none.
@@ -68,17 +79,23 @@ func narrow(tensors []torch.Tensor, at, n int) []torch.Tensor {
 // gradients computes the gradients of the batch's mean loss, part by part, and gives that loss. check, where it is not
 // nil, sees each part's loss before its backward pass.
 func (s *step[B]) gradients(b B, x nn.Values, check func(loss torch.Tensor) error) (total torch.Tensor, err error) {
-	parts := s.split(b, x)
+	parts, err := s.split(b, x)
+	if err != nil {
+		return total, err
+	}
 	if len(parts) == 1 {
-		return s.backward(parts[0], check)
+		if total, err = s.reduced(parts[0], true, true, check); err == nil && s.together != nil {
+			total = total.Detach()
+		}
+		return total, err
 	}
 	for i, p := range parts {
 		before := total
 		total = torch.Tidy(func() (loss torch.Tensor) {
-			if loss, err = s.backward(p, check); err != nil {
+			last := i == len(parts)-1
+			if loss, err = s.reduced(p, last, false, check); err != nil {
 				return loss
 			}
-			s.gather(i == len(parts)-1)
 			if loss = loss.Detach(); i > 0 {
 				loss = loss.Add(before)
 			}
@@ -89,6 +106,29 @@ func (s *step[B]) gradients(b B, x nn.Values, check func(loss torch.Tensor) erro
 		}
 	}
 	return total, nil
+}
+
+// reduced is backward, after the last part of which gradients are those of all processes. They are sent while it computes,
+// unless copies of the parameters have gradients of their own first.
+func (s *step[B]) reduced(p part[B], last, only bool, check func(loss torch.Tensor) error) (loss torch.Tensor, err error) {
+	armed, err := s.together.arm(last && s.cast == nil)
+	if err != nil {
+		return loss, err
+	}
+	begin := time.Now()
+	if loss, err = s.backward(p, check); err != nil {
+		if armed {
+			err = s.together.failed(begin, err)
+		}
+		return loss, err
+	}
+	if !only {
+		s.gather(last)
+	}
+	if last && !armed {
+		err = s.together.reduce(s.params)
+	}
+	return loss, err
 }
 
 // backward adds a part's gradients and gives its share of the loss.

@@ -8,6 +8,7 @@ import (
 	"github.com/thaw-ml/thaw/finetune/train/metric"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/data"
+	"github.com/thaw-ml/thaw/torch/dist"
 	"github.com/thaw-ml/thaw/torch/nn"
 )
 
@@ -97,6 +98,9 @@ type Evaluate[B data.Batch[B]] struct {
 	Cache      PrefixCache[B]
 	OnProgress func(samples int) error // called after each batch; may be nil
 	Observer   Observer                // may be nil
+	// Group are the processes that evaluate together, each its share of the batches: each of them gets the metrics of all,
+	// which are to the last digit those of one process. On the CPU only.
+	Group *dist.Group
 }
 
 // Observer sees what an evaluation sees, for a report of single samples.
@@ -115,6 +119,12 @@ var ErrDamaged = errors.New("the loss is not a finite number: the model's weight
 func (f Forward[B]) Evaluate(ctx context.Context, set data.Dataset[B], e Evaluate[B]) (metric.Score, error) {
 	m := e.Objective.NewMetric()
 	defer m.Close()
+	if e.Group != nil {
+		if err := f.evaluateTogether(ctx, set, e, m); err != nil {
+			return metric.Score{}, fmt.Errorf("evaluating: %w", err)
+		}
+		return e.score(m)
+	}
 	samples := 0
 	for b, err := range data.Batches(ctx, set, e.Batches) {
 		if err != nil {
@@ -133,6 +143,11 @@ func (f Forward[B]) Evaluate(ctx context.Context, set data.Dataset[B], e Evaluat
 			}
 		}
 	}
+	return e.score(m)
+}
+
+// score is what a metric came to.
+func (e Evaluate[B]) score(m metric.Metric) (metric.Score, error) {
 	score, err := m.Score()
 	if err == nil && !finite(score.Loss) {
 		err = ErrNotFinite
@@ -148,6 +163,16 @@ func (f Forward[B]) Evaluate(ctx context.Context, set data.Dataset[B], e Evaluat
 
 // measure adds a batch to a metric.
 func (f Forward[B]) measure(b B, e Evaluate[B], m metric.Metric) (err error) {
+	x, b := f.output(b, e)
+	autocast(f.Precision, func() { err = m.Add(x, b.Targets()) })
+	if err == nil && e.Observer != nil {
+		err = e.Observer.Observe(b.Indices(), x, b.Targets())
+	}
+	return err
+}
+
+// output is what the last stage makes of a batch in an evaluation, and the batch on its device.
+func (f Forward[B]) output(b B, e Evaluate[B]) (nn.Values, B) {
 	device := f.Backend.Device()
 	b = f.Upload(b)
 	var x nn.Values
@@ -158,14 +183,8 @@ func (f Forward[B]) measure(b B, e Evaluate[B], m metric.Metric) (err error) {
 	default:
 		autocast(f.Precision, func() { x = nn.RunStages(f.Stages[:e.Frozen], b, nil) })
 	}
-	autocast(f.Precision, func() {
-		x = nn.RunStages(f.Stages[e.Frozen:], b, x)
-		err = m.Add(x, b.Targets())
-	})
-	if err == nil && e.Observer != nil {
-		err = e.Observer.Observe(b.Indices(), x, b.Targets())
-	}
-	return err
+	autocast(f.Precision, func() { x = nn.RunStages(f.Stages[e.Frozen:], b, x) })
+	return x, b
 }
 
 // emptyLike is memory on a device for a copy of a tensor; undefined for one that is.

@@ -103,7 +103,7 @@ func (s *step[B]) outputs(b B, x nn.Values, stages []nn.Stage[B], look func(stag
 
 // explain names the tensor behind an ErrNotFinite where it can be found.
 func explain[B data.Batch[B]](s *step[B], b B, x nn.Values, err error) error {
-	if !errors.Is(err, ErrNotFinite) {
+	if elsewhere := new(elsewhereError); !errors.Is(err, ErrNotFinite) || errors.As(err, &elsewhere) {
 		return err
 	}
 	var found *NotFiniteError

@@ -33,6 +33,7 @@ type step[B data.Batch[B]] struct {
 	// checkGradients is called once, in the first step.
 	checkGradients func() error
 	checked        bool
+	together       *together // nil: this process trains alone
 }
 
 // newStep collects what is trained.
@@ -72,7 +73,20 @@ func newStep[B data.Batch[B]](c Config[B]) *step[B] {
 // dimensions, is the mean over the samples before the step. All that changes from step to step is read from the tensors
 // of b and x and from the tensor of learning rates, so that a run can be captured as a CUDA graph.
 func (s *step[B]) run(b B, x nn.Values) (loss torch.Tensor, err error) {
-	if loss, err = s.gradients(b, x, s.checkLoss); err != nil {
+	check := s.checkLoss
+	if s.together != nil {
+		check = nil // all processes come to the end of the backward pass, and then look
+	}
+	if loss, err = s.gradients(b, x, check); err != nil {
+		return loss, err
+	}
+	return s.update(loss)
+}
+
+// update makes of the gradients that were computed a step, of all processes. loss is this one's share, undefined where it had
+// no samples.
+func (s *step[B]) update(loss torch.Tensor) (_ torch.Tensor, err error) {
+	if loss, err = s.together.loss(loss); err != nil {
 		return loss, err
 	}
 	s.countBatch()
@@ -172,12 +186,14 @@ func (s *step[B]) close() {
 	if s.optimizer != nil {
 		s.optimizer.Close()
 	}
+	s.together.close()
 	s.cast.Close()
 	s.scaler.close()
 	s.average.close()
 	closeAll(s.sums)
 	for _, norm := range s.norms {
 		norm.ExternalCounter = false
+		norm.Sum = nil
 	}
 }
 

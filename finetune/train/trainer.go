@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"github.com/thaw-ml/thaw/finetune/train/metric"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/data"
+	"github.com/thaw-ml/thaw/torch/dist"
 	"github.com/thaw-ml/thaw/torch/nn"
 	"github.com/thaw-ml/thaw/torch/optim"
 )
@@ -47,6 +49,17 @@ type Config[B data.Batch[B]] struct {
 	AfterStep func() error
 	// OnEvent gets the events of steps; an error ends the epoch.
 	OnEvent func(Event) error
+
+	// Group are the processes that train together; nil is this one alone. A batch that is asked for is one of all of them:
+	// each computes a part. On the CPU only.
+	Group *dist.Group
+	// Seed is what each process's random numbers come from, where there are several.
+	Seed uint64
+	// Known are errors of AfterStep and OnEvent that are the same error on all processes; others reach them as text.
+	Known []error
+	// LocalNorms has batch norms in training see each process's part by itself, with running statistics of rank 0, as
+	// PyTorch's DistributedDataParallel does; else they see the whole batch, as its SyncBatchNorm.
+	LocalNorms bool
 }
 
 // Position is how far a Trainer is.
@@ -80,6 +93,11 @@ func NewTrainer[B data.Batch[B]](c Config[B]) (_ *Trainer[B], err error) {
 	for _, g := range c.Groups {
 		t.top = append(t.top, g.LR)
 	}
+	if t.step.together = newTogether(c.Group, c.Seed, c.Known); c.Group != nil && !c.LocalNorms {
+		for _, norm := range t.step.norms {
+			norm.Sum = t.step.together.sumOf
+		}
+	}
 	if c.Model.Precision == torch.Float16 {
 		t.step.scaler = newScaler(c.Model.Backend.Device())
 	}
@@ -111,10 +129,24 @@ func (t *Trainer[B]) Epoch(ctx context.Context, set data.Dataset[B], asked []dat
 	t.resumed = false
 	t.executor.begin(t.at.LossSum, t.at.Samples)
 	rates := make([]float64, len(t.top))
-	for l, err := range data.Load(ctx, set, asked[t.at.Batches:], t.executor.pack()) {
+	together := t.step.together
+	ctx = together.within(ctx)
+	var told error // by AfterStep or OnEvent, for all processes
+	asked = asked[t.at.Batches:]
+	for l, err := range data.LoadAll(ctx, set, together.shard(asked), t.executor.pack()) {
+		whole := false
+		if len(asked) > 0 { // otherwise err says that ctx ended
+			whole = data.Shared(asked[0], together.size())
+			asked = asked[1:]
+		}
+		samples, err := together.agree(l.Samples, whole, cmp.Or(err, told))
 		if err != nil {
 			return 0, err
 		}
+		if samples == 0 { // none of them can be read
+			continue
+		}
+		together.seedStep(t.at.Steps)
 		factor := t.config.Schedule(t.at.Steps)
 		for i := range rates {
 			rates[i] = t.top[i] * factor
@@ -128,16 +160,20 @@ func (t *Trainer[B]) Epoch(ctx context.Context, set data.Dataset[B], asked []dat
 		}
 		t.at.Steps++
 		t.at.Batches++
-		t.at.Samples += l.Batch.Size()
+		t.at.Samples += samples
 		if t.config.AfterStep != nil {
-			if err := t.config.AfterStep(); err != nil {
-				return 0, err
-			}
+			told = t.config.AfterStep()
+		}
+		if told != nil && together == nil {
+			return 0, told
 		}
 		done := StepDone{Epoch: number, Step: t.at.Steps, Samples: t.at.Samples, Loss: loss, Measured: t.executor.measured(), LR: rates[len(rates)-1]}
-		if err := t.config.OnEvent(done); err != nil {
-			return 0, err
+		if told = cmp.Or(told, t.config.OnEvent(done)); told != nil && together == nil {
+			return 0, told
 		}
+	}
+	if _, err := together.agree(0, false, told); err != nil {
+		return 0, err
 	}
 	loss, err := t.executor.loss()
 	if err == nil && !finite(loss) {

@@ -14,14 +14,19 @@ const Ahead = 4
 
 // Loaded is a batch that is ready for a step.
 type Loaded[B Batch[B]] struct {
-	Batch B
+	Batch   B
+	Samples int // of the batch; where it is 0, Batch is not to be used
 	// Inputs is what pack made of the batch; nil without a pack.
 	Inputs []torch.Tensor
+
+	made bool // Batch is one
 }
 
 func (l Loaded[B]) close() {
 	closeTensors(l.Inputs)
-	closeBatch(l.Batch)
+	if l.made {
+		closeBatch(l.Batch)
+	}
 }
 
 // Load makes the batches that are asked for on goroutines of their own, which run ahead of the consumer, and yields
@@ -29,6 +34,27 @@ func (l Loaded[B]) close() {
 // and its tensors are freed when the consumer goes on; a batch without samples is passed over. A panic of the data
 // set's is raised on the consumer's goroutine, and the end of ctx is an error.
 func Load[B Batch[B]](
+	ctx context.Context, set Dataset[B], asked []Request, pack func(B) []torch.Tensor,
+) iter.Seq2[Loaded[B], error] {
+	return func(yield func(Loaded[B], error) bool) {
+		for l, err := range LoadAll(ctx, set, asked, pack) {
+			if err == nil && l.Samples == 0 { // none of its samples can be read
+				continue
+			}
+			if !yield(l, err) {
+				return
+			}
+		}
+	}
+}
+
+// LoadAll is Load that yields something for every batch that is asked for, also where it has no samples: processes that train
+// together go through their batches side by side.
+//
+// Inlined into a method of a generic type, Go 1.26.8 runs the wrong one of its closures: a context is taken for the data set.
+//
+//go:noinline
+func LoadAll[B Batch[B]](
 	ctx context.Context, set Dataset[B], asked []Request, pack func(B) []torch.Tensor,
 ) iter.Seq2[Loaded[B], error] {
 	type made struct {
@@ -42,8 +68,15 @@ func Load[B Batch[B]](
 				m.panic = fmt.Errorf("making a batch: panic: %v\n\n%s", p, debug.Stack())
 			}
 		}()
+		if len(r.Indices) == 0 {
+			return m
+		}
 		if failure := torch.Try(func() {
-			if m.Batch, m.err = set.Batch(r); m.err == nil && pack != nil && m.Batch.Size() > 0 {
+			if m.Batch, m.err = set.Batch(r); m.err != nil {
+				return
+			}
+			m.made, m.Samples = true, m.Batch.Size()
+			if pack != nil && m.Samples > 0 {
 				m.Inputs = pack(m.Batch)
 			}
 		}); failure != nil {
@@ -90,10 +123,6 @@ func Load[B Batch[B]](
 			if ctx.Err() != nil {
 				m.close()
 				break
-			}
-			if m.err == nil && m.Batch.Size() == 0 { // none of its samples can be read
-				m.close()
-				continue
 			}
 			more := func() bool {
 				defer m.close()

@@ -22,7 +22,10 @@ type BatchNorm struct {
 	ExternalCounter bool
 	// Fixed keeps to the running statistics in training too, and leaves them as they are: where the layer is part of a
 	// frozen network that only adapters change.
-	Fixed    bool
+	Fixed bool
+	// Sum, where not nil, adds a tensor up over the processes whose batches are parts of one, recorded by autograd: statistics
+	// are then those of all parts together, as of PyTorch's SyncBatchNorm. Each process is to call Forward.
+	Sum      func(torch.Tensor) torch.Tensor
 	training bool
 }
 
@@ -65,6 +68,9 @@ func (b *BatchNorm) Training() bool { return b.training }
 // Forward keeps the shape and memory format of x. In training it panics *torch.Error for a batch with one value a
 // channel, which has no variance.
 func (b *BatchNorm) Forward(x torch.Tensor) torch.Tensor {
+	if b.training && b.Sum != nil {
+		return b.together(x)
+	}
 	if b.training {
 		if n := x.Numel(); n > 0 && n == x.Size(1) {
 			panic(&torch.Error{Op: "batch_norm", Shapes: [][]int{x.Shape()}, DTypes: []torch.DType{x.DType()},
@@ -77,4 +83,34 @@ func (b *BatchNorm) Forward(x torch.Tensor) torch.Tensor {
 	}
 	const cudnn = true
 	return torch.BatchNorm(x, b.Weight, b.Bias, b.RunningMean, b.RunningVar, b.training, b.Momentum, b.Eps, cudnn)
+}
+
+// together is Forward in training for a batch of which x is one process's part. Sums are taken of the differences from the
+// running mean, which leave more digits than those of large values do.
+func (b *BatchNorm) together(x torch.Tensor) torch.Tensor {
+	if !b.ExternalCounter {
+		b.NumBatchesTracked.AddScalar_(1)
+	}
+	channels := x.Size(1)
+	shape, rest := make([]int, x.Dim()), make([]int, 0, x.Dim())
+	for i := range shape {
+		shape[i] = 1
+		if i != 1 {
+			rest = append(rest, i)
+		}
+	}
+	shape[1] = channels
+	wide := func(t torch.Tensor) torch.Tensor { return t.View(shape...) }
+	away := x.To(torch.Float32).Sub(wide(b.RunningMean))
+	count := torch.Full([]int{1}, float64(x.Numel()/channels), torch.Float32, x.Device())
+	sums := b.Sum(torch.Cat([]torch.Tensor{away.SumDim(rest...), away.Square().SumDim(rest...), count}, 0))
+	n := sums.Narrow(0, 2*channels, 1)
+	mean := sums.Narrow(0, 0, channels).Div(n)
+	variance := sums.Narrow(0, channels, channels).Div(n).Sub(mean.Square()).ClampMin(0)
+	torch.NoGrad(func() {
+		b.RunningVar.Lerp_(variance.Mul(n).Div(n.AddScalar(-1)), b.Momentum)
+		b.RunningMean.AddScaled_(mean, b.Momentum)
+	})
+	scale := b.Weight.Mul(variance.AddScalar(b.Eps).Rsqrt())
+	return away.Sub(wide(mean)).Mul(wide(scale)).Add(wide(b.Bias)).To(x.DType())
 }

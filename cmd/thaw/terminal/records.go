@@ -137,7 +137,7 @@ func (*Records) Close() {}
 // Abandon tells why a run did not come to its end, and what is left of it.
 func (r *Records) Abandon(err error) {
 	fields := []any{"error", err.Error()}
-	if folder, epochs := left(r.run.Folder); r.phase > 0 && folder != "" {
+	if folder, epochs, _ := left(r.run.Folder); r.phase > 0 && folder != "" {
 		fields = append(fields, "folder", folder, "epochs", epochs)
 	}
 	r.log.Error("failed", fields...)

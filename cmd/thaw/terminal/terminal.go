@@ -3,6 +3,8 @@ package terminal
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -223,23 +225,34 @@ func isFile(path string) bool {
 }
 
 // Abandon prints what a run that did not come to its end has left, where it has left anything: its folder, with the
-// best weights so far. The program prints the error.
-func (v *View) Abandon(error) {
-	if folder, epochs := left(v.run.Folder); v.planned && folder != "" { // else a folder that is there is another run's
-		v.Note("run", fmt.Sprintf("%s, up to epoch %d", folder, epochs))
+// best weights so far, and how a run that was stopped goes on. The program prints the error.
+func (v *View) Abandon(err error) {
+	folder, epochs, saved := left(v.run.Folder)
+	if !v.planned || folder == "" { // a folder that is there is another run's
+		return
 	}
+	text := fmt.Sprintf("%s, up to epoch %d", folder, epochs)
+	if saved && (errors.Is(err, context.Canceled) || errors.Is(err, finetune.ErrTimeUp)) {
+		text += "; thaw resume " + folder + " goes on"
+	}
+	v.Note("run", text)
 }
 
-// left gives the absolute path of a run folder and the number of epochs in it; no path where nothing was trained.
-func left(folder string) (path string, epochs int) {
+// left gives the absolute path of a run folder, the number of epochs in it, and whether there is a checkpoint; no path
+// where nothing was trained.
+func left(folder string) (path string, epochs int, saved bool) {
+	newest, err := finetune.NewFolder(folder).NewestCheckpoint()
+	saved = err == nil && newest != ""
 	table, err := os.ReadFile(filepath.Join(folder, finetune.MetricsFile))
-	if err != nil {
-		return "", 0
+	if err == nil {
+		epochs = bytes.Count(table, []byte("\n")) - 1
+	} else if !saved {
+		return "", 0, false
 	}
 	if path, err = filepath.Abs(folder); err != nil {
 		path = folder
 	}
-	return path, bytes.Count(table, []byte("\n")) - 1
+	return path, epochs, saved
 }
 
 // duration writes seconds as people do: 41s, 2m40s.

@@ -1,0 +1,245 @@
+package finetune
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/binary"
+	"encoding/gob"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/dist"
+	"github.com/thaw-ml/thaw/torch/nn"
+)
+
+// join makes this process's run one of those of all processes: what they are is compared, rank 0 keeps the folder.
+func (r *run[B]) join() error {
+	g := r.options.Group
+	if g == nil {
+		return nil
+	}
+	if r.backend.Asynchronous() {
+		return errors.New("finetune: Options.Group: several processes train on the CPU only so far: choose device \"cpu\"")
+	}
+	identity, err := r.identify()
+	if err = g.Agree("reading model and data", err); err != nil {
+		return err
+	}
+	all, err := g.Exchange("comparing model, data and options", []byte(identity))
+	if err != nil {
+		return err
+	}
+	for rank, other := range all {
+		// Nodes may have other processors.
+		differ := slices.DeleteFunc(differences(string(other), string(all[0])), func(what string) bool {
+			return slices.ContainsFunc(perProcess, func(name string) bool { return strings.HasPrefix(what, name+" was ") })
+		})
+		if len(differ) > 0 {
+			return fmt.Errorf("rank %d would train another run than rank 0: %s", rank, strings.Join(differ, "; "))
+		}
+	}
+	if g.Rank() != 0 {
+		r.options.Folder = nil
+	}
+	return nil
+}
+
+// shareResuming gives all processes what rank 0 goes on from; nil where it begins anew.
+func (r *run[B]) shareResuming() error {
+	g := r.options.Group
+	if g == nil {
+		return nil
+	}
+	var message []byte
+	if s := r.resuming; s != nil {
+		var b bytes.Buffer
+		if err := gob.NewEncoder(&b).Encode(resumePoint{s.path, s.savedRun}); err != nil {
+			return err
+		}
+		message = b.Bytes()
+	}
+	message, err := g.Send("sending the place to go on from", 0, message)
+	if err != nil || len(message) == 0 || g.Rank() == 0 {
+		return err
+	}
+	var s resumePoint
+	if err := gob.NewDecoder(bytes.NewReader(message)).Decode(&s); err != nil {
+		return err
+	}
+	r.resuming = &resuming{path: s.Path, savedRun: s.Run}
+	r.goOn()
+	return nil
+}
+
+// resumePoint is what processes are told of a checkpoint.
+type resumePoint struct {
+	Path string
+	Run  savedRun
+}
+
+// shareModel gives all processes rank 0's weights.
+func (r *run[B]) shareModel() error {
+	if r.options.Group == nil {
+		return nil
+	}
+	var tensors []torch.Tensor
+	for _, n := range nn.StageState(r.forward.Stages) {
+		tensors = append(tensors, n.Tensor.Detach())
+	}
+	return r.options.Group.Broadcast("sending the weights", 0, tensors...)
+}
+
+// shareState gives all processes named tensors that rank 0 has.
+func (r *run[B]) shareState(state []torch.Named) ([]torch.Named, error) {
+	g := r.options.Group
+	if g == nil {
+		return state, nil
+	}
+	type header struct {
+		Name  string
+		DType torch.DType
+		Shape []int
+	}
+	var headers []header
+	for _, n := range state {
+		headers = append(headers, header{n.Name, n.Tensor.DType(), n.Tensor.Shape()})
+	}
+	var b bytes.Buffer
+	if err := gob.NewEncoder(&b).Encode(headers); err != nil {
+		return nil, err
+	}
+	message, err := g.Send("sending the optimizer's state", 0, b.Bytes())
+	if err != nil {
+		return nil, err
+	}
+	if g.Rank() != 0 {
+		if err := gob.NewDecoder(bytes.NewReader(message)).Decode(&headers); err != nil {
+			return nil, err
+		}
+		state = nil
+		for _, h := range headers {
+			state = append(state, torch.Named{Name: h.Name, Tensor: torch.Empty(h.DType, torch.CPU, h.Shape...)})
+		}
+	}
+	tensors := make([]torch.Tensor, len(state))
+	for i, n := range state {
+		if tensors[i] = n.Tensor; !n.Tensor.IsContiguous() {
+			tensors[i] = n.Tensor.Contiguous()
+		}
+	}
+	return state, g.Broadcast("sending the optimizer's state", 0, tensors...)
+}
+
+// checkEqual makes sure that all processes have the same weights.
+func (r *run[B]) checkEqual(after string) error {
+	g := r.options.Group
+	if g == nil {
+		return nil
+	}
+	state := nn.StageState(r.forward.Stages)
+	digests := make([]byte, 8*len(state))
+	for i, n := range state {
+		binary.LittleEndian.PutUint64(digests[8*i:], n.Tensor.Digest())
+	}
+	all, err := g.Exchange("comparing weights", digests)
+	if err != nil {
+		return err
+	}
+	for rank, other := range all {
+		var differ []string
+		for i := range min(len(other), len(digests)) / 8 {
+			if !slices.Equal(other[8*i:8*i+8], all[0][8*i:8*i+8]) {
+				differ = append(differ, state[i].Name)
+			}
+		}
+		if differ != nil {
+			return fmt.Errorf("after %s rank %d has other weights than rank 0: %s; this is a defect of the model's code or of Thaw", after, rank,
+				strings.Join(differ, ", "))
+		}
+	}
+	return nil
+}
+
+// agreeOn gives an error of one process to all.
+func (r *run[B]) agreeOn(doing string, err error) error { return r.options.Group.Agree(doing, err) }
+
+// agreeOnCache keeps the frozen stages' output where all processes have the memory.
+func (r *run[B]) agreeOnCache(plan *Plan, err error) error {
+	g := r.options.Group
+	if g == nil {
+		return err
+	}
+	if err = g.Agree("planning", err); err != nil {
+		return err
+	}
+	cached := 0.0
+	if plan.Cached {
+		cached = 1
+	}
+	all, err := g.Numbers("agreeing on what is kept", cached)
+	for _, n := range all {
+		plan.Cached = plan.Cached && n[0] != 0
+	}
+	return err
+}
+
+// timed is ctx that ends when StopAfter is over, where several processes have to agree on that.
+func (r *run[B]) timed(ctx context.Context) (context.Context, context.CancelFunc) {
+	if r.options.Group == nil || r.options.StopAfter == 0 || r.options.Group.Rank() != 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeoutCause(ctx, r.options.StopAfter, ErrTimeUp)
+}
+
+// agreeOnEpoch gives the end of an epoch on one process to all.
+func (r *run[B]) agreeOnEpoch(err error) error {
+	g := r.options.Group
+	if lost := new(dist.Error); g == nil || errors.As(err, &lost) {
+		return err
+	}
+	const stop, other = 1, 2
+	code := 0.0
+	switch {
+	case errors.Is(err, Stop):
+		code = stop
+	case err != nil:
+		code = other
+	}
+	all, lost := g.Numbers("ending an epoch", code)
+	if err != nil || lost != nil {
+		return cmp.Or(err, lost)
+	}
+	for _, n := range all {
+		if n[0] == other {
+			return g.Agree("ending an epoch", nil)
+		}
+		if n[0] == stop {
+			err = Stop
+		}
+	}
+	return err
+}
+
+// openTogether is open on all processes, or none.
+func (r *run[B]) openTogether() error {
+	opened := r.open()
+	err := r.agreeOn("opening the run folder", opened)
+	if err == nil {
+		if err = r.shareResuming(); err == nil {
+			return nil
+		}
+	}
+	if opened == nil && r.options.Group.Rank() == 0 {
+		r.resuming.close()
+		r.options.Folder.abandon(err)
+		r.options.Folder.leave()
+	}
+	if opened == nil && strings.Contains(err.Error(), ErrFinished.Error()) {
+		err = &FolderError{fmt.Errorf("%w, as rank 0 found", ErrFinished)}
+	}
+	return err
+}

@@ -1,0 +1,371 @@
+package finetune
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	gonet "net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/thaw-ml/thaw/finetune/train"
+	"github.com/thaw-ml/thaw/finetune/train/objective"
+	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/dist"
+	"github.com/thaw-ml/thaw/torch/dist/launch"
+	"github.com/thaw-ml/thaw/torch/nn"
+)
+
+// togetherKey is the environment's variable that makes the test program one of several processes that train a togetherCase.
+const togetherKey = "THAW_TOGETHER"
+
+// togetherCase is a run of several processes.
+type togetherCase struct {
+	Name       string
+	Samples    int
+	Padded     bool
+	Top        string // what is trained
+	Batch      Batching
+	EMA        float64
+	Weights    []float64
+	Precision  string
+	Clip       float64
+	Dropout    float64
+	Epochs     int
+	Norms      bool // the first layer is followed by a batch norm
+	LocalNorms bool
+	Folder     string
+	Resume     bool
+	StopAt     int  // steps, after which rank 1 is asked to stop
+	FailAt     int  // steps, after which rank 1 fails to read
+	BadAt      int  // steps, after which rank 1's loss is NaN
+	EndAt      int  // epochs, after which rank 0's OnEvent says Stop
+	Loop       bool // network, samples and rates are those of testdata/ddp.py
+}
+
+// togetherResult is what a process came to.
+type togetherResult struct {
+	Losses  []float64
+	Before  float64
+	Loss    []float64 // of evaluations
+	Score   []float64 // accuracy
+	Weights map[string][]float32
+	Steps   int
+	Error   string
+	Stopped bool // the error is an interruption
+}
+
+func (c togetherCase) run(t testing.TB, g *dist.Group) (out togetherResult) {
+	torch.SetNumThreads(1)
+	var lengths func(int) int
+	if c.Padded {
+		lengths = mixed
+	}
+	trainSet, testSet := newSamples(1, c.Samples, lengths), newSamples(2, 21, lengths)
+	model := newNet(t)
+	for _, l := range model.Layers {
+		l.Dropout.P = c.Dropout
+		l.still = true
+	}
+	var m Model[*rows] = model
+	if c.Norms {
+		m = newNormed(t, model)
+	}
+	if c.Loop {
+		model = loopNet(t)
+		for _, l := range model.Layers {
+			l.still = true
+		}
+		m, trainSet, testSet = model, loopSamples(28, 3), loopSamples(20, 5)
+	}
+	o := Options{
+		Phases: []Phase{{Train: Selection{c.Top}, Epochs: max(1, c.Epochs), LR: 0.02, WarmUp: Off}}, Batch: c.Batch, EMA: c.EMA, Precision: c.Precision,
+		ClipNorm: c.Clip, Seed: 5, Device: "cpu", Group: g, LocalNorms: c.LocalNorms, Resume: c.Resume,
+	}
+	if c.Loop {
+		o.Phases[0].LR, o.Phases[0].HeadLR, o.Phases[0].Schedule = 0.01, 0.01, Constant
+	}
+	if c.Weights != nil {
+		o.Objective = objective.Classification{Classes: []string{"minus", "plus"}, Weights: c.Weights}
+	}
+	if c.Folder != "" {
+		o.Folder, o.Checkpoint = NewFolder(c.Folder), Checkpointing{Steps: 2}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	reads := 0
+	if c.FailAt > 0 && g.Rank() == 1 {
+		trainSet.before = func([]int) error {
+			if reads++; reads > c.FailAt {
+				return errors.New("row 7 cannot be read")
+			}
+			return nil
+		}
+	}
+	steps := 0
+	if c.BadAt > 0 && g.Rank() == 1 {
+		model.change = func(loss torch.Tensor) torch.Tensor {
+			if steps >= c.BadAt {
+				return loss.MulScalar(0).Log().MulScalar(0) // NaN
+			}
+			return loss
+		}
+	}
+	o.OnEvent = func(e Event) error {
+		switch e := e.(type) {
+		case train.StepDone:
+			steps = e.Step
+			out.Losses = append(out.Losses, e.Loss)
+			if e.Step == c.StopAt && g.Rank() == 1 {
+				cancel()
+			}
+		case EpochDone:
+			if e.Number == c.EndAt && g.Rank() == 0 {
+				return Stop
+			}
+		}
+		return nil
+	}
+	result, err := Fit(ctx, m, trainSet, testSet, o)
+	out.Steps = steps
+	if err != nil {
+		out.Error, out.Stopped = err.Error(), interrupted(ctx, err)
+		g.Fail(err)
+		return out
+	}
+	out.Before = result.Before.Loss
+	for _, e := range result.Epochs {
+		out.Loss, out.Score = append(out.Loss, e.Test.Loss), append(out.Score, e.Test.Value("accuracy"))
+	}
+	out.Weights = map[string][]float32{}
+	for _, n := range nn.StageState(m.Stages()) {
+		if n.Tensor.DType() == torch.Float32 {
+			out.Weights[n.Name] = torch.ToSlice[float32](n.Tensor)
+		}
+	}
+	return out
+}
+
+// cleaner is a testing.TB of a process that is none of go test's.
+type cleaner struct {
+	testing.TB
+	f []func()
+}
+
+func (c *cleaner) Cleanup(f func()) { c.f = append(c.f, f) }
+
+func runTogether() int {
+	var c togetherCase
+	w, err := launch.Find(launch.Flags{}, os.Getenv)
+	if err == nil {
+		err = json.Unmarshal([]byte(os.Getenv(togetherKey)), &c)
+	}
+	if err == nil {
+		var g *dist.Group
+		if g, err = dist.Join(context.Background(), w, dist.Options{Timeout: 20 * time.Second}); err == nil {
+			out := c.run(&cleaner{}, g)
+			g.Close(out.Error != "")
+			err = json.NewEncoder(os.Stdout).Encode(out)
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// on runs a case on so many processes.
+func (c togetherCase) on(t *testing.T, processes int) []togetherResult {
+	t.Helper()
+	l, err := gonet.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	port := strconv.Itoa(l.Addr().(*gonet.TCPAddr).Port)
+	require.NoError(t, l.Close())
+	text, err := json.Marshal(c)
+	require.NoError(t, err)
+	out, log, failures := make([]bytes.Buffer, processes), make([]bytes.Buffer, processes), make([]error, processes)
+	var wait sync.WaitGroup
+	for i := range processes {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), togetherKey+"="+string(text), "RANK="+strconv.Itoa(i), "WORLD_SIZE="+strconv.Itoa(processes),
+			"LOCAL_RANK="+strconv.Itoa(i), "LOCAL_WORLD_SIZE="+strconv.Itoa(processes), "MASTER_ADDR=127.0.0.1", "MASTER_PORT="+port, "OMP_NUM_THREADS=1")
+		cmd.Stdout, cmd.Stderr = &out[i], &log[i]
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		require.NoError(t, cmd.Start())
+		wait.Go(func() { failures[i] = cmd.Wait() })
+	}
+	wait.Wait()
+	results := make([]togetherResult, processes)
+	for i := range results {
+		require.NoError(t, failures[i], "rank %d: %s", i, log[i].String())
+		require.NoError(t, json.Unmarshal(out[i].Bytes(), &results[i]), out[i].String())
+	}
+	return results
+}
+
+var togetherCases = []togetherCase{
+	{Name: "whole", Samples: 50, Top: "all", Batch: Batching{Size: 8}, Epochs: 3},
+	{Name: "kept prefix, padded", Samples: 50, Padded: true, Top: "top 2", Batch: Batching{Size: 8}, Epochs: 3},
+	{Name: "accumulated, clipped", Samples: 50, Padded: true, Top: "all", Batch: Batching{Size: 4, Accumulate: 3}, Epochs: 3, Clip: 0.1},
+	{Name: "average, few in the last batch", Samples: 25, Top: "all", Batch: Batching{Size: 8}, Epochs: 4, EMA: 0.9},
+	{Name: "class weights", Samples: 50, Top: "all", Batch: Batching{Size: 8}, Epochs: 3, Weights: []float64{1, 3}},
+	{Name: "class weights, accumulated", Samples: 49, Top: "all", Batch: Batching{Size: 4, Accumulate: 2}, Epochs: 3, Weights: []float64{1, 3}},
+	{Name: "bfloat16", Samples: 50, Top: "all", Batch: Batching{Size: 4, Accumulate: 2}, Epochs: 3, Precision: "bfloat16"},
+	{Name: "batch norms", Samples: 50, Top: "all", Batch: Batching{Size: 8}, Epochs: 3, Norms: true},
+}
+
+// A run of several processes is that of one, but for rounding.
+func TestTogetherIsAlone(t *testing.T) {
+	for _, c := range togetherCases {
+		t.Run(c.Name, func(t *testing.T) {
+			alone := c.run(t, nil)
+			require.Empty(t, alone.Error)
+			tolerance, ofWeights := 1e-5, 1e-4
+			if c.Precision != "" { // products of 16 bits round parts otherwise
+				tolerance, ofWeights = 2e-2, 2e-2
+			}
+			for _, processes := range []int{2, 3} {
+				all := c.on(t, processes)
+				for r, got := range all {
+					require.Empty(t, got.Error, "rank %d of %d", r, processes)
+					require.Len(t, got.Losses, len(alone.Losses))
+					for i := range got.Losses {
+						require.InEpsilon(t, alone.Losses[i], got.Losses[i], tolerance, "rank %d of %d, step %d", r, processes, i+1)
+					}
+					assert.InEpsilon(t, alone.Before, got.Before, 1e-6)
+					assert.InEpsilonSlice(t, alone.Loss, got.Loss, max(1e-4, tolerance))
+					assert.Equal(t, alone.Score, got.Score)
+					assert.Len(t, got.Weights, len(alone.Weights))
+					for name, want := range alone.Weights {
+						assert.InDeltaSlice(t, want, got.Weights[name], ofWeights, "rank %d of %d: %s", r, processes, name)
+						assert.Equal(t, all[0].Weights[name], got.Weights[name], "ranks differ in %s", name)
+					}
+				}
+				again := c.on(t, processes)
+				assert.Equal(t, all, again, "the same run twice")
+			}
+		})
+	}
+}
+
+// Dropout and local batch norms see other numbers than in one process, and each process others than the next.
+func TestTogetherIsRandom(t *testing.T) {
+	c := togetherCase{Samples: 48, Top: "all", Batch: Batching{Size: 8}, Epochs: 2, Dropout: 0.2, Norms: true, LocalNorms: true, EMA: 0.9}
+	alone := c.run(t, nil)
+	all := c.on(t, 2)
+	require.Empty(t, all[0].Error)
+	for name := range alone.Weights {
+		assert.Equal(t, all[0].Weights[name], all[1].Weights[name], name)
+	}
+	assert.NotEqual(t, alone.Losses, all[0].Losses)
+	assert.InDelta(t, alone.Losses[len(alone.Losses)-1], all[0].Losses[len(alone.Losses)-1], 0.3)
+	assert.Equal(t, all, c.on(t, 2))
+}
+
+// A run that was stopped on one process goes on bit for bit on as many, and but for rounding on others.
+func TestTogetherResumes(t *testing.T) {
+	for _, stop := range []int{3, 7, 9} {
+		c := togetherCase{Samples: 50, Padded: true, Top: "top 2", Batch: Batching{Size: 8}, Epochs: 2, Dropout: 0.2}
+		whole := c.on(t, 2)
+		c.Folder, c.StopAt = filepath.Join(t.TempDir(), "run"), stop
+		for r, got := range c.on(t, 2) {
+			assert.True(t, got.Stopped, "rank %d: %s", r, got.Error)
+			assert.Equal(t, stop, got.Steps, "rank %d", r)
+		}
+		c.StopAt, c.Resume = 0, true
+		for r, got := range c.on(t, 2) {
+			require.Empty(t, got.Error, "rank %d", r)
+			assert.Equal(t, whole[r].Weights, got.Weights, "rank %d, stopped after %d", r, stop)
+			assert.Equal(t, whole[r].Loss, got.Loss)
+		}
+		assert.NoDirExists(t, filepath.Join(c.Folder, CheckpointsDir))
+	}
+	c := togetherCase{Samples: 50, Top: "all", Batch: Batching{Size: 8}, Epochs: 2}
+	whole := c.on(t, 2)
+	c.Folder, c.StopAt = filepath.Join(t.TempDir(), "run"), 4
+	c.on(t, 2)
+	c.StopAt, c.Resume = 0, true
+	other := c.on(t, 3)
+	for name, want := range whole[0].Weights {
+		assert.InDeltaSlice(t, want, other[2].Weights[name], 1e-4, name)
+	}
+	for _, got := range c.on(t, 2) { // it is over
+		assert.Contains(t, got.Error, ErrFinished.Error())
+	}
+}
+
+// What goes wrong on one process ends all, at once, with its reason.
+func TestTogetherFails(t *testing.T) {
+	c := togetherCase{Samples: 50, Top: "all", Batch: Batching{Size: 8}, Epochs: 2}
+	failing := c
+	failing.FailAt = 3
+	for r, got := range failing.on(t, 2) {
+		assert.Contains(t, got.Error, "row 7 cannot be read", "rank %d", r)
+		if r == 0 {
+			assert.Contains(t, got.Error, "rank 1: ")
+		}
+	}
+	bad := c
+	bad.BadAt = 3
+	for r, got := range bad.on(t, 2) {
+		assert.Contains(t, got.Error, "step 4: the loss is not a finite number", "rank %d", r)
+		if r == 0 {
+			assert.Contains(t, got.Error, "on rank 1")
+		}
+	}
+	ended := c
+	ended.EndAt = 1
+	for _, got := range ended.on(t, 2) {
+		assert.Empty(t, got.Error)
+		assert.Len(t, got.Loss, 1)
+	}
+	c.Folder = t.TempDir()
+	for r, got := range c.on(t, 2) {
+		assert.Contains(t, got.Error, "exists already", "rank %d", r)
+	}
+}
+
+// normed is a net with a batch norm behind each layer.
+type normed struct {
+	*net
+	Norms []*nn.BatchNorm
+}
+
+func newNormed(t testing.TB, n *net) *normed {
+	m := &normed{net: n}
+	for range n.Layers {
+		m.Norms = append(m.Norms, nn.NewBatchNorm(width))
+	}
+	t.Cleanup(func() {
+		for _, b := range m.Norms {
+			nn.Close(b)
+		}
+	})
+	return m
+}
+
+func (m *normed) Stages() []nn.Stage[*rows] {
+	var out []nn.Stage[*rows]
+	for i, s := range m.net.Stages() {
+		out = append(out, s)
+		if i < len(m.Norms) {
+			name := fmt.Sprintf("norm.%d", i)
+			out = append(out, nn.Stage[*rows]{Name: name, Module: m.Norms[i], Key: name + ".", Forward: func(_ *rows, in nn.Values) nn.Values {
+				return nn.Values{m.Norms[i].Forward(in[0])}
+			}})
+		}
+	}
+	return out
+}
