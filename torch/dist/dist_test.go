@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 		var timeout time.Duration
 		timeout, err = time.ParseDuration(os.Getenv("THAW_DIST_TIMEOUT"))
 		var g *dist.Group
-		if g, err = dist.Join(context.Background(), w, dist.Options{Timeout: timeout}); err == nil {
+		if g, err = dist.Join(context.Background(), w, dist.Options{Timeout: timeout, Device: deviceOf(name, w)}); err == nil {
 			var out any
 			if out, err = programs[name](g); err == nil {
 				err = json.NewEncoder(os.Stdout).Encode(out)
@@ -53,6 +53,14 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	os.Exit(0)
+}
+
+// deviceOf is what a program's rank computes on.
+func deviceOf(program string, w launch.World) torch.Device {
+	if program == "nccl" {
+		return torch.CUDA(w.LocalRank)
+	}
+	return torch.CPU
 }
 
 // rank is a process of a test.

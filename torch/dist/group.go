@@ -28,6 +28,9 @@ type Options struct {
 	// Timeout ends every wait for other ranks; 0 for DefaultTimeout. It must be longer than what one rank does alone, such as
 	// writing a checkpoint.
 	Timeout time.Duration
+	// Device, where it is a GPU, is this process's own: tensors there go between GPUs by NCCL. Ranks of one machine have
+	// different ones. The zero value is the CPU, whose tensors go by Gloo in any case.
+	Device torch.Device
 }
 
 // Group is the processes that train together, of which this is one. It is used by one goroutine at a time, but for Fail.
@@ -37,6 +40,7 @@ type Group struct {
 	store   capi.Store // with the prefix of this start
 	whole   capi.Store
 	gloo    capi.Group
+	nccl    capi.Group // 0 without a GPU
 	monitor *monitor
 }
 
@@ -53,19 +57,26 @@ func Join(ctx context.Context, w launch.World, o Options) (*Group, error) {
 		g.timeout = DefaultTimeout
 	}
 	joined := make(chan error, 1)
-	go func() { joined <- g.join() }()
+	go func() { joined <- g.join(o.Device) }()
+	var err error
 	select {
-	case err := <-joined:
-		if err != nil {
-			return nil, &Error{Rank: w.Rank, Size: w.Size, Doing: "joining the others", Err: err}
-		}
-		return g, nil
+	case err = <-joined:
+	case <-time.After(g.timeout + joinSlack): // a store whose process is stopped keeps its clients waiting
+		err = fmt.Errorf("the store at %s:%d, or a rank, does not answer within %v: is rank 0 running there?",
+			w.Address, w.Port, g.timeout)
 	case <-ctx.Done(): // what join waits for ends with the process, or by its timeout
 		return nil, context.Cause(ctx)
 	}
+	if err != nil {
+		return nil, &Error{Rank: w.Rank, Size: w.Size, Doing: "joining the others", Err: err}
+	}
+	return g, nil
 }
 
-func (g *Group) join() error {
+// joinSlack is how long it takes at most to say which ranks are missing.
+const joinSlack = 750 * time.Millisecond
+
+func (g *Group) join(device torch.Device) error {
 	w, end := g.world, time.Now().Add(g.timeout)
 	serves := w.Rank == 0 && !w.AgentStore
 	connect := func() (capi.Store, error) {
@@ -109,17 +120,50 @@ func (g *Group) join() error {
 	if err := m.introduce(time.Until(end)); err != nil {
 		return err
 	}
+	m.start()
 	gloo, failure := g.store.Prefixed("gloo")
 	if failure == nil {
 		g.gloo, failure = capi.NewGroup(gloo, w.Rank, w.Size, address, g.timeout)
 	}
 	if failure != nil {
+		peers := m.suspects(end)
+		m.leave(true)
+		if peers != "" {
+			return fmt.Errorf("connecting to the other ranks: %s: %s", peers, firstLine(failure.Msg))
+		}
 		return fmt.Errorf("connecting to the other ranks from %s: %s: can the nodes reach each other at these addresses? "+
 			"GLOO_SOCKET_IFNAME names the network interface to use", address, firstLine(failure.Msg))
 	}
+	if device.Type == torch.CUDAType {
+		if err := g.joinNCCL(device); err != nil {
+			return err
+		}
+	}
 	g.monitor = m
-	m.start()
 	return nil
+}
+
+// joinNCCL makes the group of the GPUs. It connects when it is first used.
+func (g *Group) joinNCCL(device torch.Device) error {
+	store, err := g.store.Prefixed("nccl")
+	if err == nil {
+		g.nccl, err = capi.NewNCCLGroup(store, g.world.Rank, g.world.Size, device.Index, g.timeout)
+	}
+	if err != nil {
+		return fmt.Errorf("NCCL on %v: %s", device, firstLine(err.Msg))
+	}
+	return nil
+}
+
+// of is what carries a tensor.
+func (g *Group) of(t torch.Tensor) capi.Group {
+	if t.Device().Type != torch.CUDAType {
+		return g.gloo
+	}
+	if g.nccl == 0 {
+		panic(&torch.Error{Op: "collective", Msg: "the tensor is on " + t.Device().String() + " and the group was joined without a GPU (dist.Options.Device)"})
+	}
+	return g.nccl
 }
 
 // Rank is this process's number, from 0.
@@ -157,27 +201,32 @@ const (
 )
 
 // AllReduce puts the sum over all ranks, or what op says, into the tensors: contiguous, of the same shapes on all ranks, on the
-// CPU. doing is for an error, as in "adding up gradients".
+// CPU or on the group's device. doing is for an error, as in "adding up gradients".
 func (g *Group) AllReduce(doing string, op Op, tensors ...torch.Tensor) error {
 	if g == nil {
 		return nil
 	}
-	return g.each(doing, tensors, func(h capi.Handle) (capi.Work, *capi.Error) { return g.gloo.AllReduce(h, int(op), g.timeout) })
+	return g.each(doing, tensors, func(t torch.Tensor) (capi.Work, *capi.Error) {
+		return g.of(t).AllReduce(native(t, "all_reduce"), int(op), g.timeout)
+	})
 }
 
-// Broadcast puts root's tensors into those of all ranks: contiguous, of the same shapes on all ranks, on the CPU.
+// Broadcast puts root's tensors into those of all ranks: contiguous, of the same shapes on all ranks, on the CPU or
+// on the group's device.
 func (g *Group) Broadcast(doing string, root int, tensors ...torch.Tensor) error {
 	if g == nil {
 		return nil
 	}
-	return g.each(doing, tensors, func(h capi.Handle) (capi.Work, *capi.Error) { return g.gloo.Broadcast(h, root, g.timeout) })
+	return g.each(doing, tensors, func(t torch.Tensor) (capi.Work, *capi.Error) {
+		return g.of(t).Broadcast(native(t, "broadcast"), root, g.timeout)
+	})
 }
 
 // ahead is the number of collectives that are begun before the first is waited for.
 const ahead = 8
 
 // each begins a collective on each tensor, a few ahead of those that are waited for.
-func (g *Group) each(doing string, tensors []torch.Tensor, begin func(capi.Handle) (capi.Work, *capi.Error)) error {
+func (g *Group) each(doing string, tensors []torch.Tensor, begin func(torch.Tensor) (capi.Work, *capi.Error)) error {
 	start := time.Now()
 	var works []capi.Work
 	var failure *capi.Error
@@ -189,7 +238,7 @@ func (g *Group) each(doing string, tensors []torch.Tensor, begin func(capi.Handl
 		}
 	}
 	for _, t := range tensors {
-		w, err := begin(native(t, "collective"))
+		w, err := begin(t)
 		if err != nil {
 			if failure == nil {
 				failure = err
@@ -209,7 +258,7 @@ func (g *Group) each(doing string, tensors []torch.Tensor, begin func(capi.Handl
 	return nil
 }
 
-// AllGather gives the tensors of all ranks, by rank, each like t, which is contiguous and on the CPU.
+// AllGather gives the tensors of all ranks, by rank, each like t, which is contiguous.
 func (g *Group) AllGather(doing string, t torch.Tensor) ([]torch.Tensor, error) {
 	if g == nil {
 		return []torch.Tensor{t.Clone()}, nil
@@ -217,10 +266,10 @@ func (g *Group) AllGather(doing string, t torch.Tensor) ([]torch.Tensor, error) 
 	start := time.Now()
 	out, handles := make([]torch.Tensor, g.Size()), make([]capi.Handle, g.Size())
 	for i := range out {
-		out[i] = torch.Empty(t.DType(), torch.CPU, t.Shape()...)
+		out[i] = torch.Empty(t.DType(), t.Device(), t.Shape()...)
 		handles[i] = native(out[i], "all_gather")
 	}
-	w, err := g.gloo.AllGather(native(t, "all_gather"), handles, g.timeout)
+	w, err := g.of(t).AllGather(native(t, "all_gather"), handles, g.timeout)
 	if err == nil {
 		err = w.Wait()
 	}
@@ -232,7 +281,7 @@ func (g *Group) AllGather(doing string, t torch.Tensor) ([]torch.Tensor, error) 
 	return out, nil
 }
 
-// Gather gives root the tensors of all ranks, by rank, each like t, which is contiguous and on the CPU; the other ranks get nil.
+// Gather gives root the tensors of all ranks, by rank, each like t, which is contiguous; the other ranks get nil.
 func (g *Group) Gather(doing string, root int, t torch.Tensor) ([]torch.Tensor, error) {
 	if g == nil {
 		return []torch.Tensor{t.Clone()}, nil
@@ -242,11 +291,11 @@ func (g *Group) Gather(doing string, root int, t torch.Tensor) ([]torch.Tensor, 
 	var handles []capi.Handle
 	if g.Rank() == root {
 		for range g.Size() {
-			out = append(out, torch.Empty(t.DType(), torch.CPU, t.Shape()...))
+			out = append(out, torch.Empty(t.DType(), t.Device(), t.Shape()...))
 			handles = append(handles, native(out[len(out)-1], "gather"))
 		}
 	}
-	w, err := g.gloo.Gather(native(t, "gather"), handles, root, g.timeout)
+	w, err := g.of(t).Gather(native(t, "gather"), handles, root, g.timeout)
 	if err == nil {
 		err = w.Wait()
 	}
@@ -283,12 +332,12 @@ func (g *Group) MonitoredBarrier(doing string, timeout time.Duration) error {
 	return nil
 }
 
-// SumOf is x summed over all ranks, recorded by autograd: its gradient is the sum of the ranks' gradients. x is on the CPU.
+// SumOf is x summed over all ranks, recorded by autograd: its gradient is the sum of the ranks' gradients.
 func (g *Group) SumOf(x torch.Tensor) torch.Tensor {
 	if g == nil {
 		return x
 	}
-	h, scope, err := g.gloo.Sum(native(x, "sum_over_group"))
+	h, scope, err := g.of(x).Sum(native(x, "sum_over_group"))
 	if err != nil {
 		panic(&torch.Error{Op: "sum_over_group", Msg: err.Msg})
 	}
@@ -296,14 +345,19 @@ func (g *Group) SumOf(x torch.Tensor) torch.Tensor {
 	return adopt(h, scope)
 }
 
-// Failed makes an error of a call that is none of the group's own, such as a backward pass that a [Reducer] takes part in. start
-// is when it began.
+// Failed makes an [*Error] of one that a call returned which is none of the group's own, such as a backward pass that a
+// [Reducer] takes part in, where it comes of other ranks: others stay as they are. start is when the call began.
 func (g *Group) Failed(doing string, start time.Time, err error) error {
 	var known *Error
-	if g == nil || err == nil || errors.As(err, &known) {
+	if g == nil || err == nil || errors.As(err, &known) || !ofRanks(err.Error()) {
 		return err
 	}
 	return g.failed(doing, start, &capi.Error{Msg: err.Error()})
+}
+
+// ofRanks reports whether a message of libtorch's is of the library that carries tensors, by the name in it.
+func ofRanks(message string) bool {
+	return strings.Contains(message, "gloo") || strings.Contains(message, "NCCL")
 }
 
 func (g *Group) failed(doing string, start time.Time, err *capi.Error) error {
@@ -328,23 +382,37 @@ func (g *Group) Close(failed bool) {
 	if g == nil {
 		return
 	}
-	if !failed {
-		g.last()
-	}
-	g.monitor.leave(failed)
 	if failed {
+		g.monitor.leave(true)
 		return // what others wait for may be within the group: the end of the process frees it
+	}
+	counted := make(chan struct{})
+	go func() {
+		g.last()
+		g.monitor.leave(false)
+		close(counted)
+	}()
+	select {
+	case <-counted:
+	case <-time.After(lastWait + time.Second): // a store whose process is stopped does not answer, and this rank is done
+		return
+	}
+	if g.nccl != 0 {
+		g.nccl.Free()
 	}
 	g.gloo.Free()
 	g.store.Free()
 	g.whole.Free()
 }
 
+// lastWait is how long the rank that keeps the store waits for the others at the end.
+const lastWait = 5 * time.Second
+
 // last counts this rank out; where the store lies in this process, it waits for the others to be.
 func (g *Group) last() {
 	const key = "left"
 	n, err := g.store.Add(key, 1)
-	for end := time.Now().Add(5 * time.Second); g.Rank() == 0 && err == nil && n < int64(g.Size()) && time.Now().Before(end); {
+	for end := time.Now().Add(lastWait); g.Rank() == 0 && err == nil && n < int64(g.Size()) && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 		n, err = g.store.Add(key, 0)
 	}

@@ -27,7 +27,8 @@ type Reducer struct {
 	params []torch.Tensor
 }
 
-// NewReducer makes a reducer of leaves that require gradients, the same ones in the same order on all ranks, float32 on the CPU.
+// NewReducer makes a reducer of leaves that require gradients, one or more, the same ones in the same order on all ranks, float32,
+// all on the CPU or on the group's device.
 // Gradients that they have stay. It is to be closed before the group.
 func (g *Group) NewReducer(params []torch.Tensor) (*Reducer, error) {
 	start := time.Now()
@@ -38,7 +39,7 @@ func (g *Group) NewReducer(params []torch.Tensor) (*Reducer, error) {
 			p.SetGrad(torch.Tensor{}) // the reducer would take it for its bucket's
 		}
 	}
-	r, err := capi.NewReducer(g.gloo, handles, firstBucket, laterBucket)
+	r, err := capi.NewReducer(g.of(params[0]), handles, firstBucket, laterBucket)
 	runtime.KeepAlive(params)
 	if err != nil {
 		return nil, g.failed(fmt.Sprintf("agreeing on %d tensors to reduce", len(params)), start, err)

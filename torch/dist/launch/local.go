@@ -211,14 +211,14 @@ func (f *Failure) Error() string {
 		how = "was killed, as it did not end after another rank was stopped,"
 	} else if f.Signal != 0 {
 		how = fmt.Sprintf("was ended by signal %d (%v)", int(f.Signal), f.Signal)
-		if f.Signal == syscall.SIGKILL {
-			how += ", as the kernel does where memory runs out"
-		}
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "rank %d %s after %v", f.Rank, how, f.After.Round(100*time.Millisecond))
 	if f.Restarts > 0 {
 		fmt.Fprintf(&b, ", start %d", f.Restarts+1)
+	}
+	if f.Signal == syscall.SIGKILL && !f.Overdue {
+		b.WriteString("; the kernel sends it where memory runs out")
 	}
 	if f.Log != "" {
 		fmt.Fprintf(&b, "; its log is %s", f.Log)

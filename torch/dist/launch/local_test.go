@@ -91,7 +91,7 @@ func TestRankIsKilled(t *testing.T) {
 	l := newLocal(t, 2, "0:ready,obey,exit=75", "1:await=0,die")
 	failure := failed(t, l.run(t))
 	assert.Equal(t, 128+9, failure.ExitCode())
-	assert.Regexp(t, `^rank 1 was ended by signal 9 \(killed\), as the kernel does where memory runs out after \S+$`, failure.Error())
+	assert.Regexp(t, `^rank 1 was ended by signal 9 \(killed\) after \S+; the kernel sends it where memory runs out$`, failure.Error())
 }
 
 // A wrong spec is said once, by the first rank, whichever ends first.

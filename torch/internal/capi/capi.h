@@ -223,7 +223,8 @@ char *thaw_group_sum(thaw_group g, thaw_tensor x, thaw_tensor *out, int32_t *sco
 // Waits for and frees the work.
 char *thaw_work_wait(thaw_work w);
 
-// Adds up the gradients of params in buckets, their mean over the group in the end; the group must live longer.
+// Adds up the gradients of params in buckets, their mean over the group in the end; the group must live longer. Gradients that
+// params have count as those of a step.
 char *thaw_reducer_new(thaw_group g, const thaw_tensor *params, int64_t n, int64_t first_bucket, int64_t bucket, thaw_reducer *out);
 // The next backward reduces each bucket as soon as its gradients are there; each of params must get a gradient in it.
 char *thaw_reducer_arm(thaw_reducer r);

@@ -96,6 +96,10 @@ char *thaw_cuda_graph_enter(thaw_cuda_graph g);
 char *thaw_cuda_graph_leave(thaw_cuda_graph g);
 void thaw_cuda_graph_free(thaw_cuda_graph g);
 
+// ---- dist: NCCL between GPUs, one a process; see capi.h ----
+
+char *thaw_group_new_nccl(thaw_store s, int32_t rank, int32_t size, int32_t device, int64_t timeout_ms, thaw_group *out);
+
 #ifdef __cplusplus
 }
 #endif

@@ -5,6 +5,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -32,6 +34,10 @@ func TestCUDAIsLinked(t *testing.T) {
 			needed, err := f.ImportedLibraries()
 			require.NoError(t, err)
 			assert.Contains(t, needed, "libtorch_cpu.so")
+			symbols, err := f.ImportedSymbols()
+			require.NoError(t, err)
+			nccl := slices.ContainsFunc(symbols, func(s elf.ImportedSymbol) bool { return strings.Contains(s.Name, "ProcessGroupNCCL") })
+			assert.Equal(t, want, nccl, "c10d's group over NCCL is asked for")
 			for _, lib := range cuda {
 				if want {
 					assert.Contains(t, needed, lib)

@@ -3,12 +3,15 @@
 #define USE_C10D_GLOO
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
-#include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #include <torch/csrc/distributed/c10d/reducer.hpp>
 
-#include "internal.h"
+#include <c10/util/Flags.h>
+
+#include "dist.h"
+
+C10_DECLARE_int(caffe2_log_level);
 
 using namespace thaw;
 
@@ -16,26 +19,13 @@ namespace {
 
 using at::Tensor;
 using std::chrono::milliseconds;
-using StorePtr = c10::intrusive_ptr<c10d::Store>;
 using WorkPtr = c10::intrusive_ptr<c10d::Work>;
-
-struct Store {
-  StorePtr store;
-};
-
-// Of one device type. Operators of the dispatcher, which the Reducer calls, find the backend by way of the process group.
-struct Group {
-  c10::intrusive_ptr<c10d::Backend> backend;
-  c10::intrusive_ptr<c10d::ProcessGroup> group;
-};
 
 struct Reducer {
   std::vector<Tensor> params;
   std::unique_ptr<c10d::Reducer> reducer;
 };
 
-Store *store_of(thaw_store s) { return reinterpret_cast<Store *>(s); }
-Group *group_of(thaw_group g) { return reinterpret_cast<Group *>(g); }
 Reducer *reducer_of(thaw_reducer r) { return reinterpret_cast<Reducer *>(r); }
 
 c10d::ReduceOp reduce_op(int32_t op) {
@@ -88,6 +78,7 @@ struct SumOverGroup : torch::autograd::Function<SumOverGroup> {
 extern "C" char *thaw_store_new(const char *host, int32_t port, int32_t serves, int64_t timeout_ms, thaw_store *out,
                                 int32_t *bound) {
   return guarded([&] {
+    FLAGS_caffe2_log_level = 3; // what c10d warns of, with its stack, comes as an error too
     c10d::TCPStoreOptions o;
     o.port = static_cast<uint16_t>(port);
     o.isServer = serves != 0;
@@ -133,12 +124,9 @@ extern "C" char *thaw_group_new(thaw_store s, int32_t rank, int32_t size, const 
   return guarded([&] {
     auto o = c10d::ProcessGroupGloo::Options::create(milliseconds(timeout_ms));
     o->devices.push_back(c10d::ProcessGroupGloo::createDeviceForHostname(address));
-    const StorePtr &store = store_of(s)->store;
+    const auto &store = store_of(s)->store;
     auto gloo = c10::make_intrusive<c10d::ProcessGroupGloo>(store, rank, size, o);
-    auto group = c10::make_intrusive<c10d::ProcessGroup>(store, rank, size);
-    group->setBackend(c10::DeviceType::CPU, c10d::ProcessGroup::BackendType::GLOO, gloo);
-    group->setDefaultBackend(c10d::ProcessGroup::BackendType::GLOO);
-    *out = reinterpret_cast<thaw_group>(new Group{gloo, group});
+    *out = new_group(store, rank, size, c10::kCPU, c10d::ProcessGroup::BackendType::GLOO, gloo);
   });
 }
 
@@ -237,16 +225,16 @@ extern "C" char *thaw_reducer_new(thaw_group g, const thaw_tensor *params, int64
                                                  std::unordered_map<size_t, std::string>(), first_bucket,
                                                  /*skip_all_reduce_unused_params=*/false, /*use_python_reducer=*/false,
                                                  std::vector<int64_t>());
-    // The first pass settles the buckets once and for all, by the order in which a backward that computes nothing visits
-    // the parameters: so a run that is resumed adds up in the same order as one that went on.
-    std::vector<Tensor> grads;
-    for (const Tensor &p : r->params) {
-      grads.push_back(p.grad());
-      p.mutable_grad() = Tensor();
+    // The first pass settles the buckets once and for all, from the last parameter to the first, as a backward pass comes to
+    // them: so a run that is resumed adds up in the same order as one that went on. It touches them one by one: those of one
+    // function the engine visits in the order of its heap, the first parameter first, and no bucket would go before that is
+    // there, which is at the end of a backward pass.
+    {
+      at::AutoGradMode recording(true);
+      r->reducer->prepare_for_backward({});
+      for (auto p = r->params.rbegin(); p != r->params.rend(); ++p) Touch::apply(at::TensorList(*p)).backward();
     }
-    sync(*r);
     r->reducer->rebuild_buckets();
-    for (size_t i = 0; i < grads.size(); i++) r->params[i].mutable_grad() = grads[i];
     *out = reinterpret_cast<thaw_reducer>(r.release());
   });
 }
