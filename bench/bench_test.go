@@ -15,7 +15,7 @@ func TestParse(t *testing.T) {
 		{"-profile", "opcall", "", 0},
 		{"opcall -profile", "opcall", "", 0},
 		{"demo -rounds 2 opcall", "demo opcall", "", 2},
-		{"all", "opcall tokenizer loader steps demo lora", "", 0},
+		{"all", "opcall tokenizer loader steps demo lora dist", "", 0},
 		{"opcal", "", `"opcal" is no benchmark`, 0},
 		{"tokenizer -profile", "", "-profile is for opcall alone", 0},
 		{"-calls 0", "", "above 0", 0},
@@ -71,6 +71,40 @@ func TestPeerLine(t *testing.T) {
 	}
 	if r.parse("Traceback") == nil {
 		t.Error("no error for a peer that failed")
+	}
+}
+
+func TestDDPLine(t *testing.T) {
+	if s, err := parseDDP("W1130 setting OMP_NUM_THREADS\nddp text: 12.345 s an epoch, 8589 samples, last loss 0.4321\n"); err != nil || s != 12.345 {
+		t.Errorf("%v, %v", s, err)
+	}
+	if _, err := parseDDP("Traceback"); err == nil {
+		t.Error("no error for a peer that failed")
+	}
+}
+
+// TestScale: one bucket of a network that is sent at the end, by hand; covered ones; and more GPUs never make a step shorter.
+func TestScale(t *testing.T) {
+	c := cluster{gpus: 2, nodes: 1, inside: 1e9, hop: 1e-3, message: 1e-3}
+	near := func(got, want float64) bool { return got > want-1e-9 && got < want+1e-9 }
+	s := network{Buckets: []int64{1e6}}.on(c, 30e-3)
+	want := launchTime + 1e-3 + 2e-3
+	if !near(s.reduce, want) || !near(s.exposed, want) || !near(s.talk, 2e-3) || !near(s.step, 30e-3+want+2e-3) {
+		t.Errorf("%+v", s)
+	}
+	s = network{Buckets: []int64{5e5, 5e5}}.on(c, 30e-3) // the first goes while the second is computed
+	if each := launchTime + 0.5e-3 + 2e-3; !near(s.reduce, 2*each) || !near(s.exposed, each) {
+		t.Errorf("%+v", s)
+	}
+	for _, g := range gpuSteps {
+		last := float64(g.batch) / g.rate
+		for _, c := range clusters {
+			s := network{Buckets: []int64{1 << 20, 25 << 20, 25 << 20}}.on(c, float64(g.batch)/g.rate)
+			if s.step < last {
+				t.Errorf("%s on %s: %v after %v", g.what, c.name, s.step, last)
+			}
+			last = s.step
+		}
 	}
 }
 

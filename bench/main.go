@@ -1,11 +1,14 @@
 // Command bench measures Thaw beside the Python stack: both in one run, in turn, on the same machine.
 //
-//	go run . [-rounds N] [opcall] [tokenizer] [loader] [steps] [demo] [lora] [all]
+//	go run . [-rounds N] [opcall] [tokenizer] [loader] [steps] [demo] [lora] [dist] [all]
 //	go run . opcall -profile
+//	go run . overlap
+//	go run . scale
 //
 // opcall is the cost of a call of an operator, tokenizer that of tokenizing two files of texts, loader that of making
-// training batches of JPEGs, steps that of training steps of whole networks on the CPU, and demo the whole fine-tuning of
-// `make demo`. Without a name it is opcall and tokenizer, as the others take minutes. Each prints a table and leaves its
+// training batches of JPEGs, steps that of training steps of whole networks on the CPU, demo the whole fine-tuning of
+// `make demo`, and dist that of training on two ranks beside DistributedDataParallel. overlap, which is part of dist, shows when
+// gradients are sent; scale computes what more GPUs would bring. Without a name it is opcall and tokenizer, as the others take minutes. Each prints a table and leaves its
 // rounds, with the machine and the versions, in results. The machine should have nothing else to do. It runs in the folder
 // bench and needs what `make bench` brings.
 package main
@@ -29,16 +32,19 @@ type options struct {
 	results    string  // the folder for results
 }
 
-var benchmarks = map[string]func(options) error{"opcall": runOpcall, "tokenizer": runTokenizer, "loader": runLoader, "steps": runSteps, "demo": runDemo, "lora": runLoRA}
+var benchmarks = map[string]func(options) error{
+	"opcall": runOpcall, "tokenizer": runTokenizer, "loader": runLoader, "steps": runSteps, "demo": runDemo, "lora": runLoRA,
+	"dist": runDist, "overlap": runOverlap, "scale": runScale,
+}
 
-const usage = "usage: go run . [flags] [opcall] [tokenizer] [loader] [steps] [demo] [all]    (by default: opcall tokenizer)\n"
+const usage = "usage: go run . [flags] [opcall] [tokenizer] [loader] [steps] [demo] [lora] [dist] [overlap] [scale] [all]    (by default: opcall tokenizer)\n"
 
 // parse reads the command line; flags may stand behind names.
 func parse(args []string) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	flags.IntVar(&o.rounds, "rounds", 0, "rounds of each side; 0 is 7, 3 for steps and lora and 1 for demo")
+	flags.IntVar(&o.rounds, "rounds", 0, "rounds of each side; 0 is 7, 3 for steps, lora and dist, and 1 for demo")
 	flags.IntVar(&o.calls, "calls", 200_000, "opcall: calls of an operator, a round")
 	flags.BoolVar(&o.profile, "profile", false, "opcall: show where Thaw's time goes instead (needs perf)")
 	flags.Float64Var(&o.seconds, "seconds", 5, "opcall -profile: seconds of each case")
@@ -58,7 +64,7 @@ func parse(args []string) (options, error) {
 		name := flags.Arg(0)
 		switch {
 		case name == "all":
-			o.benchmarks = []string{"opcall", "tokenizer", "loader", "steps", "demo", "lora"}
+			o.benchmarks = []string{"opcall", "tokenizer", "loader", "steps", "demo", "lora", "dist"}
 		case benchmarks[name] == nil:
 			return o, fmt.Errorf("%q is no benchmark", name)
 		case !slices.Contains(o.benchmarks, name):
@@ -82,6 +88,9 @@ func parse(args []string) (options, error) {
 }
 
 func main() {
+	if os.Getenv(overlapKey) != "" {
+		os.Exit(overlapRank())
+	}
 	o, err := parse(os.Args[1:])
 	if errors.Is(err, flag.ErrHelp) {
 		return

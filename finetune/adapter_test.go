@@ -19,8 +19,8 @@ import (
 
 var twoOnTop = lora.Config{Rank: 2, Alpha: 4, Targets: []string{"linear"}, Top: 2, Seed: 3}
 
-// Adapters and the head train, all else is frozen, and the stages below the first adapter are a prefix that is kept. The
-// weights that are left have the adapters merged, and the adapters lie beside them.
+// Adapters and the head train, all else is frozen, and the stages below the first adapter are a prefix that is kept.
+// The weights that are left have the adapters merged, and the adapters lie beside them.
 func TestAdaptersTrainAlone(t *testing.T) {
 	model := newNet(t)
 	before := model.bytes()

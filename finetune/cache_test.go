@@ -140,8 +140,8 @@ func TestCacheRowsTakePartInAutograd(t *testing.T) {
 }
 
 func TestCacheChangesNoLoss(t *testing.T) {
-	// Lengths that all differ, so that the cache is filled in the batches that are trained on. Dropout is in trained stages
-	// alone: a mask drawn in the prefix would shift all that come after.
+	// Lengths that all differ, so that the cache is filled in the batches that are trained on. Dropout is in trained
+	// stages alone: a mask drawn in the prefix would shift all that come after.
 	for _, selection := range []Selection{HeadOnly(), Top(2), {"stage.2"}} {
 		t.Run(fmt.Sprint(selection), func(t *testing.T) {
 			losses := map[bool][]float64{}

@@ -22,9 +22,9 @@ import (
 	"github.com/thaw-ml/thaw/torch/nn"
 )
 
-// Checkpointing says when a run saves, in its folder, all that it needs to go on bit for bit: weights, the optimizer's state,
-// random generators, the place in the epoch. With Steps or Every it does so, too, when its context ends or StopAfter is over.
-// A run that came to its end removes its checkpoints.
+// Checkpointing says when a run saves, in its folder, all that it needs to go on bit for bit: weights, the optimizer's
+// state, random generators, the place in the epoch. With Steps or Every it does so, too, when its context ends or
+// StopAfter is over. A run that came to its end removes its checkpoints.
 type Checkpointing struct {
 	Steps int           // between two checkpoints; 0: not by steps
 	Every time.Duration // between two checkpoints; 0: not by time
@@ -88,8 +88,8 @@ func (c *checkpoints) due(step int) bool {
 	return c.options.Steps > 0 && step-c.step >= c.options.Steps || c.options.Every > 0 && time.Since(c.at) >= c.options.Every
 }
 
-// finished takes the result of the checkpoint that was being written; it waits for it where wait is set. done is false where
-// none was, or it goes on.
+// finished takes the result of the checkpoint that was being written; it waits for it where wait is set. done is false
+// where none was, or it goes on.
 func (c *checkpoints) finished(wait bool) (path string, done bool, err error) {
 	if c == nil || c.writing == nil {
 		return "", false, nil
@@ -107,8 +107,9 @@ func (c *checkpoints) finished(wait bool) (path string, done bool, err error) {
 	return c.path, true, err
 }
 
-// write begins to write a checkpoint. Tensors in changing are copied at once; those in late, which stay as they are until
-// the optimizer's next step, beside what computes meanwhile, see copied; the others stay as they are until finished.
+// write begins to write a checkpoint. Tensors in changing are copied at once; those in late, which stay as they are
+// until the optimizer's next step, beside what computes meanwhile, see copied; the others stay as they are until
+// finished.
 func (c *checkpoints) write(s savedRun, identity string, changing, late, fixed []torch.Named) error {
 	meta, err := s.metadata(identity)
 	if err != nil {
@@ -220,7 +221,8 @@ func listCheckpoints(folder string) (files []string, err error) {
 	return files, err
 }
 
-// checkpoint saves the run's state; p is nil between phases. Where wait is not set it goes on while the file is written.
+// checkpoint saves the run's state; p is nil between phases. Where wait is not set it goes on while the file is
+// written.
 func (r *run[B]) checkpoint(p *phase[B], wait bool) error {
 	if err := r.collect(true); err != nil { // one that is being written
 		return err
@@ -314,7 +316,7 @@ func (r *run[B]) afterStep(p *phase[B]) error {
 	if r.verify && r.steps+p.trainer.Steps() == r.wanted.Step {
 		return r.compare(p)
 	}
-	if limit := r.options.StopAfter; limit > 0 && r.options.Group == nil && time.Since(r.began) >= limit {
+	if limit := r.options.StopAfter; limit > 0 && r.options.Group.Rank() == 0 && time.Since(r.began) >= limit {
 		return ErrTimeUp
 	}
 	return nil

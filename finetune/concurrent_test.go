@@ -15,8 +15,8 @@ import (
 	"github.com/thaw-ml/thaw/torch"
 )
 
-// Runs that are started at the same time take turns, and each is what it is by itself: the random generators of libtorch
-// belong to the process.
+// Runs that are started at the same time take turns, and each is what it is by itself: the random generators of
+// libtorch belong to the process.
 func TestConcurrentFitsEqualSerialOnes(t *testing.T) {
 	type outcome struct {
 		losses  []float64

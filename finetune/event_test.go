@@ -92,8 +92,8 @@ func fitUntil(t *testing.T, m moment, failure error) (o Options, model *net, see
 	return o, model, seen, result, after, err
 }
 
-// An error from OnEvent ends a run with that error, whatever the event, and leaves nothing behind; the model can be trained
-// again.
+// An error from OnEvent ends a run with that error, whatever the event, and leaves nothing behind; the model can be
+// trained again.
 func TestAnErrorFromOnEventEndsTheRun(t *testing.T) {
 	types := map[reflect.Type]bool{}
 	for _, m := range moments() {

@@ -109,8 +109,8 @@ func TestFindRateRefuses(t *testing.T) {
 	assert.ErrorIs(t, err, context.Canceled)
 }
 
-// fastai 2.8's valley, worked out by hand: of the points that are left, the longest fall of n points that ends at e begins at
-// e-n, and the suggestion is at e-n + int(n/3) + int(n/6).
+// fastai 2.8's valley, worked out by hand: of the points that are left, the longest fall of n points that ends at e
+// begins at e-n, and the suggestion is at e-n + int(n/3) + int(n/6).
 func TestValley(t *testing.T) {
 	rates := make([]float64, 100)
 	losses := make([]float64, 100)

@@ -80,18 +80,20 @@ func (r *run[B]) fit(ctx context.Context) (_ *Result, err error) {
 	}()
 	defer r.resuming.close()
 	defer r.checkpoints.close()
-	ctx, cancel := r.timed(ctx)
-	defer cancel()
 	if err := r.within(ctx, func() error { return r.phases(ctx) }); err != nil {
 		return nil, r.adviseOnMemory(err)
 	}
-	if err := r.save("last"); err != nil && !errors.Is(err, Stop) {
+	saved := r.save("last")
+	if errors.Is(saved, Stop) {
+		saved = nil
+	}
+	if err := r.agreeOn("writing the last weights", saved); err != nil {
 		return nil, err
 	}
 	r.sumUp()
 	r.result.Folder = o.Folder.Path()
 	r.result.Seconds.Total = r.elapsed + time.Since(r.began).Seconds()
-	if err := o.Folder.writeSummary(&r.result); err != nil {
+	if err := r.agreeOn("writing the summary", o.Folder.writeSummary(&r.result)); err != nil {
 		return &r.result, err
 	}
 	return &r.result, o.Folder.over()

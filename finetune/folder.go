@@ -137,8 +137,8 @@ func (f *Folder) reopen(model any) error {
 	return nil
 }
 
-// Begun reports whether a run was begun in the folder: by its spec, or as there is no more than what a process leaves that
-// ended while it made the folder, perhaps nothing at all.
+// Begun reports whether a run was begun in the folder: by its spec, or as there is no more than what a process leaves
+// that ended while it made the folder, perhaps nothing at all.
 func (f *Folder) Begun() bool {
 	if _, err := os.Stat(filepath.Join(f.path, SpecFile)); err == nil {
 		return true
@@ -155,8 +155,8 @@ func (f *Folder) Begun() bool {
 	return true
 }
 
-// take makes sure that no other process trains in the folder. The system gives the lock back when the process ends, however it
-// does. A file system without locks goes without.
+// take makes sure that no other process trains in the folder. The system gives the lock back when the process ends,
+// however it does. A file system without locks goes without.
 func (f *Folder) take() error {
 	if f.lock != nil {
 		return nil

@@ -286,8 +286,8 @@ func TestGPUWithoutRoomForTheModel(t *testing.T) {
 	require.NoError(t, cuda.EmptyCache())
 }
 
-// A run that finds no room for the model, or for what training takes beside it, leaves the model on the CPU and nothing on
-// the device, and says what takes less.
+// A run that finds no room for the model, or for what training takes beside it, leaves the model on the CPU and
+// nothing on the device, and says what takes less.
 func TestGPUWithoutRoomForTheRun(t *testing.T) {
 	needGPU(t)
 	require.NoError(t, errors.Join(cuda.DropWorkspaces(), cuda.EmptyCache()))

@@ -15,8 +15,8 @@ import (
 	"github.com/thaw-ml/thaw/torch/nn"
 )
 
-// replayer is the CPU in the part of a GPU: its steps are those of graphs, and what it captures it replays by running it
-// again. It checks the order of what it is told.
+// replayer is the CPU in the part of a GPU: its steps are those of graphs, and what it captures it replays by running
+// it again. It checks the order of what it is told.
 type replayer struct {
 	train.CPU
 	refuse           error  // of Capture
@@ -157,8 +157,8 @@ func TestGraphsTrainAsTheCPU(t *testing.T) {
 	}
 }
 
-// Copies of parameters in bfloat16, made anew in each step, are what autocast makes: runs differ by learning rates in float32
-// alone, and captured steps by nothing.
+// Copies of parameters in bfloat16, made anew in each step, are what autocast makes: runs differ by learning rates in
+// float32 alone, and captured steps by nothing.
 func TestGraphsInBFloat16TrainAsTheCPU(t *testing.T) {
 	for _, selection := range []Selection{All(), Top(1), {"stage.1", "head"}} {
 		for _, noCache := range []bool{false, true} {

@@ -3,7 +3,6 @@ package finetune
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"encoding/binary"
 	"encoding/gob"
 	"errors"
@@ -187,14 +186,6 @@ func (r *run[B]) agreeOnCache(plan *Plan, err error) error {
 	return err
 }
 
-// timed is ctx that ends when StopAfter is over, where several processes have to agree on that.
-func (r *run[B]) timed(ctx context.Context) (context.Context, context.CancelFunc) {
-	if r.options.Group == nil || r.options.StopAfter == 0 || r.options.Group.Rank() != 0 {
-		return ctx, func() {}
-	}
-	return context.WithTimeoutCause(ctx, r.options.StopAfter, ErrTimeUp)
-}
-
 // agreeOnEpoch gives the end of an epoch on one process to all.
 func (r *run[B]) agreeOnEpoch(err error) error {
 	g := r.options.Group
@@ -210,18 +201,23 @@ func (r *run[B]) agreeOnEpoch(err error) error {
 		code = other
 	}
 	all, lost := g.Numbers("ending an epoch", code)
-	if err != nil || lost != nil {
+	if lost != nil {
 		return cmp.Or(err, lost)
 	}
+	worst := code
 	for _, n := range all {
-		if n[0] == other {
-			return g.Agree("ending an epoch", nil)
-		}
-		if n[0] == stop {
+		worst = max(worst, n[0])
+	}
+	switch {
+	case worst != other:
+		if worst == stop && code != stop {
 			err = Stop
 		}
+		return err
+	case code != other:
+		err = nil // another's error is the one to tell
 	}
-	return err
+	return g.Agree("ending an epoch", err)
 }
 
 // openTogether is open on all processes, or none.

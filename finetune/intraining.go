@@ -30,8 +30,8 @@ func beginTraining(model any, settle func()) (end func()) {
 	return func() { inTraining.Delete(model) }
 }
 
-// besideTraining lets a model that a Fit trains be used by the goroutine of that Fit alone, in OnEvent, and undoes with settle what
-// that changes. For any other model settle does nothing.
+// besideTraining lets a model that a Fit trains be used by the goroutine of that Fit alone, in OnEvent, and undoes
+// with settle what that changes. For any other model settle does nothing.
 func besideTraining(model any) (settle func(), err error) {
 	if reflect.ValueOf(model).Kind() != reflect.Pointer {
 		return func() {}, nil

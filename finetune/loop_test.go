@@ -75,8 +75,8 @@ func oneHot(classes nn.Values) nn.Values {
 	return nn.Values{torch.FromSlice([]float32{1, 0, 0, 1}, 2, 2).IndexSelect(0, classes[0])}
 }
 
-// Every option of the loop makes of the same start, in 30 steps, the losses that PyTorch makes: within 1e-4, and 2e-2 where
-// products are in 16 bits, whose rounding depends on how a processor multiplies.
+// Every option of the loop makes of the same start, in 30 steps, the losses that PyTorch makes: within 1e-4, and 2e-2
+// where products are in 16 bits, whose rounding depends on how a processor multiplies.
 func TestLoopIsPyTorchs(t *testing.T) {
 	text, err := os.ReadFile("testdata/loop.json")
 	require.NoError(t, err)
@@ -155,8 +155,8 @@ func plateau(o *Options) {
 	o.Best = "loss"
 }
 
-// Accumulated over parts, also with a last short batch and a last short part, a run is that with the large batch: gradients
-// add up in another order, so all but the rounding of float32.
+// Accumulated over parts, also with a last short batch and a last short part, a run is that with the large batch:
+// gradients add up in another order, so all but the rounding of float32.
 func TestAccumulatedIsTheLargeBatch(t *testing.T) {
 	run := func(b Batching, lengths func(int) int) ([]float64, map[string][]byte) {
 		model := loopNet(t)

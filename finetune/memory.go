@@ -12,9 +12,9 @@ import (
 	"github.com/thaw-ml/thaw/torch/data"
 )
 
-// checkMemory refuses a run some phase of which cannot fit: gradients and the optimizer's state are known before anything is
-// computed, and the system ends a process that takes more memory than its container may, without a word. Where there is
-// such a limit, what a step takes beside them is measured on a few samples.
+// checkMemory refuses a run some phase of which cannot fit: gradients and the optimizer's state are known before
+// anything is computed, and the system ends a process that takes more memory than its container may, without a word.
+// Where there is such a limit, what a step takes beside them is measured on a few samples.
 func (r *run[B]) checkMemory(ctx context.Context) error {
 	free := r.backend.FreeMemory()
 	if free <= 0 { // unknown

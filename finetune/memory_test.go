@@ -108,8 +108,8 @@ func TestForecastChangesNothing(t *testing.T) {
 	assert.Equal(t, plain.Epochs[1].TrainLoss, limited.Epochs[1].TrainLoss)
 }
 
-// What a step takes grows with the batch, with the trained stages, and less where it is computed in parts; a run that does
-// not fit is refused before it starts.
+// What a step takes grows with the batch, with the trained stages, and less where it is computed in parts; a run that
+// does not fit is refused before it starts.
 func TestForecast(t *testing.T) {
 	within(t, 64<<30)
 	forecast := func(batch Batching, train Selection) int64 {

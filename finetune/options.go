@@ -66,16 +66,16 @@ type Options struct {
 	Adapters AdapterSaver
 	// Checkpoint says when the run saves in Folder what it needs to go on; the zero value never does.
 	Checkpoint Checkpointing
-	// Resume goes on from the newest checkpoint in Folder, bit for bit as if the run had not been interrupted. Options, model
-	// and data must be those of the run; only Checkpoint, StopAfter and OnEvent may be others. Where the folder has no
-	// checkpoint, the run begins anew in it; where the run came to its end, the error is ErrFinished.
+	// Resume goes on from the newest checkpoint in Folder, bit for bit as if the run had not been interrupted. Options,
+	// model and data must be those of the run; only Checkpoint, StopAfter and OnEvent may be others. Where the folder has
+	// no checkpoint, the run begins anew in it; where the run came to its end, the error is ErrFinished.
 	Resume bool
 	// StopAfter ends the run with ErrTimeUp, between two steps, when it has taken so long; 0 is no limit.
 	StopAfter time.Duration
-	// Group are the processes that train together, from dist.Join; nil, the default, is this one alone. Each calls Fit with the
-	// same model, data and options. A batch is one of all of them, of which each computes a part: so samples, steps and
-	// losses are those of one process, up to rounding, however many there are, but for what is random in a step (dropout).
-	// Rank 0 alone writes to Folder, and all go on from what it reads there. On the CPU only.
+	// Group are the processes that train together, from dist.Join; nil, the default, is this one alone. Each calls Fit
+	// with the same model, data and options. A batch is one of all of them, of which each computes a part: so samples,
+	// steps and losses are those of one process, up to rounding, however many there are, but for what is random in a step
+	// (dropout). Rank 0 alone writes to Folder, and all go on from what it reads there. On the CPU only.
 	Group *dist.Group
 	// LocalNorms lets batch norms that train see each process's part of the batch by itself, as PyTorch's
 	// DistributedDataParallel does; the default is the whole batch's statistics, as in its SyncBatchNorm.

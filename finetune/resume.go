@@ -118,8 +118,8 @@ func onOneThread(f func() error) (err error) {
 	return err
 }
 
-// restore brings a phase to where it was: the optimizer, the place in the epoch, what tensors were at the phase's start, and
-// last the generators.
+// restore brings a phase to where it was: the optimizer, the place in the epoch, what tensors were at the phase's
+// start, and last the generators.
 func (r *run[B]) restore(p *phase[B], s *resuming) error {
 	err := onOneThread(func() error { return torch.ScopedErr(func() error { return r.restoreFrom(p, s) }) })
 	if err != nil {
@@ -198,7 +198,10 @@ func (r *run[B]) identify() (string, error) {
 		"training data": fingerprint(r.train),
 	}
 	if n := o.Group.Size(); n > 1 {
-		settings["processes"], settings["local batch norms"] = n, o.LocalNorms
+		settings["processes"] = n
+		if o.LocalNorms { // which no other number of processes computes
+			settings["local batch norms"] = n
+		}
 	}
 	if r.testLen() > 0 {
 		settings["test data"] = fingerprint(r.test)

@@ -133,7 +133,8 @@ func interruptedRun(t *testing.T) string {
 	return folder
 }
 
-// What was stopped before its first step has nothing to go on from: no checkpoint of step 0, the size of the model, is written.
+// What was stopped before its first step has nothing to go on from: no checkpoint of step 0, the size of the model, is
+// written.
 func TestStoppedBeforeTheFirstStep(t *testing.T) {
 	for _, at := range []train.Event{train.TaskStarted{}, train.Progress{}, train.TaskDone{}} {
 		folder := t.TempDir() + "/run"

@@ -57,8 +57,8 @@ func (s *Shared) held(device torch.Device) (bytes int64) {
 	return bytes
 }
 
-// drop frees all that is kept on a device, and reports whether there was anything. No Fit that uses it may run but the one
-// that calls.
+// drop frees all that is kept on a device, and reports whether there was anything. No Fit that uses it may run but the
+// one that calls.
 func (s *Shared) drop(device torch.Device) (dropped bool) {
 	if s == nil {
 		return false

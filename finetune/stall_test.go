@@ -11,8 +11,8 @@ import (
 	"github.com/thaw-ml/thaw/torch"
 )
 
-// THAW_MEASURE=checkpoint tells for how long steps stop where a checkpoint of a ResNet-50 with AdamW is begun: 25.6 million
-// parameters in 161 tensors, and two more of each size. It is no test: it fails only where a checkpoint does.
+// THAW_MEASURE=checkpoint tells for how long steps stop where a checkpoint of a ResNet-50 with AdamW is begun: 25.6
+// million parameters in 161 tensors, and two more of each size. It is no test: it fails only where a checkpoint does.
 func TestMeasureCheckpoint(t *testing.T) {
 	if os.Getenv("THAW_MEASURE") != "checkpoint" {
 		t.Skip("THAW_MEASURE=checkpoint measures")

@@ -14,8 +14,8 @@ import (
 	"github.com/thaw-ml/thaw/torch/data"
 )
 
-// Without test samples the last epoch counts as the best, and nothing is measured: there may be no test set at all, a nil
-// pointer to one, or one without samples.
+// Without test samples the last epoch counts as the best, and nothing is measured: there may be no test set at all, a
+// nil pointer to one, or one without samples.
 func TestFitWithoutTestSamples(t *testing.T) {
 	var weights map[string][]byte
 	for name, testSet := range map[string]data.Dataset[*rows]{

@@ -33,6 +33,7 @@ const togetherKey = "THAW_TOGETHER"
 // togetherCase is a run of several processes.
 type togetherCase struct {
 	Name       string
+	On         []int // processes
 	Samples    int
 	Padded     bool
 	Top        string // what is trained
@@ -216,14 +217,14 @@ func (c togetherCase) on(t *testing.T, processes int) []togetherResult {
 }
 
 var togetherCases = []togetherCase{
-	{Name: "whole", Samples: 50, Top: "all", Batch: Batching{Size: 8}, Epochs: 3},
-	{Name: "kept prefix, padded", Samples: 50, Padded: true, Top: "top 2", Batch: Batching{Size: 8}, Epochs: 3},
-	{Name: "accumulated, clipped", Samples: 50, Padded: true, Top: "all", Batch: Batching{Size: 4, Accumulate: 3}, Epochs: 3, Clip: 0.1},
-	{Name: "average, few in the last batch", Samples: 25, Top: "all", Batch: Batching{Size: 8}, Epochs: 4, EMA: 0.9},
-	{Name: "class weights", Samples: 50, Top: "all", Batch: Batching{Size: 8}, Epochs: 3, Weights: []float64{1, 3}},
-	{Name: "class weights, accumulated", Samples: 49, Top: "all", Batch: Batching{Size: 4, Accumulate: 2}, Epochs: 3, Weights: []float64{1, 3}},
-	{Name: "bfloat16", Samples: 50, Top: "all", Batch: Batching{Size: 4, Accumulate: 2}, Epochs: 3, Precision: "bfloat16"},
-	{Name: "batch norms", Samples: 50, Top: "all", Batch: Batching{Size: 8}, Epochs: 3, Norms: true},
+	{Name: "whole", On: []int{2}, Samples: 50, Top: "all", Batch: Batching{Size: 8}, Epochs: 3},
+	{Name: "kept prefix, padded", On: []int{3}, Samples: 50, Padded: true, Top: "top 2", Batch: Batching{Size: 8}, Epochs: 3},
+	{Name: "accumulated, clipped", On: []int{2}, Samples: 50, Padded: true, Top: "all", Batch: Batching{Size: 4, Accumulate: 3}, Epochs: 3, Clip: 0.1},
+	{Name: "average, few in the last batch", On: []int{3}, Samples: 25, Top: "all", Batch: Batching{Size: 8}, Epochs: 4, EMA: 0.9},
+	{Name: "class weights", On: []int{2}, Samples: 50, Top: "all", Batch: Batching{Size: 8}, Epochs: 3, Weights: []float64{1, 3}},
+	{Name: "class weights, accumulated", On: []int{3}, Samples: 49, Top: "all", Batch: Batching{Size: 4, Accumulate: 2}, Epochs: 3, Weights: []float64{1, 3}},
+	{Name: "bfloat16", On: []int{2}, Samples: 50, Top: "all", Batch: Batching{Size: 4, Accumulate: 2}, Epochs: 3, Precision: "bfloat16"},
+	{Name: "batch norms", On: []int{2, 3}, Samples: 50, Top: "all", Batch: Batching{Size: 8}, Epochs: 3, Norms: true},
 }
 
 // A run of several processes is that of one, but for rounding.
@@ -236,7 +237,7 @@ func TestTogetherIsAlone(t *testing.T) {
 			if c.Precision != "" { // products of 16 bits round parts otherwise
 				tolerance, ofWeights = 2e-2, 2e-2
 			}
-			for _, processes := range []int{2, 3} {
+			for _, processes := range c.On {
 				all := c.on(t, processes)
 				for r, got := range all {
 					require.Empty(t, got.Error, "rank %d of %d", r, processes)
@@ -253,8 +254,6 @@ func TestTogetherIsAlone(t *testing.T) {
 						assert.Equal(t, all[0].Weights[name], got.Weights[name], "ranks differ in %s", name)
 					}
 				}
-				again := c.on(t, processes)
-				assert.Equal(t, all, again, "the same run twice")
 			}
 		})
 	}
@@ -276,7 +275,7 @@ func TestTogetherIsRandom(t *testing.T) {
 
 // A run that was stopped on one process goes on bit for bit on as many, and but for rounding on others.
 func TestTogetherResumes(t *testing.T) {
-	for _, stop := range []int{3, 7, 9} {
+	for _, stop := range []int{3, 9} { // in the first epoch, and in the second
 		c := togetherCase{Samples: 50, Padded: true, Top: "top 2", Batch: Batching{Size: 8}, Epochs: 2, Dropout: 0.2}
 		whole := c.on(t, 2)
 		c.Folder, c.StopAt = filepath.Join(t.TempDir(), "run"), stop

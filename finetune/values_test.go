@@ -12,8 +12,8 @@ import (
 	"github.com/thaw-ml/thaw/torch/nn"
 )
 
-// fork is a net whose stages hand on two tensors: what they make of their input, and the input before. Where together is set,
-// each stage before the last layer can also be computed together with the next one.
+// fork is a net whose stages hand on two tensors: what they make of their input, and the input before. Where together
+// is set, each stage before the last layer can also be computed together with the next one.
 type fork struct {
 	*net
 	together   bool
@@ -85,7 +85,8 @@ func (f *fork) Stages() []nn.Stage[*rows] {
 
 var _ Model[*rows] = (*fork)(nil)
 
-// fitFork is a Fit of a fork with dropout in the trained stages alone; batches of training and of the cache are the same.
+// fitFork is a Fit of a fork with dropout in the trained stages alone; batches of training and of the cache are the
+// same.
 func fitFork(t *testing.T, on train.Backend, f *fork, o Options, lengths func(int) int) (*Result, *events) {
 	t.Helper()
 	o.Batch = Batching{Size: 6, EvalSize: 6}
@@ -100,7 +101,8 @@ func fitFork(t *testing.T, on train.Backend, f *fork, o Options, lengths func(in
 	return result, seen
 }
 
-// Several tensors between stages are kept like one: with and without a cache of them, the steps are the same to the last bit.
+// Several tensors between stages are kept like one: with and without a cache of them, the steps are the same to the
+// last bit.
 func TestSeveralValuesBetweenStages(t *testing.T) {
 	for name, lengths := range map[string]func(int) int{"padded": distinct, "unpadded": nil} {
 		for _, selection := range []Selection{HeadOnly(), Top(2)} {
@@ -147,8 +149,8 @@ func TestSeveralValuesBetweenStages(t *testing.T) {
 	}
 }
 
-// A stage is computed together with the next one where both run in one call, and by itself where the next is on the other
-// side of the cut between frozen and trained stages. Either way comes to the same.
+// A stage is computed together with the next one where both run in one call, and by itself where the next is on the
+// other side of the cut between frozen and trained stages. Either way comes to the same.
 func TestForwardWithNext(t *testing.T) {
 	for _, c := range []struct {
 		train          Selection

@@ -15,9 +15,9 @@ import (
 // errSame ends a run that came to the checkpoint that it was to come to.
 var errSame = errors.New("the checkpoints are the same")
 
-// Verify proves that a run goes on bit for bit: it trains from the oldest checkpoint in o.Folder to the newest, and compares
-// weights, the optimizer's state and generators with it. It gives the two files. An error names what differs; where there are no two
-// checkpoints, there is nothing to compare. Nothing is written.
+// Verify proves that a run goes on bit for bit: it trains from the oldest checkpoint in o.Folder to the newest, and
+// compares weights, the optimizer's state and generators with it. It gives the two files. An error names what differs;
+// where there are no two checkpoints, there is nothing to compare. Nothing is written.
 func Verify[B data.Batch[B]](
 	ctx context.Context, model Model[B], trainSet, testSet data.Dataset[B], o Options,
 ) (from, to string, err error) {

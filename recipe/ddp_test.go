@@ -2,7 +2,6 @@ package recipe
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -72,14 +71,17 @@ distributed: {batch_norm: local}
 // ddpCommon is what all of them have.
 const ddpCommon = "device: cpu\nthreads: 1\nprecision: float32\nseed: 3\n"
 
-// word is number i of splitmix64 from the FNV-1a hash of a key on.
-func word(key string, i int) uint64 {
+// wordsOf gives number i of splitmix64 from the FNV-1a hash of a key on.
+func wordsOf(key string) func(i int) uint64 {
 	h := fnv.New64a()
 	h.Write([]byte(key))
-	z := h.Sum64() + uint64(i+1)*0x9E3779B97F4A7C15
-	z = (z ^ z>>30) * 0xBF58476D1CE4E5B9
-	z = (z ^ z>>27) * 0x94D049BB133111EB
-	return z ^ z>>31
+	seed := h.Sum64()
+	return func(i int) uint64 {
+		z := seed + uint64(i+1)*0x9E3779B97F4A7C15
+		z = (z ^ z>>30) * 0xBF58476D1CE4E5B9
+		z = (z ^ z>>27) * 0x94D049BB133111EB
+		return z ^ z>>31
+	}
 }
 
 // fillByFormula gives a tensor the numbers that it has in testdata/ddp.py.
@@ -105,9 +107,9 @@ func fillByFormula(name string, t torch.Tensor) {
 			middle, spread = 0.25, 0.02
 		}
 	}
-	values, step, mid := make([]float32, t.Numel()), float32(spread/(1<<23)), float32(middle)
+	values, step, mid, word := make([]float32, t.Numel()), float32(spread/(1<<23)), float32(middle), wordsOf(name)
 	for i := range values {
-		values[i] = float32(float32(int(word(name, i)>>40)-1<<23)*step) + mid // rounded twice, also where the processor could once
+		values[i] = float32(float32(int(word(i)>>40)-1<<23)*step) + mid // rounded twice, also where the processor could once
 		if alternate && i%2 == 1 {
 			values[i] = -values[i]
 		}
@@ -130,17 +132,18 @@ func ddpPlace(t *testing.T) {
 	vocabulary := strings.Fields("good bad film movie the is it not very was fun dull great boring no yes")
 	rows := "t\tl\n"
 	for i := range ddpTexts {
-		key := fmt.Sprintf("text %d", i)
+		word := wordsOf(fmt.Sprintf("text %d", i))
 		var words []string
-		for k := range 1 + int(word(key, 15)%14) {
-			words = append(words, vocabulary[word(key, k)%16])
+		for k := range 1 + int(word(15)%14) {
+			words = append(words, vocabulary[word(k)%16])
 		}
-		rows += fmt.Sprintf("%s\t%s\n", strings.Join(words, " "), []string{"no", "yes"}[word(key, 14)>>63])
+		rows += fmt.Sprintf("%s\t%s\n", strings.Join(words, " "), []string{"no", "yes"}[word(14)>>63])
 	}
 	require.NoError(t, os.WriteFile("rows.tsv", []byte(rows), 0o644))
 	for i := range ddpPictures {
 		m := image.NewNRGBA(image.Rect(0, 0, ddpSide, ddpSide))
-		at := func(k int) byte { return byte(word(fmt.Sprintf("picture %d", i), k) >> 56) }
+		word := wordsOf(fmt.Sprintf("picture %d", i))
+		at := func(k int) byte { return byte(word(k) >> 56) }
 		for p := range ddpSide * ddpSide {
 			m.Set(p%ddpSide, p/ddpSide, color.NRGBA{at(3 * p), at(3*p + 1), at(3*p + 2), 255})
 		}
@@ -250,8 +253,9 @@ func ddpRanks(t *testing.T, name string) [2]ddpResult {
 	require.NoError(t, err)
 	for r := range results {
 		cmd := exec.CommandContext(t.Context(), self)
-		cmd.Env = append(os.Environ(), ddpKey+"="+name, "RANK="+strconv.Itoa(r), "WORLD_SIZE=2", "LOCAL_RANK="+strconv.Itoa(r),
-			"LOCAL_WORLD_SIZE=2", "MASTER_ADDR=127.0.0.1", "MASTER_PORT="+strconv.Itoa(port), "OMP_NUM_THREADS=1")
+		rank := strconv.Itoa(r)
+		cmd.Env = append(os.Environ(), ddpKey+"="+name, "RANK="+rank, "WORLD_SIZE=2", "LOCAL_RANK="+rank, "LOCAL_WORLD_SIZE=2",
+			"MASTER_ADDR=127.0.0.1", "MASTER_PORT="+strconv.Itoa(port), "OMP_NUM_THREADS=1")
 		cmd.Stdout, cmd.Stderr = &out[r], &log[r]
 		require.NoError(t, cmd.Start())
 		wait.Go(func() { failures[r] = cmd.Wait() })
@@ -264,8 +268,8 @@ func ddpRanks(t *testing.T, name string) [2]ddpResult {
 	return results
 }
 
-// Specs of texts, accumulated gradients, adapters and pictures come on two ranks to the losses of transformers, PEFT and torchvision
-// under PyTorch's DistributedDataParallel: within 1e-4.
+// Specs of texts, accumulated gradients, adapters and pictures come on two ranks to the losses of transformers, PEFT and
+// torchvision under PyTorch's DistributedDataParallel: within 1e-4.
 func TestDDP(t *testing.T) {
 	folder, err := filepath.Abs("testdata")
 	require.NoError(t, err)
@@ -290,9 +294,15 @@ func TestDDP(t *testing.T) {
 				}
 				require.Equal(t, order[name], got.Order, "run THAW_WRITE_ORDER=1 go test -run TestDDP ./recipe, and ddp.py")
 				require.GreaterOrEqual(t, len(got.Losses), 20)
-				assert.InDeltaSlice(t, golden.Losses[name], got.Losses, 1e-4, "rank %d", r)
-				last := cmp.Compare(got.Losses[0]-1e-2, got.Losses[len(got.Losses)-1])
-				assert.Equal(t, 1, last, "it has learnt")
+				require.Len(t, got.Losses, len(golden.Losses[name]))
+				worst := 0.0
+				for i, want := range golden.Losses[name] {
+					worst = max(worst, math.Abs(want-got.Losses[i]))
+				}
+				assert.Less(t, worst, 1e-4, "rank %d", r)
+				t.Logf("rank %d: %d losses, from %.4f to %.4f, at most %.1e from DDP's", r, len(got.Losses), got.Losses[0],
+					got.Losses[len(got.Losses)-1], worst)
+				assert.Less(t, got.Losses[len(got.Losses)-1], got.Losses[0]-1e-2, "it has learnt")
 			}
 		})
 	}

@@ -95,7 +95,7 @@ func TestExportOfAGoProgram(t *testing.T) {
 		assert.NotContains(t, matter, "base_model")
 		assert.Contains(t, rest, "| 0 | a \"b\" \\| \\`c\\` ⏎ \\# d |\n| 1 | é: \\[x\\] |\n")
 		assert.NotContains(t, rest, "The spec")
-		assert.Regexp(t, `\| training \|  \| 32 texts, sha256 [0-9a-f]{16} \|\n\| test \|  \| 8 texts, sha256 [0-9a-f]{16} \|`, rest)
+		assert.Regexp(t, `\| training \|  \| 32 texts, sha256 [0-9a-f]{16}, tokens [0-9a-f]{16} \|\n\| test \|  \| 8 texts, sha256 [0-9a-f]{16}, tokens [0-9a-f]{16} \|`, rest)
 		opened, err := OpenModel("out-"+string(to), "")
 		if to == ONNX {
 			require.EqualError(t, err, "out-onnx was exported for ONNX, which Thaw writes and does not read: name the run")

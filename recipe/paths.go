@@ -84,8 +84,8 @@ func (s *Spec) checkPaths(find func(name string) (path string, err error)) error
 
 var wordAndNumber = regexp.MustCompile(`^([A-Za-z]+)[-_: ]*([0-9]+)$`)
 
-// meantStep is the step, as in "every 10", that the name of test data which is not there was likely meant to be; "" where
-// it is none.
+// meantStep is the step, as in "every 10", that the name of test data which is not there was likely meant to be; ""
+// where it is none.
 func meantStep(path string) string {
 	if _, err := os.Lstat(path); err == nil {
 		return ""

@@ -14,11 +14,11 @@ import (
 	"github.com/thaw-ml/thaw/internal/yamlkeys"
 )
 
-// Checkpoint says when a run saves what it needs to go on bit for bit, see [finetune.Checkpointing]. It does so, too, when it
-// is stopped. A run that came to its end removes its checkpoints.
+// Checkpoint says when a run saves what it needs to go on bit for bit, see [finetune.Checkpointing]. It does so, too,
+// when it is stopped. A run that came to its end removes its checkpoints.
 type Checkpoint struct {
-	// Every is the time between two checkpoints, as in "30s" or "1h30m"; the default is "10m". "off" writes none, not even when
-	// the run is stopped, unless Steps does.
+	// Every is the time between two checkpoints, as in "30s" or "1h30m"; the default is "10m". "off" writes none, not
+	// even when the run is stopped, unless Steps does.
 	Every string `yaml:"every"`
 	Steps int    `yaml:"steps,omitempty"` // between two checkpoints; 0, the default: not by steps
 	Keep  int    `yaml:"keep"`            // how many are kept, the newest; the default is 2
@@ -28,7 +28,8 @@ func (c *Checkpoint) resolve(f *faults) {
 	if c.Every == "" && !f.source.given("checkpoint.every") {
 		c.Every = "10m"
 	}
-	f.check(c.Every == "off" || duration(c.Every) > 0, "checkpoint.every", `must be a time such as 30s, 10m or 1h30m, or off, found %q`, c.Every)
+	f.check(c.Every == "off" || duration(c.Every) > 0, "checkpoint.every",
+		`must be a time such as 30s, 10m or 1h30m, or off, found %q`, c.Every)
 	f.check(c.Steps >= 0, "checkpoint.steps", "must be 0 (not by steps) or above, found %d", c.Steps)
 	if c.Keep == 0 && !f.source.given("checkpoint.keep") {
 		c.Keep = 2
@@ -49,15 +50,15 @@ func (c Checkpoint) options() finetune.Checkpointing {
 	return finetune.Checkpointing{Steps: c.Steps, Every: duration(c.Every), Keep: c.Keep}
 }
 
-// mayDiffer are the keys in which a run that goes on may differ from how it began, and maySet those of them that ReadRun
-// takes: what is accepted about the data changes no number.
+// mayDiffer are the keys in which a run that goes on may differ from how it began, and maySet those of them that
+// ReadRun takes: what is accepted about the data changes no number.
 var (
 	mayDiffer = []string{"accept", "checkpoint", "stop_after", "distributed", "threads", "out"}
 	maySet    = mayDiffer[:4]
 )
 
-// ReadRun reads the spec of a run folder, to go on with the run there. Of overrides only those of accept, checkpoint and
-// stop_after are taken. A folder that is none is an *OpenError.
+// ReadRun reads the spec of a run folder, to go on with the run there. Of overrides only those of accept, checkpoint
+// and stop_after are taken. A folder that is none is an *OpenError.
 func ReadRun(folder string, overrides ...string) (Spec, error) {
 	for _, o := range overrides {
 		key, _, _ := strings.Cut(o, "=")
@@ -81,8 +82,8 @@ func ReadRun(folder string, overrides ...string) (Spec, error) {
 	return s, err
 }
 
-// Started tells whether the run folder that a spec names has the beginning of a run, and whether the run came to its end. A run
-// that was begun is one to go on with: the folder is no mistake then.
+// Started tells whether the run folder that a spec names has the beginning of a run, and whether the run came to its
+// end. A run that was begun is one to go on with: the folder is no mistake then.
 func (s *Spec) Started() (started, finished bool) {
 	if s.Out == "" {
 		return false, false
@@ -92,7 +93,8 @@ func (s *Spec) Started() (started, finished bool) {
 	return s.goesOn, ended == nil
 }
 
-// GoesOn says that a run was begun in the spec's folder, as Started finds: on a machine that does not see the folder, say.
+// GoesOn says that a run was begun in the spec's folder, as Started finds: on a machine that does not see the folder,
+// say.
 func (s *Spec) GoesOn() { s.goesOn = true }
 
 // SameRun is an error that names what differs where a spec is not that of the run in its folder.
@@ -131,7 +133,8 @@ func (s *Spec) SameRun() error {
 		}
 	}
 	if slices.Sort(differ); differ != nil {
-		return s.Errorf("out", "%s is of another spec: %s; give another folder, or go on as the run began: thaw resume %[1]s", s.Out, strings.Join(differ, "; "))
+		return s.Errorf("out", "%s is of another spec: %s; give another folder, or go on as the run began: thaw resume %[1]s",
+			s.Out, strings.Join(differ, "; "))
 	}
 	return nil
 }

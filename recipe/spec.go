@@ -72,8 +72,8 @@ type Spec struct {
 	// sigmoid_focal_loss; 0 is off.
 	FocalGamma float64 `yaml:"focal_gamma,omitempty"`
 	FocalAlpha float64 `yaml:"focal_alpha,omitempty"`
-	// EMA, in (0, 1), is the decay of an exponential moving average of what is trained, which is what is evaluated and kept.
-	// 0 is off, and the default.
+	// EMA, in (0, 1), is the decay of an exponential moving average of what is trained, which is what is evaluated and
+	// kept. 0 is off, and the default.
 	EMA float64 `yaml:"ema,omitempty"`
 	// EarlyStopping ends a phase that gets no better.
 	EarlyStopping EarlyStopping `yaml:"early_stopping,omitempty"`
@@ -96,13 +96,14 @@ type Spec struct {
 	Deterministic bool       `yaml:"deterministic,omitempty"`
 	Seed          uint64     `yaml:"seed"` // of the split, the new head, the order of the rows and dropout
 	Checkpoint    Checkpoint `yaml:"checkpoint"`
-	// StopAfter is the time after which the run saves a checkpoint and ends, to go on in another job: "3h50m". Empty is no limit.
+	// StopAfter is the time after which the run saves a checkpoint and ends, to go on in another job: "3h50m". Empty is
+	// no limit.
 	StopAfter string `yaml:"stop_after,omitempty"`
 	// Distributed is for runs of several processes.
 	Distributed Distributed `yaml:"distributed,omitempty"`
 
-	// Accept names findings about the data that would stop the run, or that are known and not worth a warning any more, such
-	// as duplicates or conflicting-labels. docs/guide/check.md lists them.
+	// Accept names findings about the data that would stop the run, or that are known and not worth a warning any more,
+	// such as duplicates or conflicting-labels. docs/guide/check.md lists them.
 	Accept []string `yaml:"accept,omitempty"`
 
 	// Out is the run folder to make. Empty: thaw train chooses one.

@@ -25,7 +25,11 @@ func checkRates(axes []axis) error {
 		}
 	}
 	for _, a := range axes {
-		if steps, err := parsePath(a.key); err == nil && len(steps) == 3 && steps[0].name == "phases" && (steps[2].name == "lr" || steps[2].name == "head_lr") {
+		steps, err := parsePath(a.key)
+		if err != nil || len(steps) != 3 || steps[0].name != "phases" {
+			continue
+		}
+		if last := steps[2].name; last == "lr" || last == "head_lr" {
 			return wrongGrid("lr sets the rates of all phases, and %s one of them: give one of the two", a.key)
 		}
 	}

@@ -170,7 +170,6 @@ func TestOpenTextsRefuses(t *testing.T) {
 		{"no such label column", []string{"label: l", "label: lb"}, "", `spec.yaml:5: data.columns.label: FOLDER/rows.tsv:1: there is no column "lb"; the columns are "t", "l"; did you mean "l"?`},
 		{"a step in one word", []string{"every 5", "every10"}, "", `spec.yaml:6: data.test: there is no file FOLDER/every10; did you mean "every 10"?`},
 		{"a step in another", []string{"every 5", "evrey 10"}, "", `spec.yaml:6: data.test: there is no file FOLDER/evrey 10; did you mean "every 10"?`},
-		{"letters exchanged in a key", []string{"model: model", "model: model\nsede: 3"}, "", `spec.yaml:2: sede: unknown key; did you mean "seed"?`},
 		{"label that is no class", []string{"good]", "great]"}, "", `spec.yaml:2: head.classes: FOLDER/rows.tsv:3: the label "good" is not a class; the classes are "bad", "great"`},
 		{"class that is no label", []string{"good]", "good, neutral]"}, "", `spec.yaml:2: head.classes[2]: no row of FOLDER/rows.tsv has the label "neutral"; there are [bad good]`},
 		{"empty file", nil, "\n", `FOLDER/rows.tsv: the file has no rows`},

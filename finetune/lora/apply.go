@@ -10,8 +10,8 @@ import (
 	"github.com/thaw-ml/thaw/torch/nn"
 )
 
-// Adapters are those of a model, and what is trained beside them. The model frees them with its other parameters, but for
-// merged ones, which Close frees.
+// Adapters are those of a model, and what is trained beside them. The model frees them with its other parameters, but
+// for merged ones, which Close frees.
 type Adapters struct {
 	Config  Config   // resolved
 	Matched []string // names of the layers with adapters, in the order of the forward pass
@@ -146,7 +146,8 @@ func (a *Adapters) Unmerge() {
 	a.merged = nil
 }
 
-// Close leaves merged weights merged for good and frees what they were, and the adapters. Without Merge it does nothing.
+// Close leaves merged weights merged for good and frees what they were, and the adapters. Without Merge it does
+// nothing.
 func (a *Adapters) Close() {
 	for _, m := range a.merged {
 		m.Close()

@@ -16,9 +16,9 @@ import (
 )
 
 // Load gives a model the adapters, the head and whatever else a folder holds that PEFT's save_pretrained, or Save, has
-// written: LoRA and rsLoRA in linear layers, convolutions and embeddings, biases, modules_to_save. What adapter_config.json
-// asks for beside these (DoRA, ranks by pattern, layers_to_transform and so on) is an error that names it. Adapters of
-// the head are merged into its weights.
+// written: LoRA and rsLoRA in linear layers, convolutions and embeddings, biases, modules_to_save. What
+// adapter_config.json asks for beside these (DoRA, ranks by pattern, layers_to_transform and so on) is an error that
+// names it. Adapters of the head are merged into its weights.
 func Load[B any](stages []nn.Stage[B], folder string) (_ *Adapters, err error) {
 	c, err := ReadConfig(folder)
 	if err != nil {
@@ -141,8 +141,8 @@ func (a *Adapters) read(c *torch.Checkpoint) error {
 	return nil
 }
 
-// isCopy reports whether a key is one of those that PEFT writes for bias: all beside the one that it reads: the biases of
-// modules_to_save, as they are and as they were.
+// isCopy reports whether a key is one of those that PEFT writes for bias: all beside the one that it reads: the biases
+// of modules_to_save, as they are and as they were.
 func isCopy(key string, names []string) bool {
 	for _, part := range []string{".modules_to_save.", ".original_module."} {
 		if before, after, ok := strings.Cut(key, part); ok && slices.Contains(names, before+"."+after) {
@@ -183,7 +183,8 @@ var harmless = []string{
 	"auto_mapping", "inference_mode", "peft_version", "revision", "megatron_core", "qalora_group_size", "ensure_weight_tying",
 }
 
-// ReadConfig reads adapter_config.json in a folder. A key that asks for what Load does not do is an error that names it.
+// ReadConfig reads adapter_config.json in a folder. A key that asks for what Load does not do is an error that names
+// it.
 func ReadConfig(folder string) (Config, error) {
 	path := filepath.Join(folder, ConfigFile)
 	text, err := os.ReadFile(path)

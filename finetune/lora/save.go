@@ -101,7 +101,8 @@ func (a *Adapters) chosenBy(targets []string) bool {
 	return true
 }
 
-// isOther reports whether PEFT could take a module without an adapter for a target: it passes over those that are saved.
+// isOther reports whether PEFT could take a module without an adapter for a target: it passes over those that are
+// saved.
 func (a *Adapters) isOther(name string) bool {
 	return !slices.Contains(a.Matched, name) && !a.isSaved(name)
 }

@@ -116,10 +116,11 @@ func (s *step[B]) reduced(p part[B], last, only bool, check func(loss torch.Tens
 		return loss, err
 	}
 	begin := time.Now()
-	if loss, err = s.backward(p, check); err != nil {
-		if armed {
-			err = s.together.failed(begin, err)
-		}
+	err = s.together.waiting(begin, func() error {
+		loss, err = s.backward(p, check)
+		return err
+	})
+	if err != nil {
 		return loss, err
 	}
 	if !only {

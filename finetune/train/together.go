@@ -180,7 +180,9 @@ func (t *together) loss(own torch.Tensor) (torch.Tensor, error) {
 // elsewhereError is an ErrNotFinite on another process.
 type elsewhereError struct{ rank int }
 
-func (e *elsewhereError) Error() string { return fmt.Sprintf("%v (on rank %d, which says where)", ErrNotFinite, e.rank) }
+func (e *elsewhereError) Error() string {
+	return fmt.Sprintf("%v (on rank %d, which says where)", ErrNotFinite, e.rank)
+}
 func (e *elsewhereError) Unwrap() error { return ErrNotFinite }
 
 // arm makes the next backward pass reduce gradients as they come, from the second step on.
@@ -232,12 +234,13 @@ func (t *together) newReducer(params []torch.Tensor) (err error) {
 	return err
 }
 
-// failed turns an error of a backward pass that others take part in into one that says so.
-func (t *together) failed(begin time.Time, err error) error {
-	if t == nil || err == nil {
-		return err
+// waiting runs the forward and the backward pass of a part. Either may wait for the others, within operators that know nothing
+// of ranks: an error of theirs becomes one that says which rank did not answer. begin is when it began.
+func (t *together) waiting(begin time.Time, pass func() error) error {
+	if t == nil {
+		return pass()
 	}
-	return t.group.Failed("adding up gradients", begin, err)
+	return t.group.Failed("adding up gradients", begin, torch.TryErr(pass))
 }
 
 // spread brings rank 0's tensors to all processes.

@@ -75,7 +75,10 @@ def fill(key, t):
 
 def named(name):
     """Thaw's name of a tensor of PEFT's."""
-    return name.removeprefix("base_model.model.").replace(".default", "").replace(".modules_to_save", "")
+    name = name.removeprefix("base_model.model.")
+    for part in (".default", ".modules_to_save", ".base_layer"):
+        name = name.replace(part, "")
+    return name
 
 
 @torch.no_grad()

@@ -232,14 +232,12 @@ func (m *maker) export(r result, formats []recipe.Format, model any, saveConfig 
 	if err := saveConfig(weights); err != nil {
 		return err
 	}
-	err := torch.TryErr(func() (err error) {
-		torch.Scoped(func() {
-			var state []torch.Named
-			if state, err = nn.MergedState(model); err == nil {
-				err = torch.SaveCheckpoint(filepath.Join(weights, "best.safetensors"), state, nil)
-			}
-		})
-		return err
+	err := torch.ScopedErr(func() error {
+		state, err := nn.MergedState(model)
+		if err != nil {
+			return err
+		}
+		return torch.SaveCheckpoint(filepath.Join(weights, "best.safetensors"), state, nil)
 	})
 	if err != nil {
 		return err
@@ -266,30 +264,28 @@ func (m *maker) external() error {
 	if err := os.MkdirAll(r.Folders[recipe.ONNX], 0o777); err != nil {
 		return err
 	}
-	return torch.TryErr(func() (err error) {
-		torch.Scoped(func() {
-			torch.NoGrad(func() {
-				g := torch.NewGenerator(1)
-				a, b := nn.NewLinear(70, 300, nn.LinearOptions{}, g), nn.NewLinear(300, 5, nn.LinearOptions{}, g)
-				var state []torch.Named
-				for name, l := range map[string]*nn.Linear{"a": a, "b": b} {
-					for _, n := range nn.State(l) {
-						state = append(state, torch.Named{Name: name + "." + n.Name, Tensor: n.Tensor})
-					}
+	return torch.ScopedErr(func() (err error) {
+		torch.NoGrad(func() {
+			g := torch.NewGenerator(1)
+			a, b := nn.NewLinear(70, 300, nn.LinearOptions{}, g), nn.NewLinear(300, 5, nn.LinearOptions{}, g)
+			var state []torch.Named
+			for name, l := range map[string]*nn.Linear{"a": a, "b": b} {
+				for _, n := range nn.State(l) {
+					state = append(state, torch.Named{Name: name + "." + n.Name, Tensor: n.Tensor})
 				}
-				l := onnx.NewLayers("external", state)
-				x := l.Input("x", onnx.Float, onnx.Dynamic("batch"), onnx.Fixed(70))
-				y := l.Op("Relu", "relu", []onnx.Value{l.Linear(x, "a")})
-				l.Output(l.Linear(y, "b"), "logits", onnx.Float, onnx.Dynamic("batch"), onnx.Fixed(5))
-				if err = (onnx.Model{Graph: l.Graph, Inline: 1}).Save(filepath.Join(r.Folders[recipe.ONNX], "model.onnx")); err != nil {
-					return
-				}
-				ones := torch.Ones(torch.Float32, torch.CPU, 3, 70)
-				out := torch.ToSlice[float32](b.Forward(a.Forward(ones).ReLU()))
-				r.Logits = map[int][][]float32{3: slices.Collect(slices.Chunk(out, 5))}
-				nn.Close(a)
-				nn.Close(b)
-			})
+			}
+			l := onnx.NewLayers("external", state)
+			x := l.Input("x", onnx.Float, onnx.Dynamic("batch"), onnx.Fixed(70))
+			y := l.Op("Relu", "relu", []onnx.Value{l.Linear(x, "a")})
+			l.Output(l.Linear(y, "b"), "logits", onnx.Float, onnx.Dynamic("batch"), onnx.Fixed(5))
+			if err = (onnx.Model{Graph: l.Graph, Inline: 1}).Save(filepath.Join(r.Folders[recipe.ONNX], "model.onnx")); err != nil {
+				return
+			}
+			ones := torch.Ones(torch.Float32, torch.CPU, 3, 70)
+			out := torch.ToSlice[float32](b.Forward(a.Forward(ones).ReLU()))
+			r.Logits = map[int][][]float32{3: slices.Collect(slices.Chunk(out, 5))}
+			nn.Close(a)
+			nn.Close(b)
 		})
 		m.results = append(m.results, r)
 		return err

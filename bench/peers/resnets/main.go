@@ -77,13 +77,11 @@ func check(path, out string, x torch.Tensor) error {
 			return err
 		}
 	}
-	return torch.TryErr(func() (err error) {
-		torch.Scoped(func() {
-			torch.NoGrad(func() {
-				y := r.Forward(x.ContiguousAs(torch.ChannelsLast))
-				metadata := map[string]string{"architecture": r.Architecture}
-				err = torch.SaveCheckpoint(filepath.Join(out, "logits.safetensors"), []torch.Named{{Name: "logits", Tensor: y}}, metadata)
-			})
+	return torch.ScopedErr(func() (err error) {
+		torch.NoGrad(func() {
+			y := r.Forward(x.ContiguousAs(torch.ChannelsLast))
+			metadata := map[string]string{"architecture": r.Architecture}
+			err = torch.SaveCheckpoint(filepath.Join(out, "logits.safetensors"), []torch.Named{{Name: "logits", Tensor: y}}, metadata)
 		})
 		return err
 	})
