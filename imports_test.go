@@ -25,8 +25,8 @@ func deps(t *testing.T, patterns ...string) []string {
 	return list
 }
 
-// What is below does not know what is above: the core of fine-tuning knows no spec, no text and no image, and models know
-// no spec.
+// What is below does not know what is above: the core of fine-tuning knows no spec, no text and no image, and models
+// know no spec.
 func TestImports(t *testing.T) {
 	for _, c := range []struct {
 		packages  []string
@@ -45,7 +45,8 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// What differs between kinds of samples is behind the kinds of package recipe, not in a second function beside the first.
+// What differs between kinds of samples is behind the kinds of package recipe, not in a second function beside the
+// first.
 func TestNoFunctionsForPictures(t *testing.T) {
 	word := "Of" + "Pictures"
 	require.NoError(t, filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {

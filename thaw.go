@@ -61,7 +61,8 @@ func keepMemory(limit int64) {
 		return
 	}
 	torch.GiveBackFreedMemory()
-	// oneDNN keeps 1024 kernels, up to 600 MB of them where the lengths of texts vary. It reads this when it first computes.
+	// oneDNN keeps 1024 kernels, up to 600 MB of them where the lengths of texts vary. It reads this when it first
+	// computes.
 	const kernels = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
 	if limit < 2<<30 && os.Getenv(kernels) == "" {
 		_ = os.Setenv(kernels, "16") // fails for names that are none only

@@ -14,7 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// pretend makes the pretend GPU of docs/decisions/007 and gives the options of docker run with which a program finds it.
+// pretend makes the pretend GPU of docs/decisions/007 and gives the options of docker run with which a program finds
+// it.
 func pretend(t *testing.T) []string {
 	t.Helper()
 	command(t, "../bench/gpu/rehearsal/rehearse.sh", "run", "true")

@@ -1,4 +1,5 @@
-// Package docker_test tests what the images are made of. What needs a Docker engine has the build tag docker: make docker-test.
+// Package docker_test tests what the images are made of. What needs a Docker engine has the build tag docker: make
+// docker-test.
 package docker_test
 
 import (

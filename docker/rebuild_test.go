@@ -27,7 +27,8 @@ func copied(t *testing.T) string {
 	return to
 }
 
-// A change of one Go file is built in half a minute, and an image that has it differs from the one before in its last layer.
+// A change of one Go file is built in half a minute, and an image that has it differs from the one before in its last
+// layer.
 func TestOneFileRenewsTheLastLayer(t *testing.T) {
 	before := inspect(t, image(t, "cpu")).RootFS.Layers
 	sources := copied(t)
@@ -117,7 +118,8 @@ func TestForeignBaseIsRefused(t *testing.T) {
 	assert.Contains(t, all, "not found")
 }
 
-// Versions that are not those of wheels.lock end the build, so that no label tells a wrong one; so does an unknown library.
+// Versions that are not those of wheels.lock end the build, so that no label tells a wrong one; so does an unknown
+// library.
 func TestWrongArgumentsAreRefused(t *testing.T) {
 	image(t, "cpu")
 	_, all, err := try("env", "IMAGE=thaw-test-stale", "CA="+certificates(t), "./build.sh", "cpu", "--", "--build-arg", "LIBTORCH=2.10.0")

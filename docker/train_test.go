@@ -23,7 +23,8 @@ const (
 	exitStopped = 75 // stopped by a signal, in order
 )
 
-// reviews is a folder with the demo's spec, its data, as many rows of them as asked for, and its model; and one for the runs.
+// reviews is a folder with the demo's spec, its data, as many rows of them as asked for, and its model; and one for
+// the runs.
 func reviews(t *testing.T, rows int) (mounts []string, runs string) {
 	t.Helper()
 	command(t, "../third_party/fetch.sh", "--set", "reviews")
@@ -134,9 +135,9 @@ func TestWrongSpec(t *testing.T) {
 	assert.NoDirExists(t, filepath.Join(runs, "wrong"))
 }
 
-// SIGTERM at any moment after the program's first word: it ends within the grace time that even a hurried cluster gives,
-// with the code that means "start it again", and what it leaves is whole. Before that word the kernel drops a signal to
-// a process 1 that has not yet said how it takes it.
+// SIGTERM at any moment after the program's first word: it ends within the grace time that even a hurried cluster
+// gives, with the code that means "start it again", and what it leaves is whole. Before that word the kernel drops a
+// signal to a process 1 that has not yet said how it takes it.
 func TestSIGTERM(t *testing.T) {
 	name := image(t, "cpu")
 	const moments = 20

@@ -21,7 +21,8 @@ import (
 
 const commit1 = "0123456789abcdef0123456789abcdef01234567"
 
-// server is Hugging Face's hub with one repository, and a second host where its large files lie, and torchvision's weights.
+// server is Hugging Face's hub with one repository, and a second host where its large files lie, and torchvision's
+// weights.
 type server struct {
 	hub, storage *httptest.Server
 	files        map[string][]byte

@@ -14,7 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fetchCheckpoint downloads a file the way torchvision's weights are: of unknown size, with the first digits of its hash.
+// fetchCheckpoint downloads a file the way torchvision's weights are: of unknown size, with the first digits of its
+// hash.
 func (h *Hub) fetchCheckpoint(t testing.TB, s *server, data []byte) (string, error) {
 	s.files["w.pth"] = data
 	tr := h.checkpoint(t, s, data)
@@ -28,7 +29,8 @@ func (h *Hub) checkpoint(t testing.TB, s *server, data []byte) *transfer {
 		checksum: checksum{want: sha256Of(data)[:8]}, lock: filepath.Join(h.Checkpoints, ".locks", "w.pth.lock"), progress: new(recorder)}
 }
 
-// An interrupted download leaves what came, and the next goes on from there; a file that changed meanwhile is begun anew.
+// An interrupted download leaves what came, and the next goes on from there; a file that changed meanwhile is begun
+// anew.
 func TestResume(t *testing.T) {
 	s := newServer(t)
 	data := s.files["model.safetensors"]

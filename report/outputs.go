@@ -11,7 +11,8 @@ import (
 	"github.com/thaw-ml/thaw/torch/nn"
 )
 
-// mostCells is the number of scores that are kept of an evaluation of several labels: 4 bytes each, and as many targets.
+// mostCells is the number of scores that are kept of an evaluation of several labels: 4 bytes each, and as many
+// targets.
 const mostCells = 8 << 20
 
 // outputs are what a model said of the samples of an evaluation.
@@ -23,8 +24,8 @@ type outputs struct {
 }
 
 // batch is what is kept of a batch, as tensors on the device: of classes [N] the predicted and the true class (int64),
-// the probability of the former and the latter (float64); of several labels [N, labels] logits and targets (float32); of
-// numbers [N] the predicted and the true one (float64).
+// the probability of the former and the latter (float64); of several labels [N, labels] logits and targets (float32);
+// of numbers [N] the predicted and the true one (float64).
 type batch struct {
 	samples []int
 	kept    []torch.Tensor

@@ -21,8 +21,8 @@ const mostRows = 2000
 // RecorderOptions say what a Recorder records.
 type RecorderOptions struct {
 	Folder string // of the run, which makes it
-	// Problem is what the output means. Of a problem that is none of package objective's, "", single samples are not looked
-	// at: there is no confusion matrix, no calibration and no mistakes.
+	// Problem is what the output means. Of a problem that is none of package objective's, "", single samples are not
+	// looked at: there is no confusion matrix, no calibration and no mistakes.
 	Problem objective.ProblemType
 	Classes []string // names, by number
 	Device  string   // that the run trains on; "" is the CPU

@@ -2,9 +2,9 @@
 // probabilities can be trusted and the worst mistakes; curves.png and confusion.png; event files for TensorBoard; and a
 // table that compares runs.
 //
-// A [Recorder] takes part in a run: it keeps in the run folder what finetune.Fit does not keep itself. [Write] makes page
-// and pictures of the files that are in the folder, at the end of a run or at any time later. What is missing in the
-// folder is missing on the page.
+// A [Recorder] takes part in a run: it keeps in the run folder what finetune.Fit does not keep itself. [Write] makes
+// page and pictures of the files that are in the folder, at the end of a run or at any time later. What is missing in
+// the folder is missing on the page.
 //
 //	recorder := report.NewRecorder(report.RecorderOptions{Folder: folder, Problem: objective.SingleLabel, Classes: classes})
 //	defer recorder.Close()
@@ -19,6 +19,7 @@
 package report
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -49,7 +50,7 @@ func Write(folder string) (string, error) {
 		return "", fmt.Errorf("writing %s: %w", finetune.ReportFile, err)
 	}
 	path := filepath.Join(folder, finetune.ReportFile)
-	return path, errors.Join(
+	return path, cmp.Or( // a full disk is told once
 		put(filepath.Join(folder, finetune.CurvesFile), curves),
 		put(filepath.Join(folder, finetune.ConfusionFile), confusion),
 		put(path, page))

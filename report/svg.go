@@ -124,8 +124,8 @@ func (c *Calibration) count() (n int) {
 	return n
 }
 
-// reliability draws how often predictions are right against how sure they are, with the share of predictions in each bin
-// below.
+// reliability draws how often predictions are right against how sure they are, with the share of predictions in each
+// bin below.
 func (c *Calibration) reliability() template.HTML {
 	const side, left, top, gap, low = 300.0, 46.0, 8.0, 8.0, 46.0
 	var b strings.Builder

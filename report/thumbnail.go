@@ -12,8 +12,8 @@ import (
 // thumbnailSide is the longer side of a picture on the page, in pixels.
 const thumbnailSide = 160
 
-// thumbnail makes a small picture of one, as a data URI: a PNG where that is no larger, as of a drawing, or else a JPEG.
-// "" stands for a picture without pixels.
+// thumbnail makes a small picture of one, as a data URI: a PNG where that is no larger, as of a drawing, or else a
+// JPEG. "" stands for a picture without pixels.
 func thumbnail(m image.Image) string {
 	width, height := m.Bounds().Dx(), m.Bounds().Dy()
 	if width <= 0 || height <= 0 {

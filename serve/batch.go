@@ -14,9 +14,9 @@ const overhead = 64
 // choose gives the positions of the requests to compute next. costs are those of the requests that wait, oldest first,
 // and not none.
 //
-// Batches have usual numbers of requests only. Padding is computed too, so requests of like cost belong together. choose cuts all that wait, sorted by cost, into
-// batches that take the least time together, and gives the one that the oldest is in. So a request waits for as many
-// batches at most as there are requests before it.
+// Batches have usual numbers of requests only. Padding is computed too, so requests of like cost belong together.
+// choose cuts all that wait, sorted by cost, into batches that take the least time together, and gives the one that
+// the oldest is in. So a request waits for as many batches at most as there are requests before it.
 func choose(costs []int, maxBatch, maxTokens int) []int {
 	order := make([]int, len(costs))
 	for i := range order {
@@ -49,8 +49,8 @@ func choose(costs []int, maxBatch, maxTokens int) []int {
 	return order[start[end]:end]
 }
 
-// usual reports whether batches may be of n requests: 1, 2, 3, 4, 6, 8, 12, 16 and so on. Libraries make a kernel for each
-// shape of a batch and keep it, so with fewer shapes memory stops growing sooner.
+// usual reports whether batches may be of n requests: 1, 2, 3, 4, 6, 8, 12, 16 and so on. Libraries make a kernel for
+// each shape of a batch and keep it, so with fewer shapes memory stops growing sooner.
 func usual(n int) bool {
 	for n > 3 && n%2 == 0 {
 		n /= 2

@@ -34,7 +34,8 @@ func TestChoose(t *testing.T) {
 	}
 }
 
-// The batches that choose gives one after the other, with nothing that comes between, take the least time that is possible.
+// The batches that choose gives one after the other, with nothing that comes between, take the least time that is
+// possible.
 func TestChooseTakesTheLeastTime(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 500 {

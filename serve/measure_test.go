@@ -34,8 +34,8 @@ const (
 //
 //	THAW_MEASURE=1 go test -run TestMeasure -v -timeout 30m ./serve
 //
-// THAW_MEASURE may list what to measure: throughput, wait, memory. Where other programs compute too, the ratios of CPU time
-// with OMP_NUM_THREADS=1 say more than those of texts a second.
+// THAW_MEASURE may list what to measure: throughput, wait, memory. Where other programs compute too, the ratios of CPU
+// time with OMP_NUM_THREADS=1 say more than those of texts a second.
 func TestMeasure(t *testing.T) {
 	asked := os.Getenv("THAW_MEASURE")
 	if asked == "" {
@@ -62,8 +62,8 @@ func TestMeasure(t *testing.T) {
 	}
 }
 
-// measureThroughput takes turns: one text at a time, 64 callers of a server, an evaluation. It gives the server's texts a
-// second.
+// measureThroughput takes turns: one text at a time, 64 callers of a server, an evaluation. It gives the server's
+// texts a second.
 func measureThroughput(t *testing.T, c *text.Classifier, items []text.Item) float64 {
 	const callers, rounds = 64, 5
 	inference, err := c.Inference()
@@ -183,8 +183,8 @@ func TestMemory(t *testing.T) {
 	measureMemory(t, c, items, requests)
 }
 
-// measureMemory serves requests, every fifth of which is cancelled on its way. Threads and memory are to stay as they are
-// behind the first third: by then oneDNN has made the kernels, which it keeps, for nearly all shapes of batches.
+// measureMemory serves requests, every fifth of which is cancelled on its way. Threads and memory are to stay as they
+// are behind the first third: by then oneDNN has made the kernels, which it keeps, for nearly all shapes of batches.
 func measureMemory(t *testing.T, c *text.Classifier, items []text.Item, requests int) {
 	const callers = 64
 	warmUp(t, c, items)
@@ -227,8 +227,8 @@ func measureMemory(t *testing.T, c *text.Classifier, items []text.Item, requests
 	assert.Equal(t, before, torch.Stats().Tensors)
 }
 
-// warmUp computes the largest batch that there can be: the heap has room for it from now on, and the classifier keeps packed
-// weights.
+// warmUp computes the largest batch that there can be: the heap has room for it from now on, and the classifier keeps
+// packed weights.
 func warmUp(t *testing.T, c *text.Classifier, items []text.Item) {
 	var longest text.Encoded
 	for _, item := range items {

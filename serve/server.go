@@ -77,8 +77,9 @@ type answer struct {
 	err        error
 }
 
-// Predict answers one request. The prediction's Input stays empty, as the caller has it. Any number of goroutines may call it at once. It returns when the answer is there, or,
-// with ctx's error, as soon as ctx ends: a request that waits is taken out of the queue then.
+// Predict answers one request. The prediction's Input stays empty, as the caller has it. Any number of goroutines may
+// call it at once. It returns when the answer is there, or, with ctx's error, as soon as ctx ends: a request that
+// waits is taken out of the queue then.
 //
 // Its errors are [ErrFull], [ErrClosed], an [*InputError] where Encode had one, a [*PanicError], those of
 // PredictEncoded, and ctx's.

@@ -18,8 +18,8 @@ import (
 	"github.com/thaw-ml/thaw/serve"
 )
 
-// Tests run in bubbles of testing/synctest: time stands still while anything can run, so that order and waits are exact, and
-// a goroutine that is left behind fails the test.
+// Tests run in bubbles of testing/synctest: time stands still while anything can run, so that order and waits are
+// exact, and a goroutine that is left behind fails the test.
 
 func TestEachCallerGetsItsOwnAnswer(t *testing.T) {
 	f := &fake{}

@@ -12,8 +12,8 @@ import (
 	"github.com/thaw-ml/thaw/torch/torchtest"
 )
 
-// What is computed of the first token alone is what the whole layer makes of it, and so are all gradients, with padding and
-// without.
+// What is computed of the first token alone is what the whole layer makes of it, and so are all gradients, with
+// padding and without.
 func TestForwardFirst(t *testing.T) {
 	torchtest.Scoped(t, func() {
 		g := torch.NewGenerator(1)

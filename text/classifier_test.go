@@ -220,7 +220,8 @@ func TestPredictWithDamagedWeights(t *testing.T) {
 	assert.EqualError(t, err, `"good film": the model gives scores that are no finite numbers: the weights, weights.bin, are damaged`)
 }
 
-// One token of the weights is damaged: what stands before the first text with it is known, whatever its length and batch.
+// One token of the weights is damaged: what stands before the first text with it is known, whatever its length and
+// batch.
 func TestPredictUpToWhatFails(t *testing.T) {
 	unchanged(t)
 	c := load(t, tinyFolder(t, settings{"initializer_range": 0.5}), text.Head{Classes: classes(2), Pooling: text.Mean}, 1)

@@ -13,7 +13,8 @@ import (
 	"github.com/thaw-ml/thaw/torch/nn"
 )
 
-// Softmax does not see the keys' biases: their gradients are 0 but for rounding, and with SGD they may stay as they are.
+// Softmax does not see the keys' biases: their gradients are 0 but for rounding, and with SGD they may stay as they
+// are.
 func TestKeyBiasesMayStay(t *testing.T) {
 	for _, rate := range []float64{1e-2, 2e-5} {
 		t.Run(fmt.Sprint(rate), func(t *testing.T) {

@@ -2,6 +2,7 @@ package text
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -30,6 +31,7 @@ type Dataset struct {
 	pairs     bool
 	maxLength int
 	truncated int
+	content   string // see ContentHash
 }
 
 // DatasetOptions say how items become samples.
@@ -52,6 +54,7 @@ func NewDataset(items data.Source[Item], tok *tokenizer.Tokenizer, config Config
 	}
 	var targets []objective.Target
 	var origins []string
+	content := sha256.New()
 	for i := range items.Len() {
 		item, err := items.At(i)
 		if err != nil {
@@ -72,12 +75,17 @@ func NewDataset(items data.Source[Item], tok *tokenizer.Tokenizer, config Config
 		}
 		d.samples = append(d.samples, sample)
 		targets, origins = append(targets, item.target()), append(origins, item.origin())
+		if !o.Unlabelled {
+			fmt.Fprintf(content, "%d %s%d %s", len(item.Text), item.Text, len(item.Pair), item.Pair)
+		}
 	}
 	if o.Unlabelled {
 		return d, nil
 	}
 	var err error
 	d.targets, err = objective.NewTargets(config.ProblemType, len(config.ID2Label), targets, func(i int) string { return origins[i] })
+	fmt.Fprint(content, d.targets)
+	d.content = "sha256 " + short(content)
 	return d, err
 }
 

@@ -70,6 +70,27 @@ func TestDataset(t *testing.T) {
 	}
 }
 
+// What the texts are is told apart from how they are read.
+func TestHashes(t *testing.T) {
+	config := base(42).WithHead(text.NewHead("x", "y"))
+	made := func(o text.DatasetOptions, items ...text.Item) *text.Dataset {
+		d, err := dataset(t, items, config, o)
+		require.NoError(t, err)
+		return d
+	}
+	d := made(text.DatasetOptions{MaxLength: 16}, text.Item{Text: "a b c"}, text.Item{Text: "a", Class: 1})
+	assert.Regexp(t, "^2 texts, "+d.ContentHash()+", tokens [0-9a-f]{16}$", d.Fingerprint())
+	shorter := made(text.DatasetOptions{MaxLength: 3}, text.Item{Text: "a b c"}, text.Item{Text: "a", Class: 1})
+	assert.Equal(t, d.ContentHash(), shorter.ContentHash())
+	assert.NotEqual(t, d.Fingerprint(), shorter.Fingerprint())
+	for _, other := range [][]text.Item{
+		{{Text: "a b c", Class: 1}, {Text: "a", Class: 1}}, {{Text: "a b ca"}, {Class: 1}}, {{Text: "a b d"}, {Text: "a", Class: 1}}, {{Text: "a", Class: 1}, {Text: "a b c"}},
+	} {
+		assert.NotEqual(t, d.ContentHash(), made(text.DatasetOptions{MaxLength: 16}, other...).ContentHash())
+	}
+	assert.Empty(t, made(unlabelled, text.Item{Text: "a"}).ContentHash())
+}
+
 func TestDatasetOfPairs(t *testing.T) {
 	items := []text.Item{{Text: "a b", Pair: "c", Class: 1}, {Text: "a b c a b c", Pair: "b b b b"}, {Pair: "a"}}
 	config := base(pad).WithHead(text.NewHead("0", "1"))

@@ -39,7 +39,7 @@ func (c *Classifier) SaveTransformers(folder string) error {
 	}
 	c.running.Lock()
 	defer c.running.Unlock()
-	return scopedErr(func() error {
+	return torch.ScopedErr(func() error {
 		state, err := nn.MergedState(c)
 		if err != nil {
 			return err

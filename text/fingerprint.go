@@ -5,9 +5,14 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"hash"
 )
 
-// Fingerprint tells data sets apart by their tokens and targets, see data.Fingerprinter.
+// ContentHash tells data sets apart by their texts and targets: it is the same whatever reads them, and "" for a data
+// set without targets.
+func (d *Dataset) ContentHash() string { return d.content }
+
+// Fingerprint tells data sets apart by their content and their tokens, see data.Fingerprinter.
 func (d *Dataset) Fingerprint() string {
 	h := sha256.New()
 	for _, s := range d.samples {
@@ -16,5 +21,8 @@ func (d *Dataset) Fingerprint() string {
 		binary.Write(h, binary.LittleEndian, s.Types)
 	}
 	fmt.Fprint(h, d.pad, d.maxLength, d.targets)
-	return fmt.Sprintf("%d texts, sha256 %s", len(d.samples), hex.EncodeToString(h.Sum(nil))[:16])
+	return fmt.Sprintf("%d texts, %s, tokens %s", len(d.samples), d.content, short(h))
 }
+
+// short is the beginning of a hash, which is enough to tell a few data sets apart.
+func short(h hash.Hash) string { return hex.EncodeToString(h.Sum(nil))[:16] }

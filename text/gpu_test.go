@@ -92,8 +92,8 @@ func TestPaddingFurtherChangesNothing(t *testing.T) {
 	}
 }
 
-// Losses of a run on the GPU in float32 are the CPU's; see TestGPUTrainsAsTheCPU of package finetune. Batches differ, as
-// the GPU's are padded to buckets, so that it is what the runs come to that is compared: a fixed batch's losses are
+// Losses of a run on the GPU in float32 are the CPU's; see TestGPUTrainsAsTheCPU of package finetune. Batches differ,
+// as the GPU's are padded to buckets, so that it is what the runs come to that is compared: a fixed batch's losses are
 // compared in TestGPUStepsAreTheCPUs.
 func TestGPUStepsAreTheCPUs(t *testing.T) {
 	needGPU(t)

@@ -36,8 +36,8 @@ type objectivesGolden struct {
 	}
 }
 
-// Thirty steps on a number and on several labels have the losses of transformers' own. Both sum in another order, and AdamW's
-// first moves are signs, which make more of it: hence 1e-4.
+// Thirty steps on a number and on several labels have the losses of transformers' own. Both sum in another order, and
+// AdamW's first moves are signs, which make more of it: hence 1e-4.
 func TestThirtyStepsOfOtherObjectives(t *testing.T) {
 	g := torchtest.Golden[objectivesGolden](t, "objectives.json.gz")
 	for _, want := range g.Cases {

@@ -32,7 +32,7 @@ func (c *Classifier) SaveONNX(folder string) error {
 	}
 	c.running.Lock()
 	defer c.running.Unlock()
-	return scopedErr(func() error {
+	return torch.ScopedErr(func() error {
 		state, err := nn.MergedState(c)
 		if err != nil {
 			return err
@@ -43,14 +43,6 @@ func (c *Classifier) SaveONNX(folder string) error {
 		}
 		doc := c.Name() + ", logits of " + string(c.Config.problem())
 		return onnx.Model{Graph: graph, Doc: doc, Metadata: metadata}.Save(path)
-	})
-}
-
-// scopedErr runs f in a scope and gives its error, or what it panics with.
-func scopedErr(f func() error) error {
-	return torch.TryErr(func() (err error) {
-		torch.Scoped(func() { err = f() })
-		return err
 	})
 }
 

@@ -95,7 +95,8 @@ func (c *Classifier) PredictTexts(ctx context.Context, texts ...string) ([]Predi
 	return c.Predict(ctx, Items(texts...), finetune.PredictOptions{})
 }
 
-// LimitLength is where Predict cuts a text, in tokens: as in training, or else as transformers cuts it (truncation=True).
+// LimitLength is where Predict cuts a text, in tokens: as in training, or else as transformers cuts it
+// (truncation=True).
 func (c *Classifier) LimitLength() int { return c.limit() }
 
 func (c *Classifier) limit() int {
@@ -142,8 +143,9 @@ func (c *Classifier) Encode(item Item) (Encoded, error) {
 	return encode(item, c.Tokenizer, c.Config, pairs, limit)
 }
 
-// servedStep is what the width of a served batch is a multiple of. Kernels are made, and kept, for each shape of a batch: with
-// fewer shapes a server's memory stops growing sooner, at the cost of a token and a half of padding a text.
+// servedStep is what the width of a served batch is a multiple of. Kernels are made, and kept, for each shape of a
+// batch: with fewer shapes a server's memory stops growing sooner, at the cost of a token and a half of padding a
+// text.
 const servedStep = 4
 
 // Cost of a text in a batch is the number of tokens that it is padded to at least.

@@ -41,7 +41,7 @@
 //
 // Tensor operations panic with an [*Error], which names the operator, the shapes, dtypes and devices, so that expressions stay
 // readable. [Try] turns such a panic back into an error at the one place where it is wanted, and [TryErr] does so for a function
-// that returns an error. errors.Is(err, [ErrOutOfMemory]) finds memory that ran short. What touches files returns errors.
+// that returns an error, as [ScopedErr] does within a scope. errors.Is(err, [ErrOutOfMemory]) finds memory that ran short. What touches files returns errors.
 //
 // # Memory
 //

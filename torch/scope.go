@@ -77,6 +77,15 @@ func Scoped(f func()) {
 	f()
 }
 
+// ScopedErr is [Scoped] for a function that may fail: it gives f's error, or the [*Error] that a tensor operation in f
+// panicked with, see [TryErr].
+func ScopedErr(f func() error) error {
+	return TryErr(func() (err error) {
+		Scoped(func() { err = f() })
+		return err
+	})
+}
+
 // Unscoped runs f as if no scope were open: what it makes lives until Close. Parameters and optimizer state are made
 // so.
 func Unscoped(f func()) {

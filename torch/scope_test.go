@@ -1,6 +1,7 @@
 package torch_test
 
 import (
+	"errors"
 	"runtime"
 	"testing"
 
@@ -245,4 +246,18 @@ func TestNewParamOutlivesScopes(t *testing.T) {
 	torch.Scoped(func() { p = torch.NewParam(func() torch.Tensor { return vector(1) }) })
 	assert.False(t, p.Closed())
 	p.Close()
+}
+
+func TestScopedErr(t *testing.T) {
+	before := live()
+	mine := errors.New("mine")
+	var x torch.Tensor
+	assert.NoError(t, torch.ScopedErr(func() error { x = vector(1, 2); return nil }))
+	assert.True(t, x.Closed())
+	assert.Same(t, mine, torch.ScopedErr(func() error { x = vector(1, 2); return mine }))
+	assert.True(t, x.Closed())
+	var e *torch.Error
+	assert.ErrorAs(t, torch.ScopedErr(func() error { x = vector(1, 2); x.Size(7); return mine }), &e)
+	assert.True(t, x.Closed())
+	assert.Equal(t, before, live())
 }

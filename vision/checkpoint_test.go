@@ -219,7 +219,8 @@ func TestLoadOldAndParallel(t *testing.T) {
 	assert.Equal(t, digests(r), digests(got))
 }
 
-// Prefixes of DataParallel, torch.compile and Lightning go, in both layouts, and a loss's tensors beside the network do not matter.
+// Prefixes of DataParallel, torch.compile and Lightning go, in both layouts, and a loss's tensors beside the network
+// do not matter.
 func TestLoadWrapped(t *testing.T) {
 	r := drawn(t, "resnet18", 2)
 	for _, prefix := range []string{"module.", "_orig_mod.", "model.", "module._orig_mod.", "model._orig_mod.module."} {

@@ -22,7 +22,8 @@ func processorTime(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// BenchmarkDataset makes training batches of 32 crops of 224 x 224 pixels of JPEGs, with two workers; ns/op are of a batch.
+// BenchmarkDataset makes training batches of 32 crops of 224 x 224 pixels of JPEGs, with two workers; ns/op are of a
+// batch.
 func BenchmarkDataset(b *testing.B) {
 	input := vision.Input{Resize: 256, Crop: 224, Mean: tiny.Mean, Std: tiny.Std}
 	for _, size := range [][2]int{{500, 375}, {2000, 1500}} {

@@ -45,8 +45,8 @@ func (s *slow) Batch(r data.Request) (*vision.Batch, error) {
 	return s.Dataset.Batch(r)
 }
 
-// A run that is stopped, or that meets a picture that cannot be read, leaves no goroutine behind and had few batches under
-// way.
+// A run that is stopped, or that meets a picture that cannot be read, leaves no goroutine behind and had few batches
+// under way.
 func TestClosedEarly(t *testing.T) {
 	a := openAlbum(t, drawings(t, 4, 6))
 	damage(t, a, 17)

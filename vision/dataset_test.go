@@ -179,7 +179,8 @@ func TestDatasetTrains(t *testing.T) {
 	assert.ErrorContains(t, err, "an input of 32 pixels cut out of 0")
 }
 
-// A large JPEG of which few pixels are trained on is decoded at a part of its size: the same crop, nearly the same pixels.
+// A large JPEG of which few pixels are trained on is decoded at a part of its size: the same crop, nearly the same
+// pixels.
 func TestLargeJPEGsAreDecodedSmaller(t *testing.T) {
 	if turbo, err := picture.JPEGDecoder(); err != nil || !strings.HasPrefix(turbo, "libjpeg-turbo") {
 		t.Skip("Go's decoder decodes at full size")
@@ -223,7 +224,8 @@ func TestLargeJPEGsAreDecodedSmaller(t *testing.T) {
 	assert.Equal(t, want.Pix, batch(t, d, 0, 1).Pixels, "what is measured is decoded at its full size")
 }
 
-// What is random depends on the seed, the epoch and the picture: not on workers, on what ran before or at the same time.
+// What is random depends on the seed, the epoch and the picture: not on workers, on what ran before or at the same
+// time.
 func TestBatchesAreRepeatable(t *testing.T) {
 	a := openAlbum(t, drawings(t, 4, 5))
 	asked := [][]int{{3, 7, 1}, {0, 19, 12, 5}, {8}, {2, 4, 6, 9, 10}, {11, 13, 14, 15, 16, 17, 18}}

@@ -10,9 +10,9 @@
 //   - [OpenClassifier] opens the folder that a run of Thaw has left.
 //
 // [Classifier.NewDataset] makes batches of items, [Image]s in files or in memory with what they should give, and
-// [NewDataset] of an album of pictures (see the package album): decoded by the package picture, cut and augmented by the
-// package transform, in goroutines, and in an order and with random numbers that follow from the seed. A [Batch] holds
-// bytes, [N, Side, Side, 3]; the network's first stage makes [N, 3, Side, Side] float32 of them.
+// [NewDataset] of an album of pictures (see the package album): decoded by the package picture, cut and augmented by
+// the package transform, in goroutines, and in an order and with random numbers that follow from the seed. A [Batch]
+// holds bytes, [N, Side, Side, 3]; the network's first stage makes [N, 3, Side, Side] float32 of them.
 //
 // [Classifier.Predict] takes images in files and in memory:
 //

@@ -12,7 +12,8 @@ import (
 	"github.com/thaw-ml/thaw/vision"
 )
 
-// What is written for transformers, Thaw reads again; that transformers does is seen by bench/peers/check_torchvision.py.
+// What is written for transformers, Thaw reads again; that transformers does is seen by
+// bench/peers/check_torchvision.py.
 func TestSaveTransformers(t *testing.T) {
 	c, err := vision.NewClassifier("resnet18", 3, 1)
 	require.NoError(t, err)

@@ -60,8 +60,8 @@ func trainOn(t *testing.T, o finetune.Options) (*finetune.Result, map[string]uin
 	return result, digests, seen
 }
 
-// In float32 a few steps on the GPU are the CPU's. cuDNN's convolutions sum in another order, and batch norms of 8 pictures
-// make much of little differences: the losses of the first epoch, five steps, stay within a hundredth.
+// In float32 a few steps on the GPU are the CPU's. cuDNN's convolutions sum in another order, and batch norms of 8
+// pictures make much of little differences: the losses of the first epoch, five steps, stay within a hundredth.
 func TestGPUTrainsResNetsAsTheCPU(t *testing.T) {
 	needGPU(t)
 	for _, trained := range []finetune.Selection{finetune.All(), finetune.Top(1), finetune.HeadOnly()} {

@@ -93,8 +93,8 @@ func fit(t testing.TB, c *vision.Classifier, trainSet, testSet *vision.Dataset, 
 	return f
 }
 
-// A ResNet is fine-tuned on images that no file has, and none is written; the same pictures in files give the same network, to
-// the bit.
+// A ResNet is fine-tuned on images that no file has, and none is written; the same pictures in files give the same
+// network, to the bit.
 func TestFitOfImagesInMemory(t *testing.T) {
 	items, folder := inMemory(t, 3, 6, 0)
 	testItems, testFolder := inMemory(t, 3, 2, 100)
@@ -167,7 +167,8 @@ func readConfig(t testing.TB, f *finetune.Folder) map[string]any {
 	return config
 }
 
-// Every problem type is trained, saved as transformers spells it, and opened again to the same predictions, by whatever opens it.
+// Every problem type is trained, saved as transformers spells it, and opened again to the same predictions, by
+// whatever opens it.
 func TestProblemTypesFromGoToAFolder(t *testing.T) {
 	bit := func(i, b int) int { return i >> b & 1 }
 	for _, c := range []struct {

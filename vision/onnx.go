@@ -35,17 +35,13 @@ func (c *Classifier) SaveONNX(folder string) error {
 	}
 	c.running.Lock()
 	defer c.running.Unlock()
-	return torch.TryErr(func() (err error) {
-		torch.Scoped(func() {
-			var state []torch.Named
-			if state, err = nn.MergedState(c.Net); err != nil {
-				return
-			}
-			doc := c.Name() + ", logits of " + metadata["problem_type"]
-			m := onnx.Model{Graph: c.Net.graph(state, c.Input), Doc: doc, Metadata: metadata}
-			err = m.Save(filepath.Join(folder, ONNXFile))
-		})
-		return err
+	return torch.ScopedErr(func() error {
+		state, err := nn.MergedState(c.Net)
+		if err != nil {
+			return err
+		}
+		doc := c.Name() + ", logits of " + metadata["problem_type"]
+		return onnx.Model{Graph: c.Net.graph(state, c.Input), Doc: doc, Metadata: metadata}.Save(filepath.Join(folder, ONNXFile))
 	})
 }
 

@@ -12,7 +12,8 @@ import (
 	"github.com/thaw-ml/thaw/vision"
 )
 
-// An image whose own methods panic is an error that names it: it is read on a goroutine that the caller could not recover.
+// An image whose own methods panic is an error that names it: it is read on a goroutine that the caller could not
+// recover.
 func TestImageThatPanics(t *testing.T) {
 	c := scratch(t, "resnet18", 2)
 	var none *image.RGBA

@@ -165,7 +165,8 @@ func conv(in, out, kernel, stride, groups int) *nn.Conv2d {
 
 // InitOptions say how Init draws.
 type InitOptions struct {
-	// ZeroInitResidual starts the last norm of every block at 0, so that blocks start as their shortcuts (Goyal et al. 2017).
+	// ZeroInitResidual starts the last norm of every block at 0, so that blocks start as their shortcuts (Goyal et al.
+	// 2017).
 	ZeroInitResidual bool
 }
 

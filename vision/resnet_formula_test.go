@@ -108,9 +108,9 @@ func digest(key string, x torch.Tensor) (d [3 + samples]float64) {
 	return d
 }
 
-// closeDigests fails where a tensor of n elements is not the golden's: elements within tolerance of the largest, the norm
-// within tolerance of itself, the sum within what such an error can make of it. It returns the largest difference of an
-// element, relative.
+// closeDigests fails where a tensor of n elements is not the golden's: elements within tolerance of the largest, the
+// norm within tolerance of itself, the sum within what such an error can make of it. It returns the largest difference
+// of an element, relative.
 func closeDigests(t testing.TB, key string, n int, want []float32, got [3 + samples]float64, tolerance float64) (worst float64) {
 	t.Helper()
 	top, norm := float64(want[2]), float64(want[1])

@@ -61,7 +61,8 @@ func rows(t testing.TB, keys []string, s torchtest.Stored) map[string][]float32 
 	return out
 }
 
-// takeSteps takes steps of SGD over batches that come round and gives the losses; first is called with the first gradients.
+// takeSteps takes steps of SGD over batches that come round and gives the losses; first is called with the first
+// gradients.
 func takeSteps(r *vision.ResNet, salt, batches, size, n, steps int, lr, momentum float64, last bool, first func()) (losses []float64) {
 	nn.SetTraining(r, true)
 	nn.RequireGrad(r, true)
@@ -102,8 +103,8 @@ func closeLosses(t testing.TB, want, got []float64, tolerance float64) (worst fl
 	return worst
 }
 
-// float32 itself lies up to 8e-5 (gradients) and 2e-6 (statistics, logits) from the truth with these weights: the golden's
-// noise, which resnet.py measures against float64.
+// float32 itself lies up to 8e-5 (gradients) and 2e-6 (statistics, logits) from the truth with these weights: the
+// golden's noise, which resnet.py measures against float64.
 func TestResNetsAreTorchvisions(t *testing.T) {
 	g := torchtest.Golden[resnetGolden](t, "resnet.json.gz")
 	require.Len(t, g.Networks, len(vision.Architectures()))
@@ -147,7 +148,8 @@ func TestResNetsAreTorchvisions(t *testing.T) {
 	}
 }
 
-// shapes fails where keys or shapes differ from torchvision's, and gives the keys in torchvision's order, which is Thaw's.
+// shapes fails where keys or shapes differ from torchvision's, and gives the keys in torchvision's order, which is
+// Thaw's.
 func shapes(t testing.TB, tensors func(func(string, torch.Tensor) bool), want map[string][]int) (keys []string) {
 	t.Helper()
 	got := map[string][]int{}
@@ -264,7 +266,8 @@ func TestStages(t *testing.T) {
 	})
 }
 
-// A forward pass that records nothing holds little more than its input and output, and changes neither input nor weights.
+// A forward pass that records nothing holds little more than its input and output, and changes neither input nor
+// weights.
 func TestForwardIsLean(t *testing.T) {
 	r := newResNet(t, "resnet50", 5)
 	fill(r)

@@ -73,8 +73,7 @@ var memoryGroups = [][2]string{{"/sys/fs/cgroup/memory", "memory.limit_in_bytes"
 // memoryGroup makes a control group in which processes get a little memory.
 func memoryGroup() (folder string, err error) {
 	for _, g := range memoryGroups {
-		folder = filepath.Join(g[0], fmt.Sprint("thaw", os.Getpid()))
-		if err = os.Mkdir(folder, 0o755); err != nil {
+		if folder, err = os.MkdirTemp(g[0], "thaw-test-"); err != nil {
 			continue
 		}
 		if err = os.WriteFile(filepath.Join(folder, g[1]), fmt.Append(nil, 64<<20), 0o644); err == nil {

@@ -3,17 +3,15 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"math/rand/v2"
-	"net"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -25,11 +23,21 @@ import (
 	"github.com/thaw-ml/thaw/torch"
 )
 
-// How long ranks wait for one another in these tests, and how much longer one may take to end after a fault.
+// How much longer than its timeout a rank may take to end after a fault, and how long it may take to start before it
+// waits for the others: of a fault before that its timeout knows nothing.
 const (
-	patience = 5 * time.Second
-	slack    = 2 * time.Second
+	slack   = 2 * time.Second
+	startUp = 3 * time.Second
 )
+
+// How often TestFaults has a fault happen, and how long ranks wait for one another: few and short without THAW_FAULTS.
+var faultTimes, patience = 3, 3 * time.Second
+
+func init() {
+	if n, err := strconv.Atoi(os.Getenv("THAW_FAULTS")); err == nil {
+		faultTimes, patience = n, 5*time.Second
+	}
+}
 
 // The signals by which a rank of a test exits with code 3, and by which it takes memory without end.
 const (
@@ -77,7 +85,7 @@ const (
 	starving = "out of memory"
 )
 
-var faultKinds = []string{killed, paused, exited, cut, starving}
+var faultKinds = []string{killed, paused, cut, exited, starving}
 
 // do makes the fault happen to a process.
 func (f fault) do(t *testing.T, pid int, n *network) {
@@ -113,143 +121,6 @@ func (f fault) named() *regexp.Regexp {
 	return regexp.MustCompile(did)
 }
 
-// member is a process of a test.
-type member struct {
-	cmd   *exec.Cmd
-	out   lockedBuffer // its standard output
-	said  lockedBuffer // its standard error
-	over  chan struct{}
-	ended time.Time
-}
-
-// lockedBuffer may be read while a process writes.
-type lockedBuffer struct {
-	mutex sync.Mutex
-	buf   bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mutex.Lock()
-	defer b.mutex.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mutex.Lock()
-	defer b.mutex.Unlock()
-	return b.buf.String()
-}
-
-// begin starts a process; prefix goes before this program.
-func begin(t *testing.T, prefix []string, env []string, args ...string) *member {
-	t.Helper()
-	self, err := os.Executable()
-	require.NoError(t, err)
-	command := slices.Concat(prefix, []string{self}, args)
-	m := &member{cmd: exec.Command(command[0], command[1:]...), over: make(chan struct{})}
-	m.cmd.Env = slices.Concat(os.Environ(), []string{"THAW_TEST_MAIN=1", "OMP_NUM_THREADS=1"}, env)
-	m.cmd.Stdout, m.cmd.Stderr = &m.out, &m.said
-	m.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	require.NoError(t, m.cmd.Start())
-	go func() {
-		_ = m.cmd.Wait()
-		m.ended = time.Now()
-		close(m.over)
-	}()
-	t.Cleanup(m.kill)
-	return m
-}
-
-func (m *member) kill() {
-	_ = syscall.Kill(-m.cmd.Process.Pid, syscall.SIGKILL)
-	<-m.over
-}
-
-// wait waits for the end of the process, and gives its exit code.
-func (m *member) wait(t *testing.T, most time.Duration) int {
-	t.Helper()
-	select {
-	case <-m.over:
-	case <-time.After(most):
-		_ = m.cmd.Process.Signal(syscall.SIGQUIT) // which has a Go program print what it waits for
-		time.Sleep(time.Second)
-		m.kill()
-		require.Fail(t, "a process hangs", "after %v: %s", most, m.said.String())
-	}
-	return m.cmd.ProcessState.ExitCode()
-}
-
-// trainArgs are those of a run that goes on where it was begun.
-func trainArgs(folder string, more ...string) []string {
-	return slices.Concat([]string{"train", "--resume-if-there", "spec.yaml", "out=" + folder}, more)
-}
-
-// ranks starts so many ranks of a command; n is the network in which each is a host, or nil for this machine's.
-func ranks(t *testing.T, size int, n *network, args ...string) []*member {
-	t.Helper()
-	address, port := "127.0.0.1", 0
-	if n == nil {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		port = l.Addr().(*net.TCPAddr).Port
-		require.NoError(t, l.Close())
-	} else {
-		address, port = n.address(0), 29500
-	}
-	var all []*member
-	for r := range size {
-		env := []string{
-			fmt.Sprint("RANK=", r), fmt.Sprint("WORLD_SIZE=", size), "MASTER_ADDR=" + address, fmt.Sprint("MASTER_PORT=", port),
-		}
-		var prefix []string
-		if n == nil {
-			env = append(env, fmt.Sprint("LOCAL_RANK=", r), fmt.Sprint("LOCAL_WORLD_SIZE=", size))
-		} else {
-			prefix = []string{"ip", "netns", "exec", n.host(r)}
-		}
-		all = append(all, begin(t, prefix, env, args...))
-	}
-	return all
-}
-
-// finish waits for ranks that are to end well.
-func finish(t *testing.T, all []*member) {
-	t.Helper()
-	for r, m := range all {
-		require.Zero(t, m.wait(t, time.Minute), "rank %d: %s", r, m.said.String())
-	}
-}
-
-// children are the ranks that a launcher runs, by number.
-func children(t *testing.T, launcher int) map[int]int {
-	t.Helper()
-	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", launcher))
-	require.NoError(t, err)
-	pids := map[int]int{}
-	for _, list := range lists {
-		text, err := os.ReadFile(list)
-		if err != nil {
-			continue // the thread has ended
-		}
-		for _, field := range strings.Fields(string(text)) {
-			pid, err := strconv.Atoi(field)
-			require.NoError(t, err)
-			env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-			if err != nil {
-				continue
-			}
-			for entry := range strings.SplitSeq(string(env), "\x00") {
-				if number, ok := strings.CutPrefix(entry, "RANK="); ok {
-					r, err := strconv.Atoi(number)
-					require.NoError(t, err)
-					pids[r] = pid
-				}
-			}
-		}
-	}
-	return pids
-}
-
 // readable makes sure that the newest checkpoint of a run, if there is one, can be read.
 func readable(t *testing.T, folder string) (found bool) {
 	t.Helper()
@@ -269,26 +140,35 @@ func readable(t *testing.T, folder string) (found bool) {
 	return true
 }
 
-// strike has a fault happen to ranks that were started one by one, and gives the longest time that another one took to end.
-// over says that the run was over before.
-func (f fault) strike(t *testing.T, n *network, at time.Duration, args []string) (longest time.Duration, over bool) {
+// struck is what came of a fault.
+type struck struct {
+	joined bool          // the ranks had found each other before
+	over   bool          // the run had come to its end before
+	wait   time.Duration // the longest that another rank took to end
+}
+
+// hasJoined reports whether the process, which is rank 0 or shows what that says, has told who trains.
+func (m *member) hasJoined() bool { return strings.Contains(m.out.String(), "processes ") }
+
+// strike has a fault happen to ranks that were started one by one.
+func (f fault) strike(t *testing.T, n *network, at time.Duration, args []string) (s struck) {
 	t.Helper()
 	if f.kind != cut {
 		n = nil
 	}
 	all := ranks(t, f.ranks, n, args...)
 	time.Sleep(at)
+	s = struck{joined: all[0].hasJoined(), over: true}
 	began := time.Now()
 	f.do(t, all[f.victim].cmd.Process.Pid, n)
-	over = true
 	for r, m := range all {
 		if r == f.victim && f.kind != cut {
 			continue
 		}
 		code := m.wait(t, patience+slack+10*time.Second)
-		longest = max(longest, m.ended.Sub(began))
+		s.wait = max(s.wait, m.ended.Sub(began))
 		if code != exitOK {
-			over = false
+			s.over = false
 			require.Equal(t, exitFailed, code, m.said.String())
 		}
 		if code != exitOK && r != f.victim {
@@ -299,11 +179,11 @@ func (f fault) strike(t *testing.T, n *network, at time.Duration, args []string)
 	if n != nil {
 		n.set(f.victim, "up")
 	}
-	return longest, over
+	return s
 }
 
 // strikeLaunched has a fault happen to a rank of thaw launch, which is to start all again and to come to the run's end.
-func (f fault) strikeLaunched(t *testing.T, at time.Duration, args []string) (longest time.Duration, over bool) {
+func (f fault) strikeLaunched(t *testing.T, at time.Duration, args []string) (s struck) {
 	t.Helper()
 	m := begin(t, nil, nil, slices.Concat([]string{"launch", "--nproc", fmt.Sprint(f.ranks), "--max-restarts=3", "--"}, args)...)
 	time.Sleep(at)
@@ -311,11 +191,13 @@ func (f fault) strikeLaunched(t *testing.T, at time.Duration, args []string) (lo
 	for len(pids) < f.ranks {
 		select {
 		case <-m.over:
-			return 0, true
+			require.Zero(t, m.wait(t, time.Minute), m.said.String())
+			return struck{joined: true, over: true}
 		default:
 			pids = children(t, m.cmd.Process.Pid)
 		}
 	}
+	s.joined = m.hasJoined()
 	began := time.Now()
 	f.do(t, pids[f.victim], nil)
 	for r, pid := range pids {
@@ -324,11 +206,12 @@ func (f fault) strikeLaunched(t *testing.T, at time.Duration, args []string) (lo
 			time.Sleep(10 * time.Millisecond)
 		}
 	}
-	longest = time.Since(began)
+	s.wait = time.Since(began)
 	require.Zero(t, m.wait(t, time.Minute), m.said.String())
 	said := m.said.String()
 	if !strings.Contains(said, "all ranks start again (1 of at most 3)") {
-		return longest, true
+		s.over = true
+		return s
 	}
 	require.Regexp(t, map[string]string{
 		killed:   fmt.Sprintf(`thaw: launch: rank %d was ended by signal 9`, f.victim),
@@ -336,7 +219,7 @@ func (f fault) strikeLaunched(t *testing.T, at time.Duration, args []string) (lo
 		starving: fmt.Sprintf(`thaw: launch: rank %d was ended by signal 9`, f.victim),
 		paused:   f.named().String(),
 	}[f.kind], said)
-	return longest, false
+	return s
 }
 
 // faultPlace is workplace with a model that drops out, and gives the settings of a run that takes a few seconds.
@@ -348,20 +231,14 @@ func faultPlace(t *testing.T, dropout float64) (settings []string) {
 	write(t, "model/config.json", strings.ReplaceAll(string(config), `_prob": 0.0`, fmt.Sprintf(`_prob": %v`, dropout)))
 	return []string{
 		"checkpoint={steps: 5}", "batch.size=4", "distributed.timeout=" + patience.String(),
-		"phases=[{train: head, epochs: 1, lr: 1e-3}, {train: all, epochs: 8, lr: 1e-3}]",
+		"phases=[{train: head, epochs: 1, lr: 1e-3}, {train: all, epochs: 4, lr: 1e-3}]",
 	}
 }
 
-// TestFaults has ranks that train die, stop, lose their network and run out of memory at random moments. The others are to end
-// in time and to say which one it was, and all, started again, are to come to the weights of an undisturbed run. THAW_FAULTS is
-// how often (make faults), a few times without.
+// TestFaults has ranks that train die, stop, lose their network and run out of memory at random moments. The others
+// are to end in time and to say which one it was, and all, started again, are to come to the weights of an undisturbed
+// run. THAW_FAULTS is how often (make faults), a few times without.
 func TestFaults(t *testing.T) {
-	times := 4
-	if s := os.Getenv("THAW_FAULTS"); s != "" {
-		var err error
-		times, err = strconv.Atoi(s)
-		require.NoError(t, err)
-	}
 	settings := faultPlace(t, 0.1)
 	hosts, noNetwork := newNetwork(t, 4)
 	noMemory := memoryLimits()
@@ -372,8 +249,12 @@ func TestFaults(t *testing.T) {
 	plain := map[int]undisturbed{}
 	seed := uint64(time.Now().UnixNano())
 	rng := rand.New(rand.NewPCG(seed, 0))
-	done, over, restored, longest := map[string]int{}, 0, 0, time.Duration(0)
-	for i := range times {
+	done, over, restored, longest := map[string]int{}, 0, 0, map[bool]time.Duration{}
+	first := 0
+	if os.Getenv("THAW_FAULTS") != "" {
+		first = rng.IntN(4 * len(faultKinds)) // kinds, ranks and starters take turns
+	}
+	for i := first; i < first+faultTimes; i++ {
 		kind, round := i%len(faultKinds), i/len(faultKinds)
 		f := fault{kind: faultKinds[kind], ranks: 2 + 2*(round%2), launched: (kind+round/2)%2 == 1 && faultKinds[kind] != cut}
 		if why := map[string]error{cut: noNetwork, starving: noMemory}[f.kind]; why != nil {
@@ -391,12 +272,11 @@ func TestFaults(t *testing.T) {
 		folder := fmt.Sprint("run-", i)
 		args := trainArgs(folder, settings...)
 		at := time.Duration(rng.Float64() * float64(plain[f.ranks].took))
-		var wait time.Duration
-		var ended bool
+		var s struck
 		if f.launched {
-			wait, ended = f.strikeLaunched(t, at, args)
+			s = f.strikeLaunched(t, at, args)
 		} else {
-			wait, ended = f.strike(t, hosts, at, args)
+			s = f.strike(t, hosts, at, args)
 			if readable(t, folder) {
 				restored++
 			}
@@ -406,30 +286,35 @@ func TestFaults(t *testing.T) {
 			}
 			finish(t, ranks(t, f.ranks, again, args...))
 		}
-		t.Logf("%d: %v, after %v: waited %v, over %v", i, f, at, wait, ended)
-		require.LessOrEqual(t, wait, patience+slack, "%v", f)
+		t.Logf("fault %d: %v, after %v: %+v", i, f, at, s)
+		limit := patience + slack
+		if !s.joined {
+			limit += startUp
+		}
+		require.LessOrEqual(t, s.wait, limit, "%v", f)
 		require.Equal(t, plain[f.ranks].weights, weights(t, folder), "%v, after %v", f, at)
 		require.NoError(t, os.RemoveAll(folder))
 		done[f.kind]++
-		longest = max(longest, wait)
-		if ended {
+		longest[s.joined] = max(longest[s.joined], s.wait)
+		if s.over {
 			over++
 		}
 	}
-	t.Logf("seed %d: %v, %d of them once the run was over; %d checkpoints were read; the longest wait was %v, with a timeout of %v; all restarts "+
-		"ended with the weights of an undisturbed run", seed, done, over, restored, longest, patience)
+	t.Logf("seed %d: %v, %d of them once the run was over; %d checkpoints were read; with a timeout of %v the longest wait "+
+		"was %v, and %v where ranks had not joined yet; all restarts ended with the weights of an undisturbed run",
+		seed, done, over, restored, patience, longest[true], longest[false])
 }
 
-// A run that lost a rank goes on on another number of ranks: what is not drawn at random comes to the same, but for rounding.
+// A run that lost a rank goes on on another number of ranks: what is not drawn at random comes to the same, but for
+// rounding.
 func TestFaultsOnOtherRanks(t *testing.T) {
-	cases := [][2]int{{2, 1}}
-	if os.Getenv("THAW_FAULTS") != "" {
-		cases = append(cases, [2]int{2, 4}, [2]int{4, 2}, [2]int{1, 2}, [2]int{4, 1})
+	if os.Getenv("THAW_FAULTS") == "" {
+		t.Skip("make faults")
 	}
 	settings := faultPlace(t, 0)
 	finish(t, ranks(t, 2, nil, trainArgs("plain", settings...)...))
 	want := values(t, "plain")
-	for _, c := range cases {
+	for _, c := range [][2]int{{2, 1}, {2, 4}, {4, 2}, {1, 2}, {4, 1}} {
 		folder := fmt.Sprintf("run-%d-%d", c[0], c[1])
 		args := trainArgs(folder, settings...)
 		all := ranks(t, c[0], nil, args...)
@@ -443,14 +328,19 @@ func TestFaultsOnOtherRanks(t *testing.T) {
 		}
 		require.True(t, readable(t, folder))
 		finish(t, ranks(t, c[1], nil, args...))
-		most := 0.0
+		most, where := 0.0, ""
 		for name, v := range values(t, folder) {
 			require.Len(t, v, len(want[name]), name)
+			if strings.HasSuffix(name, "attention.self.key.bias") {
+				continue // softmax does not see it: its gradient is rounding alone, of which AdamW makes whole steps
+			}
 			for i := range v {
-				most = max(most, max(float64(v[i]-want[name][i]), float64(want[name][i]-v[i])))
+				if d := math.Abs(float64(v[i] - want[name][i])); d > most {
+					most, where = d, name
+				}
 			}
 		}
-		t.Logf("%d ranks, then %d: weights differ by %.2g at most", c[0], c[1], most)
+		t.Logf("%d ranks, then %d: weights differ by %.2g at most, in %s", c[0], c[1], most, where)
 		assert.Less(t, most, 1e-4)
 	}
 }

@@ -7,10 +7,12 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/torch"
 )
 
@@ -95,6 +97,40 @@ func TestFullDisk(t *testing.T) {
 	assert.Zero(t, freed.times)
 	assert.Equal(t, weights(t, "plain"), weights(t, "disk/other"))
 	assert.NoDirExists(t, "disk/other/checkpoints")
+}
+
+// A disk that is full under rank 0, which alone writes: checkpoints that find no room are told of, and the run goes on; weights that
+// find none end it on all ranks, which say so. With room again it is the same run.
+func TestFullDiskOfRanks(t *testing.T) {
+	settings := faultPlace(t, 0.1)
+	finish(t, ranks(t, 2, nil, trainArgs("plain", settings...)...))
+	first := ranks(t, 2, nil, trainArgs("first", append(settings, "stop_after=1ns", "checkpoint={steps: 1}")...)...)
+	for _, m := range first {
+		require.Equal(t, exitStopped, m.wait(t, time.Minute), m.said.String())
+	}
+	newest, err := finetune.NewFolder("first").NewestCheckpoint()
+	require.NoError(t, err)
+	size := func(path string) int64 {
+		info, err := os.Stat(path)
+		require.NoError(t, err)
+		return info.Size()
+	}
+	// Room for a checkpoint, but not for one beside the one before, nor for the weights.
+	room := size(newest) + size("plain/weights/best.safetensors")*3/4
+	smallDisk(t, "disk", room)
+	args := trainArgs("disk/run", append(settings, "checkpoint={steps: 2}")...)
+	all := ranks(t, 2, nil, append(args, "--log=json")...)
+	for _, m := range all {
+		require.Equal(t, exitFailed, m.wait(t, time.Minute), m.said.String())
+		assert.Contains(t, m.said.String(), "/disk/run/weights/best.safetensors: no space left on device")
+	}
+	assert.Regexp(t, `^thaw: write `, all[0].said.String())
+	assert.Regexp(t, `^thaw: ending an epoch: rank 0: write `, all[1].said.String())
+	assert.Contains(t, all[0].out.String(), "no checkpoint was written, the one before is kept: write ")
+	assert.True(t, readable(t, "disk/run"))
+	require.NoError(t, syscall.Mount("", "disk", "", syscall.MS_REMOUNT, "size=64m"))
+	finish(t, ranks(t, 2, nil, trainArgs("disk/run", settings...)...))
+	assert.Equal(t, weights(t, "plain"), weights(t, "disk/run"))
 }
 
 // zeros are bytes without end.

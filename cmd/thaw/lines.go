@@ -13,8 +13,8 @@ import (
 )
 
 // lines gives the lines of the standard input without their ends, up to size together: those that are there, as who
-// writes them, a person or a program, may wait for an answer. More are read meanwhile. It ends when ctx does, even while
-// it waits for input.
+// writes them, a person or a program, may wait for an answer. More are read meanwhile. It ends when ctx does, even
+// while it waits for input.
 func lines(ctx context.Context, s streams, size int) iter.Seq2[[]string, error] {
 	if f, ok := s.in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		fmt.Fprintln(s.err, "thaw: reading lines from the terminal; Ctrl-D ends")

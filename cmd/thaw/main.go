@@ -167,7 +167,7 @@ func run(ctx context.Context, args []string, s streams) (code int) {
 	case errors.Is(err, finetune.ErrTimeUp):
 		fmt.Fprintf(s.err, "thaw: stopped: %v\n", err)
 		return exitStopped
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled), errors.Is(err, train.ErrStopped): // by a signal to this process, or to another rank
 		fmt.Fprintln(s.err, "thaw: stopped")
 		return exitStopped
 	default:

@@ -17,8 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestMeasureResume measures how long thaw resume takes from the start of its process to the gradients of its first step,
-// for a run that was stopped after 10,000 steps of one epoch, on a machine that computes nothing else:
+// TestMeasureResume measures how long thaw resume takes from the start of its process to the gradients of its first
+// step, for a run that was stopped after 10,000 steps of one epoch, on a machine that computes nothing else:
 //
 //	THAW_MEASURE=resume go test -run TestMeasureResume -v -timeout 30m ./cmd/thaw
 //

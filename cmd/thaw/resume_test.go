@@ -113,7 +113,8 @@ func torments(t *testing.T) map[string]func() (overrides []string) {
 	}
 }
 
-// TestTorture kills processes that train, and has others go on: THAW_TORTURE is how often (make torture), a few times without.
+// TestTorture kills processes that train, and has others go on: THAW_TORTURE is how often (make torture), a few times
+// without.
 func TestTorture(t *testing.T) {
 	times := 12
 	if s := os.Getenv("THAW_TORTURE"); s != "" {

@@ -64,7 +64,8 @@ func TestTrain(t *testing.T) {
 	assert.NotEqual(t, want, metrics(t, "elsewhere/runs/spec-2"))
 }
 
-// A run's number of threads is that run's: with the process's own number, others are the same as before, to the last digit.
+// A run's number of threads is that run's: with the process's own number, others are the same as before, to the last
+// digit.
 func TestThreadsOfARun(t *testing.T) {
 	workplace(t)
 	runtime.LockOSThread() // which libtorch keeps the number for

@@ -13,6 +13,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/thaw-ml/thaw/torch/dist/launch"
 )
 
 // strict are kubectl's arguments with which the apiserver checks all and keeps nothing.
@@ -166,4 +168,26 @@ func TestTrainer(t *testing.T) {
 	require.Contains(t, made, "JobSet", said)
 	assert.Contains(t, document(t, made["JobSet"]), `{"name":"PET_NPROC_PER_NODE","value":"4"}`,
 		"what the key numProcPerNode is there for")
+}
+
+// What Trainer tells the containers of two nodes of two ranks each is what thaw train goes by: it starts its node's ranks.
+func TestTrainerOfSeveral(t *testing.T) {
+	t.Parallel()
+	spec := strings.NewReplacer("    numNodes: 1\n", "    numNodes: 2\n", "    numProcPerNode: 1\n", "    numProcPerNode: 2\n")
+	made, said := trainerMakes(t, spec.Replace(rendered(t, "trainjob-cpu")))
+	require.Contains(t, made, "JobSet", said)
+	container := at(t, made["JobSet"], "spec", "replicatedJobs", 0, "template", "spec", "template", "spec", "containers", 0)
+	env := map[string]string{}
+	for _, variable := range at(t, container, "env").([]any) {
+		value, _ := at(t, variable, "value").(string)
+		env[at(t, variable, "name").(string)] = value
+	}
+	assert.Contains(t, env, "PET_NODE_RANK")
+	env["PET_NODE_RANK"] = "1" // the pod's completion index
+	world, err := launch.Find(launch.Flags{}, func(name string) string { return env[name] })
+	require.NoError(t, err)
+	assert.Equal(t, launch.World{
+		Rank: 2, Size: 4, LocalSize: 2, Node: 1, Nodes: 2, Address: "thaw-node-0-0.thaw", Port: 29500, Starter: true,
+		By: "PET_ variables",
+	}, world)
 }

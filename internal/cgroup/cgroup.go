@@ -1,5 +1,5 @@
-// Package cgroup reads what the control groups of Linux, versions 1 and 2, let this process use: a container's memory and
-// CPU limits, where the machine's own numbers are larger.
+// Package cgroup reads what the control groups of Linux, versions 1 and 2, let this process use: a container's memory
+// and CPU limits, where the machine's own numbers are larger.
 package cgroup
 
 import (

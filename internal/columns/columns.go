@@ -3,8 +3,8 @@ package columns
 
 import "strings"
 
-// Format gives rows, which have as many cells as the first, with columns that are as wide as they must be, in characters, and
-// two spaces apart. Each ends with a line feed; spaces at its end are left out.
+// Format gives rows, which have as many cells as the first, with columns that are as wide as they must be, in
+// characters, and two spaces apart. Each ends with a line feed; spaces at its end are left out.
 func Format(rows [][]string) string {
 	widths := make([]int, len(rows[0]))
 	for _, row := range rows {

@@ -40,23 +40,27 @@ func Nearest(given string, names []string) string {
 	return best
 }
 
-// distance is Levenshtein's: how many characters to insert, delete or replace.
+// distance is that of optimal string alignment: how many characters to insert, delete, replace, or exchange with the
+// next.
 func distance(a, b string) int {
-	to := []rune(b)
-	row := make([]int, len(to)+1)
+	from, to := []rune(a), []rune(b)
+	row := make([]int, len(to)+1) // the distances of the beginning of a from the beginnings of b
 	for j := range row {
 		row[j] = j
 	}
-	for i, from := range []rune(a) {
-		diagonal := row[0]
+	before, twoBefore := make([]int, len(row)), make([]int, len(row)) // those of the beginnings one and two shorter
+	for i := range from {
+		twoBefore, before, row = before, row, twoBefore
 		row[0] = i + 1
-		for j, c := range to {
-			cost := diagonal
-			if c != from {
+		for j := range to {
+			cost := before[j]
+			if from[i] != to[j] {
 				cost++
 			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+			row[j+1] = min(cost, row[j]+1, before[j+1]+1)
+			if i > 0 && j > 0 && from[i] == to[j-1] && from[i-1] == to[j] {
+				row[j+1] = min(row[j+1], twoBefore[j-1]+1)
+			}
 		}
 	}
 	return row[len(to)]

@@ -14,6 +14,9 @@ func TestNearest(t *testing.T) {
 		want  string
 	}{
 		{"trian", []string{"epochs", "train"}, "train"},
+		{"sede", []string{"head", "seed"}, "seed"},
+		{"ab", []string{"ba"}, "ba"},
+		{"abcd", []string{"badc"}, ""},
 		{"Label ", []string{"lable", "label"}, "label"},
 		{"label", []string{"LABEL", "label"}, "LABEL"},
 		{"lr", []string{"lm", "la"}, "lm"},

@@ -50,8 +50,8 @@ type Scalar struct {
 type Writer struct{ file *os.File }
 
 // Create makes an event file in a folder, beside those that are there already. What they have of the step from and of
-// later ones is outdated: TensorBoard shows what comes now in its place. at is the time, in seconds, in the file's name;
-// it is made later where a file has that already.
+// later ones is outdated: TensorBoard shows what comes now in its place. at is the time, in seconds, in the file's
+// name; it is made later where a file has that already.
 func Create(folder string, from int, at time.Time) (*Writer, error) {
 	path, err := nextPath(folder, at)
 	if err != nil {

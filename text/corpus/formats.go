@@ -45,7 +45,9 @@ func (t *Table) header(names []string, line int) (header, error) {
 }
 
 func (t *Table) missing(line int, column string, columns []string) *Error {
-	return t.fail(line, "there is no column %q; the columns are %s%s", column, suggest.List(columns), suggest.DidYouMean(column, columns))
+	err := t.fail(line, "there is no column %q; the columns are %s%s", column, suggest.List(columns), suggest.DidYouMean(column, columns))
+	err.Column = column
+	return err
 }
 
 // separator names what separates the fields where a header line of one name shows that it is not the format's own.

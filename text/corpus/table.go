@@ -62,6 +62,8 @@ type Error struct {
 	File string
 	Line int // 0 when the fault is in no single line
 	Msg  string
+	// Column is the one that was asked for and is not there; "" where that is not the fault.
+	Column string
 }
 
 func (e *Error) Error() string {

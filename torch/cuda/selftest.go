@@ -16,10 +16,7 @@ func SelfTest(device int) error {
 		return err
 	}
 	failure := WithStream(stream, func() {
-		err = torch.TryErr(func() (err error) {
-			torch.Scoped(func() { err = tryGraph(device, stream) })
-			return err
-		})
+		err = torch.ScopedErr(func() error { return tryGraph(device, stream) })
 	})
 	return errors.Join(failure, err)
 }

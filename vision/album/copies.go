@@ -14,27 +14,31 @@ const startBytes = 16 << 10
 
 // CopyKeys gives a key for each picture of each album that is equal for pictures with the same content: the same bytes
 // in the file, or the same pixels in idx files. A picture that no other can be a copy of, by its size or its first
-// bytes, has the empty key and is not read further; neither is one that cannot be read. Only ctx's end is an error.
-func CopyKeys(ctx context.Context, albums ...*Album) ([][]string, error) {
-	keys := make([][]string, len(albums))
+// bytes, has the empty key and is not read further; neither is one that cannot be read. unread has an error for each of
+// those, err is ctx's end. Pictures are read with a goroutine for each core.
+func CopyKeys(ctx context.Context, albums ...*Album) (keys [][]string, unread []error, err error) {
+	keys = make([][]string, len(albums))
+	for n, a := range albums {
+		keys[n] = make([]string, a.Len())
+		for i := range keys[n] {
+			keys[n][i] = "?"
+		}
+	}
 	// Each round reads more of the pictures whose keys are still shared.
-	for _, read := range []func(a *Album, i int) string{(*Album).sizeKey, (*Album).startKey, (*Album).contentKey} {
+	for _, read := range []func(a *Album, i int) (string, error){(*Album).sizeKey, (*Album).startKey, (*Album).contentKey} {
 		for n, a := range albums {
-			if keys[n] == nil {
-				keys[n] = make([]string, a.Len())
-				for i := range keys[n] {
-					keys[n][i] = "?"
+			unread = append(unread, each(ctx, 0, a.Len(), func(i int) (err error) {
+				if keys[n][i] == "" {
+					return nil
 				}
-			}
-			each(ctx, 0, a.Len(), func(i int) error {
-				if keys[n][i] != "" {
-					keys[n][i] = read(a, i)
+				if keys[n][i], err = read(a, i); err != nil {
+					return a.onLine(i, fmt.Errorf("looking for duplicates: %w", err))
 				}
 				return nil
-			})
+			})...)
 		}
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		count := map[string]int{}
 		for _, list := range keys {
@@ -50,36 +54,39 @@ func CopyKeys(ctx context.Context, albums ...*Album) ([][]string, error) {
 			}
 		}
 	}
-	return keys, nil
+	return keys, unread, nil
 }
 
-// sizeKey, startKey and contentKey tell pictures apart by ever more of them; "" for one that cannot be read.
+// sizeKey, startKey and contentKey tell pictures apart by ever more of them; "" beside an error.
 
-func (a *Album) sizeKey(i int) string {
+func (a *Album) sizeKey(i int) (string, error) {
 	if a.idx != nil {
-		return fmt.Sprint("idx ", a.idx.rows, " ", a.idx.columns)
+		return fmt.Sprint("idx ", a.idx.rows, " ", a.idx.columns), nil
 	}
 	info, err := os.Stat(a.items[i].path)
 	if err != nil {
-		return ""
+		return "", err
 	}
-	return fmt.Sprint("file ", info.Size())
+	return fmt.Sprint("file ", info.Size()), nil
 }
 
-func (a *Album) startKey(i int) string { return a.hashed(i, startBytes) }
+func (a *Album) startKey(i int) (string, error) { return a.hashed(i, startBytes) }
 
-func (a *Album) contentKey(i int) string { return a.hashed(i, -1) }
+func (a *Album) contentKey(i int) (string, error) { return a.hashed(i, -1) }
 
 // hashed is a key of the first bytes of a picture, all of them where most is below 0.
-func (a *Album) hashed(i int, most int64) string {
-	key := a.sizeKey(i)
+func (a *Album) hashed(i int, most int64) (string, error) {
+	key, err := a.sizeKey(i)
+	if err != nil {
+		return "", err
+	}
 	h := sha256.New()
 	if a.idx != nil {
 		h.Write(a.idx.grey(int(a.items[i].at)))
 	} else {
 		f, err := os.Open(a.items[i].path)
 		if err != nil {
-			return ""
+			return "", err
 		}
 		defer f.Close()
 		var r io.Reader = f
@@ -87,10 +94,10 @@ func (a *Album) hashed(i int, most int64) string {
 			r = io.LimitReader(f, most)
 		}
 		if _, err := io.Copy(h, r); err != nil {
-			return ""
+			return "", err
 		}
 	}
-	return key + " " + hex.EncodeToString(h.Sum(nil))
+	return key + " " + hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // Where tells a person where picture i comes from: as Name, and for one of a table with the table's line before it, as

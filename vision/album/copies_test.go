@@ -50,8 +50,9 @@ func TestCopyKeys(t *testing.T) {
 		"a/1.png": one, "a/2.png": two, "a/3.png": append(bytes.Clone(long), 1), "b/1.png": one, "b/2.png": square(t, 200),
 	})
 	test := folderOf(t, map[string][]byte{"a/1.png": one, "b/1.png": append(bytes.Clone(long), 2), "b/2.png": append(bytes.Clone(long), 1)})
-	keys, err := CopyKeys(t.Context(), train, test)
+	keys, unread, err := CopyKeys(t.Context(), train, test)
 	require.NoError(t, err)
+	require.Empty(t, unread)
 	require.Len(t, keys, 2)
 	assert.NotEmpty(t, keys[0][0])
 	assert.Equal(t, []string{keys[0][0], "", keys[0][2], keys[0][0], ""}, keys[0], "a/1 and b/1 are the same; a/2 is no copy")
@@ -59,13 +60,15 @@ func TestCopyKeys(t *testing.T) {
 	assert.NotEqual(t, keys[0][0], keys[0][2])
 
 	require.NoError(t, os.Remove(train.Name(0)))
-	keys, err = CopyKeys(t.Context(), train, test)
+	keys, unread, err = CopyKeys(t.Context(), train, test)
 	require.NoError(t, err)
+	require.Len(t, unread, 1, "told once, whatever the rounds")
+	assert.EqualError(t, unread[0], "looking for duplicates: stat "+train.Name(0)+": no such file or directory")
 	assert.Empty(t, keys[0][0], "what cannot be read has no key")
 	assert.NotEmpty(t, keys[0][3])
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = CopyKeys(ctx, train, test)
+	_, _, err = CopyKeys(ctx, train, test)
 	assert.ErrorIs(t, err, context.Canceled)
 }
 

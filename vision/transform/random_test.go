@@ -12,8 +12,8 @@ import (
 	"github.com/thaw-ml/thaw/vision/transform"
 )
 
-// The statistical tests have fixed seeds. Their bounds are four standard errors: another seed would pass 15,999 times of
-// 16,000.
+// The statistical tests have fixed seeds. Their bounds are four standard errors: another seed would pass 15,999 times
+// of 16,000.
 
 type statistics struct{ n, sum, squares float64 }
 

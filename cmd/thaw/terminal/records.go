@@ -19,8 +19,8 @@ import (
 // progressEvery is the time between two records of a task that goes on.
 const progressEvery = 10 * time.Second
 
-// Records writes what happens in a run as JSON objects, one a line, for programs that collect logs: time, level, msg (the
-// event's name) and the event's own fields.
+// Records writes what happens in a run as JSON objects, one a line, for programs that collect logs: time, level, msg
+// (the event's name) and the event's own fields.
 type Records struct {
 	log     *slog.Logger
 	run     Settings
