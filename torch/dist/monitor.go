@@ -64,6 +64,9 @@ func (m *monitor) introduce(timeout time.Duration) error {
 	var missing []string
 	for r := range m.peers {
 		who, err := m.store.Get("who/"+strconv.Itoa(r), max(time.Until(end), beat/10))
+		if err != nil && time.Until(end) > beat/10 { // that was no timeout
+			return fmt.Errorf("the store at %s:%d has gone: is rank 0 running there? (%s)", m.world.Address, m.world.Port, firstLine(err.Msg))
+		}
 		if err != nil {
 			missing = append(missing, strconv.Itoa(r))
 			continue
