@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/thaw-ml/thaw/torch"
@@ -57,13 +58,18 @@ func Join(ctx context.Context, w launch.World, o Options) (*Group, error) {
 		g.timeout = DefaultTimeout
 	}
 	joined := make(chan error, 1)
-	go func() { joined <- g.join(o.Device) }()
+	var connected atomic.Bool
+	go func() { joined <- g.join(o.Device, &connected) }()
 	var err error
 	select {
 	case err = <-joined:
 	case <-time.After(g.timeout + joinSlack): // a store whose process is stopped keeps its clients waiting
-		err = fmt.Errorf("the store at %s:%d, or a rank, does not answer within %v: is rank 0 running there?",
-			w.Address, w.Port, g.timeout)
+		what := "connecting to the store at"
+		if connected.Load() {
+			what = "waiting for the other ranks by the store at"
+		}
+		err = fmt.Errorf("%s %s:%d: no answer within %v: is rank 0 running there, and does a firewall let the port through?",
+			what, w.Address, w.Port, g.timeout)
 	case <-ctx.Done(): // what join waits for ends with the process, or by its timeout
 		return nil, context.Cause(ctx)
 	}
@@ -76,7 +82,7 @@ func Join(ctx context.Context, w launch.World, o Options) (*Group, error) {
 // joinSlack is how long it takes at most to say which ranks are missing.
 const joinSlack = 750 * time.Millisecond
 
-func (g *Group) join(device torch.Device) error {
+func (g *Group) join(device torch.Device, connected *atomic.Bool) error {
 	w, end := g.world, time.Now().Add(g.timeout)
 	serves := w.Rank == 0 && !w.AgentStore
 	connect := func() (capi.Store, error) {
@@ -108,6 +114,7 @@ func (g *Group) join(device torch.Device) error {
 	if err != nil {
 		return err
 	}
+	connected.Store(true)
 	beats, failure := second.Prefixed(prefix)
 	if failure != nil {
 		return errors.New(failure.Msg)
@@ -118,6 +125,9 @@ func (g *Group) join(device torch.Device) error {
 	}
 	m := newMonitor(beats, w, address)
 	if err := m.introduce(time.Until(end)); err != nil {
+		if serves {
+			time.Sleep(joinSlack / 2) // the others are to find out, too, by this process's store
+		}
 		return err
 	}
 	m.start()
