@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"strconv"
@@ -87,12 +86,8 @@ func runOverlap(o options) error {
 
 // measureRanks starts this program as two ranks, and gives what rank 0 found: of "steps", or of "networks" alone.
 func measureRanks(what string) (*overlap, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := launch.FreePort()
 	if err != nil {
-		return nil, err
-	}
-	port := l.Addr().(*net.TCPAddr).Port
-	if err := l.Close(); err != nil {
 		return nil, err
 	}
 	self, err := os.Executable()
@@ -106,9 +101,8 @@ func measureRanks(what string) (*overlap, error) {
 	var wait sync.WaitGroup
 	for r := range distRanks {
 		cmd := exec.CommandContext(ctx, self)
-		rank, size := strconv.Itoa(r), strconv.Itoa(distRanks)
-		cmd.Env = append(os.Environ(), overlapKey+"="+what, "RANK="+rank, "WORLD_SIZE="+size, "LOCAL_RANK="+rank,
-			"LOCAL_WORLD_SIZE="+size, "MASTER_ADDR=127.0.0.1", "MASTER_PORT="+strconv.Itoa(port), "OMP_NUM_THREADS=1")
+		w := launch.World{Rank: r, Size: distRanks, LocalRank: r, LocalSize: distRanks, Nodes: 1, Address: "127.0.0.1", Port: port}
+		cmd.Env = append(append(os.Environ(), w.Environ()...), overlapKey+"="+what, "OMP_NUM_THREADS=1")
 		cmd.Stdout, cmd.Stderr = &out[r], &said[r]
 		wait.Go(func() {
 			if err := cmd.Run(); err != nil {

@@ -1,18 +1,12 @@
 package finetune
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	gonet "net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -23,6 +17,7 @@ import (
 	"github.com/thaw-ml/thaw/finetune/train/objective"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/dist"
+	"github.com/thaw-ml/thaw/torch/dist/disttest"
 	"github.com/thaw-ml/thaw/torch/dist/launch"
 	"github.com/thaw-ml/thaw/torch/nn"
 )
@@ -190,30 +185,9 @@ func runTogether() int {
 // on runs a case on so many processes.
 func (c togetherCase) on(t *testing.T, processes int) []togetherResult {
 	t.Helper()
-	l, err := gonet.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	port := strconv.Itoa(l.Addr().(*gonet.TCPAddr).Port)
-	require.NoError(t, l.Close())
 	text, err := json.Marshal(c)
 	require.NoError(t, err)
-	out, log, failures := make([]bytes.Buffer, processes), make([]bytes.Buffer, processes), make([]error, processes)
-	var wait sync.WaitGroup
-	for i := range processes {
-		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), togetherKey+"="+string(text), "RANK="+strconv.Itoa(i), "WORLD_SIZE="+strconv.Itoa(processes),
-			"LOCAL_RANK="+strconv.Itoa(i), "LOCAL_WORLD_SIZE="+strconv.Itoa(processes), "MASTER_ADDR=127.0.0.1", "MASTER_PORT="+port, "OMP_NUM_THREADS=1")
-		cmd.Stdout, cmd.Stderr = &out[i], &log[i]
-		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-		require.NoError(t, cmd.Start())
-		wait.Go(func() { failures[i] = cmd.Wait() })
-	}
-	wait.Wait()
-	results := make([]togetherResult, processes)
-	for i := range results {
-		require.NoError(t, failures[i], "rank %d: %s", i, log[i].String())
-		require.NoError(t, json.Unmarshal(out[i].Bytes(), &results[i]), out[i].String())
-	}
-	return results
+	return disttest.Results[togetherResult](t, processes, togetherKey+"="+string(text))
 }
 
 var togetherCases = []togetherCase{

@@ -10,13 +10,9 @@ import (
 	"image/color"
 	"image/png"
 	"math"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -28,6 +24,7 @@ import (
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/data"
 	"github.com/thaw-ml/thaw/torch/dist"
+	"github.com/thaw-ml/thaw/torch/dist/disttest"
 	"github.com/thaw-ml/thaw/torch/dist/launch"
 	"github.com/thaw-ml/thaw/torch/nn"
 )
@@ -238,36 +235,6 @@ func rankOfDDP() int {
 	return 0
 }
 
-// ddpRanks runs a case on two ranks.
-func ddpRanks(t *testing.T, name string) [2]ddpResult {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	port := l.Addr().(*net.TCPAddr).Port
-	require.NoError(t, l.Close())
-	var out, log [2]bytes.Buffer
-	var failures [2]error
-	var results [2]ddpResult
-	var wait sync.WaitGroup
-	self, err := os.Executable()
-	require.NoError(t, err)
-	for r := range results {
-		cmd := exec.CommandContext(t.Context(), self)
-		rank := strconv.Itoa(r)
-		cmd.Env = append(os.Environ(), ddpKey+"="+name, "RANK="+rank, "WORLD_SIZE=2", "LOCAL_RANK="+rank, "LOCAL_WORLD_SIZE=2",
-			"MASTER_ADDR=127.0.0.1", "MASTER_PORT="+strconv.Itoa(port), "OMP_NUM_THREADS=1")
-		cmd.Stdout, cmd.Stderr = &out[r], &log[r]
-		require.NoError(t, cmd.Start())
-		wait.Go(func() { failures[r] = cmd.Wait() })
-	}
-	wait.Wait()
-	for r := range results {
-		require.NoError(t, failures[r], "rank %d: %s", r, log[r].String())
-		require.NoError(t, json.Unmarshal(out[r].Bytes(), &results[r]), out[r].String())
-	}
-	return results
-}
-
 // Specs of texts, accumulated gradients, adapters and pictures come on two ranks to the losses of transformers, PEFT and
 // torchvision under PyTorch's DistributedDataParallel: within 1e-4.
 func TestDDP(t *testing.T) {
@@ -287,7 +254,7 @@ func TestDDP(t *testing.T) {
 	ddpPlace(t)
 	for name := range ddpCases {
 		t.Run(name, func(t *testing.T) {
-			for r, got := range ddpRanks(t, name) {
+			for r, got := range disttest.Results[ddpResult](t, 2, ddpKey+"="+name) {
 				if write {
 					order[name] = got.Order
 					continue

@@ -1,48 +1,30 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/thaw-ml/thaw/torch/dist/disttest"
+	"github.com/thaw-ml/thaw/torch/dist/launch"
 )
 
 // member is a process of a test.
 type member struct {
 	cmd   *exec.Cmd
-	out   lockedBuffer // its standard output
-	said  lockedBuffer // its standard error
+	out   disttest.Buffer // its standard output
+	said  disttest.Buffer // its standard error
 	over  chan struct{}
 	ended time.Time
-}
-
-// lockedBuffer may be read while a process writes.
-type lockedBuffer struct {
-	mutex sync.Mutex
-	buf   bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mutex.Lock()
-	defer b.mutex.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mutex.Lock()
-	defer b.mutex.Unlock()
-	return b.buf.String()
 }
 
 // begin starts a process; prefix goes before this program.
@@ -92,27 +74,25 @@ func trainArgs(folder string, more ...string) []string {
 // ranks starts so many ranks of a command; n is the network in which each is a host, or nil for this machine's.
 func ranks(t *testing.T, size int, n *network, args ...string) []*member {
 	t.Helper()
-	address, port := "127.0.0.1", 0
+	w := launch.World{Size: size, LocalSize: 1, Nodes: 1, Address: "127.0.0.1"}
 	if n == nil {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		var err error
+		w.Port, err = launch.FreePort()
 		require.NoError(t, err)
-		port = l.Addr().(*net.TCPAddr).Port
-		require.NoError(t, l.Close())
+		w.LocalSize = size
 	} else {
-		address, port = n.address(0), 29500
+		w.Address, w.Port = n.address(0), 29500
 	}
 	var all []*member
 	for r := range size {
-		env := []string{
-			fmt.Sprint("RANK=", r), fmt.Sprint("WORLD_SIZE=", size), "MASTER_ADDR=" + address, fmt.Sprint("MASTER_PORT=", port),
-		}
+		w.Rank = r
 		var prefix []string
 		if n == nil {
-			env = append(env, fmt.Sprint("LOCAL_RANK=", r), fmt.Sprint("LOCAL_WORLD_SIZE=", size))
+			w.LocalRank = r
 		} else {
 			prefix = []string{"ip", "netns", "exec", n.host(r)}
 		}
-		all = append(all, begin(t, prefix, env, args...))
+		all = append(all, begin(t, prefix, w.Environ(), args...))
 	}
 	return all
 }

@@ -5,12 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
-	"os/exec"
-	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -20,6 +16,7 @@ import (
 
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/dist"
+	"github.com/thaw-ml/thaw/torch/dist/disttest"
 	"github.com/thaw-ml/thaw/torch/dist/launch"
 )
 
@@ -62,71 +59,20 @@ func deviceOf(program string, w launch.World) torch.Device {
 	return torch.CPU
 }
 
-// rank is a process of a test.
-type rank struct {
-	cmd      *exec.Cmd
-	out, log buffer
-	ended    time.Time
-	err      error
-}
-
-// buffer may be read while a process writes.
-type buffer struct {
-	mutex sync.Mutex
-	b     strings.Builder
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mutex.Lock()
-	defer b.mutex.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mutex.Lock()
-	defer b.mutex.Unlock()
-	return b.b.String()
-}
-
 // start starts ranks that run a program, and gives what waits for them.
-func start(t *testing.T, program string, size int, timeout time.Duration) ([]*rank, func()) {
+func start(t *testing.T, program string, size int, timeout time.Duration) ([]*disttest.Rank, func()) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	port := l.Addr().(*net.TCPAddr).Port
-	require.NoError(t, l.Close())
-	ranks := make([]*rank, size)
-	var wait sync.WaitGroup
-	for i := range ranks {
-		r := &rank{cmd: exec.Command(os.Args[0])}
-		r.cmd.Env = append(os.Environ(), programKey+"="+program, "THAW_DIST_TIMEOUT="+timeout.String(), "RANK="+strconv.Itoa(i),
-			"WORLD_SIZE="+strconv.Itoa(size), "LOCAL_RANK="+strconv.Itoa(i), "LOCAL_WORLD_SIZE="+strconv.Itoa(size),
-			"MASTER_ADDR=127.0.0.1", "MASTER_PORT="+strconv.Itoa(port), "OMP_NUM_THREADS=1")
-		r.cmd.Stdout, r.cmd.Stderr = &r.out, &r.log
-		r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-		require.NoError(t, r.cmd.Start())
-		ranks[i] = r
-		wait.Go(func() { r.err, r.ended = r.cmd.Wait(), time.Now() })
-	}
-	t.Cleanup(func() {
-		for _, r := range ranks {
-			r.cmd.Process.Kill() //nolint:errcheck // it has ended
-		}
-	})
-	return ranks, wait.Wait
+	return disttest.Start(t, size, environment(program, timeout)...)
+}
+
+func environment(program string, timeout time.Duration) []string {
+	return []string{programKey + "=" + program, "THAW_DIST_TIMEOUT=" + timeout.String()}
 }
 
 // all runs a program on so many ranks and gives what each printed.
 func all[T any](t *testing.T, program string, size int) []T {
 	t.Helper()
-	ranks, wait := start(t, program, size, 30*time.Second)
-	wait()
-	out := make([]T, size)
-	for i, r := range ranks {
-		require.NoError(t, r.err, "rank %d: %s", i, r.log.String())
-		require.NoError(t, json.Unmarshal([]byte(r.out.String()), &out[i]))
-	}
-	return out
+	return disttest.Results[T](t, size, environment(program, 30*time.Second)...)
 }
 
 type collected struct {
@@ -260,22 +206,22 @@ func TestFaults(t *testing.T) {
 			ranks, wait := start(t, c.program, 3, timeout)
 			var hurt time.Time
 			if c.do != nil {
-				require.Eventually(t, func() bool { return strings.Contains(ranks[0].out.String(), "counting") }, time.Minute, time.Millisecond)
+				require.Eventually(t, func() bool { return strings.Contains(ranks[0].Out.String(), "counting") }, time.Minute, time.Millisecond)
 				hurt = time.Now()
-				require.NoError(t, c.do(ranks[c.victim].cmd.Process))
-				time.AfterFunc(timeout+8*time.Second, func() { ranks[c.victim].cmd.Process.Kill() }) //nolint:errcheck // it may have ended
+				require.NoError(t, c.do(ranks[c.victim].Cmd.Process))
+				time.AfterFunc(timeout+8*time.Second, func() { ranks[c.victim].Cmd.Process.Kill() }) //nolint:errcheck // it may have ended
 			}
 			wait()
 			for i, r := range ranks {
 				if i == c.victim {
 					continue
 				}
-				require.Error(t, r.err, "rank %d", i)
+				require.Error(t, r.Err, "rank %d", i)
 				for _, part := range c.want {
-					assert.Contains(t, r.log.String(), part, "rank %d", i)
+					assert.Contains(t, r.Log.String(), part, "rank %d", i)
 				}
 				if c.do != nil {
-					assert.Less(t, r.ended.Sub(hurt), timeout+2*time.Second, "rank %d", i)
+					assert.Less(t, r.Ended.Sub(hurt), timeout+2*time.Second, "rank %d", i)
 				}
 			}
 		})
@@ -283,10 +229,8 @@ func TestFaults(t *testing.T) {
 }
 
 func TestJoinSaysWhoIsMissing(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := launch.FreePort()
 	require.NoError(t, err)
-	port := l.Addr().(*net.TCPAddr).Port
-	require.NoError(t, l.Close())
 	_, err = dist.Join(t.Context(), launch.World{Rank: 0, Size: 3, Nodes: 1, Address: "127.0.0.1", Port: port}, dist.Options{Timeout: time.Second})
 	assert.ErrorContains(t, err, "rank 0 of 3, joining the others: within")
 	assert.ErrorContains(t, err, "rank 1, 2 of 3 did not come")

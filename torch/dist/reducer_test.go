@@ -117,8 +117,8 @@ func TestReducerNamesWhoDiffers(t *testing.T) {
 	ranks, wait := start(t, "differ", 2, 10*time.Second)
 	wait()
 	for _, r := range ranks {
-		assert.Error(t, r.err)
-		assert.Contains(t, r.log.String(), "agreeing on 1 tensors to reduce")
+		assert.Error(t, r.Err)
+		assert.Contains(t, r.Log.String(), "agreeing on 1 tensors to reduce")
 	}
 }
 

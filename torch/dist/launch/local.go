@@ -151,14 +151,10 @@ func (s *supervisor) environment(local int) []string {
 	})
 	set := func(name string, value any) { env = append(env, fmt.Sprintf("%s=%v", name, value)) }
 	w := s.World
-	set("RANK", w.Rank+local)
-	set("WORLD_SIZE", w.Size)
-	set("LOCAL_RANK", local)
-	set("LOCAL_WORLD_SIZE", w.LocalSize)
+	w.Rank, w.LocalRank = w.Rank+local, local
+	env = append(env, w.Environ()...)
 	set("GROUP_RANK", w.Node)
 	set("GROUP_WORLD_SIZE", w.Nodes)
-	set("MASTER_ADDR", w.Address)
-	set("MASTER_PORT", w.Port)
 	set("TORCHELASTIC_RESTART_COUNT", s.restart)
 	set("TORCHELASTIC_MAX_RESTARTS", s.MaxRestarts)
 	set("TORCHELASTIC_USE_AGENT_STORE", "False")
@@ -181,8 +177,8 @@ func (s *supervisor) environment(local int) []string {
 	return env
 }
 
-// freePort is a port of this machine that nobody listens on.
-func freePort() (int, error) {
+// FreePort is a port of this machine that nobody listens on.
+func FreePort() (int, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return 0, fmt.Errorf("no port for the store: %w", err)

@@ -39,7 +39,7 @@ type rank struct {
 
 func (s *supervisor) run(ctx context.Context) error {
 	if s.World.Address == "" || s.World.Port == 0 {
-		port, err := freePort()
+		port, err := FreePort()
 		if err != nil {
 			return s.wrap(err)
 		}

@@ -95,6 +95,14 @@ func (w World) String() string {
 	return strings.Join(parts, " · ")
 }
 
+// Environ are the variables by which Find knows a rank as torchrun's, for who starts ranks in a way of his own.
+func (w World) Environ() []string {
+	return []string{
+		fmt.Sprint("RANK=", w.Rank), fmt.Sprint("WORLD_SIZE=", w.Size), fmt.Sprint("LOCAL_RANK=", w.LocalRank),
+		fmt.Sprint("LOCAL_WORLD_SIZE=", w.LocalSize), "MASTER_ADDR=" + w.Address, fmt.Sprint("MASTER_PORT=", w.Port),
+	}
+}
+
 // names are what a launcher calls the parts of a World, for errors.
 type names struct {
 	rank, size, localRank, localSize, address, port string
