@@ -12,8 +12,6 @@ Run on Python 3.11 with torch 2.11.0 (make peers).
 """
 import contextlib
 import json
-import socket
-import sys
 
 import torch
 import torch.distributed
@@ -21,6 +19,7 @@ import torch.nn.functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from loop import STEPS, TEST, TRAIN, WEIGHTS, Layer, Net, samples
+from ranks import on_ranks
 
 RANKS, LR, DECAY = 2, 0.01, 0.01
 
@@ -68,28 +67,9 @@ CASES = {
 }
 
 
-def run(rank, port, queue):
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=RANKS)
-    out = {name: train(rank, **c) for name, c in CASES.items()}
-    if rank == 0:
-        queue.put(out)
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
+def run(rank):
+    return {name: train(rank, **c) for name, c in CASES.items()}
 
 
 if __name__ == "__main__":
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        free = s.getsockname()[1]
-    context = torch.multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    ranks = [context.Process(target=run, args=(r, free, queue)) for r in range(RANKS)]
-    for p in ranks:
-        p.start()
-    out = queue.get(timeout=120)
-    for p in ranks:
-        p.join()
-    if any(p.exitcode for p in ranks):
-        sys.exit("a rank failed")
-    print(json.dumps({"torch": torch.__version__, "cases": out}))
+    print(json.dumps({"torch": torch.__version__, "cases": on_ranks(run, RANKS, timeout=120)}))

@@ -17,7 +17,6 @@ import contextlib
 import json
 import math
 import pathlib
-import socket
 import sys
 
 import numpy as np
@@ -31,6 +30,9 @@ from torch.nn.parallel import DistributedDataParallel
 from transformers import BertConfig, BertForSequenceClassification
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.append(str(HERE.parents[1] / "finetune/testdata"))
+from ranks import on_ranks  # noqa: E402
+
 TINY = HERE.parents[1] / "text/testdata/tiny"
 RANKS, DECAY, CLIP = 2, 0.01, 1.0
 WORDS = ["good", "bad", "film", "movie", "the", "is", "it", "not", "very", "was", "fun", "dull", "great", "boring", "no", "yes"]
@@ -149,35 +151,16 @@ def train(rank, model, load, epochs, lr, parts=1, sgd=False):
     return losses
 
 
-def run(rank, port, queue):
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=RANKS)
+def run(rank):
     order = json.loads((HERE / "ddp_order.json").read_text())
-    out = {
+    return {
         "text": train(rank, bert(False), texts, order["text"], 1e-3),
         "parts": train(rank, bert(False), texts, order["parts"], 1e-3, parts=2),
         "lora": train(rank, bert(True), texts, order["lora"], 5e-3),
         "pictures": train(rank, filled(torchvision.models.resnet18(weights=None, num_classes=2)).train(), pictures, order["pictures"], 2e-3, sgd=True),
     }
-    if rank == 0:
-        queue.put(out)
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        free = s.getsockname()[1]
-    context = torch.multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    ranks = [context.Process(target=run, args=(r, free, queue)) for r in range(RANKS)]
-    for p in ranks:
-        p.start()
-    out = queue.get(timeout=300)
-    for p in ranks:
-        p.join()
-    if any(p.exitcode for p in ranks):
-        sys.exit("a rank failed")
     versions = {"torch": torch.__version__, "torchvision": torchvision.__version__, "transformers": transformers.__version__, "peft": peft.__version__}
-    print(json.dumps({"versions": versions, "losses": out}))
+    print(json.dumps({"versions": versions, "losses": on_ranks(run, RANKS, timeout=300)}))
