@@ -1,10 +1,7 @@
 package finetune
 
 import (
-	"bytes"
-	"cmp"
 	"encoding/binary"
-	"encoding/gob"
 	"errors"
 	"fmt"
 	"slices"
@@ -55,18 +52,17 @@ func (r *run[B]) shareResuming() error {
 	}
 	var message []byte
 	if s := r.resuming; s != nil {
-		var b bytes.Buffer
-		if err := gob.NewEncoder(&b).Encode(resumePoint{s.path, s.savedRun}); err != nil {
+		var err error
+		if message, err = dist.Encode(resumePoint{s.path, s.savedRun}); err != nil {
 			return err
 		}
-		message = b.Bytes()
 	}
 	message, err := g.Send("sending the place to go on from", 0, message)
 	if err != nil || len(message) == 0 || g.Rank() == 0 {
 		return err
 	}
 	var s resumePoint
-	if err := gob.NewDecoder(bytes.NewReader(message)).Decode(&s); err != nil {
+	if err := dist.Decode(message, &s); err != nil {
 		return err
 	}
 	r.resuming = &resuming{path: s.Path, savedRun: s.Run}
@@ -107,16 +103,15 @@ func (r *run[B]) shareState(state []torch.Named) ([]torch.Named, error) {
 	for _, n := range state {
 		headers = append(headers, header{n.Name, n.Tensor.DType(), n.Tensor.Shape()})
 	}
-	var b bytes.Buffer
-	if err := gob.NewEncoder(&b).Encode(headers); err != nil {
-		return nil, err
+	message, err := dist.Encode(headers)
+	if err == nil {
+		message, err = g.Send("sending the optimizer's state", 0, message)
 	}
-	message, err := g.Send("sending the optimizer's state", 0, b.Bytes())
 	if err != nil {
 		return nil, err
 	}
 	if g.Rank() != 0 {
-		if err := gob.NewDecoder(bytes.NewReader(message)).Decode(&headers); err != nil {
+		if err := dist.Decode(message, &headers); err != nil {
 			return nil, err
 		}
 		state = nil
@@ -163,8 +158,10 @@ func (r *run[B]) checkEqual(after string) error {
 	return nil
 }
 
-// agreeOn gives an error of one process to all.
-func (r *run[B]) agreeOn(doing string, err error) error { return r.options.Group.Agree(doing, err) }
+// agreeOn gives an error of one process to all, see dist.Group.Agree.
+func (r *run[B]) agreeOn(doing string, err error, known ...error) error {
+	return r.options.Group.Agree(doing, err, known...)
+}
 
 // agreeOnCache keeps the frozen stages' output where all processes have the memory.
 func (r *run[B]) agreeOnCache(plan *Plan, err error) error {
@@ -188,42 +185,16 @@ func (r *run[B]) agreeOnCache(plan *Plan, err error) error {
 
 // agreeOnEpoch gives the end of an epoch on one process to all.
 func (r *run[B]) agreeOnEpoch(err error) error {
-	g := r.options.Group
-	if lost := new(dist.Error); g == nil || errors.As(err, &lost) {
-		return err
+	if lost := new(dist.Error); errors.As(err, &lost) {
+		return err // nobody answers
 	}
-	const stop, other = 1, 2
-	code := 0.0
-	switch {
-	case errors.Is(err, Stop):
-		code = stop
-	case err != nil:
-		code = other
-	}
-	all, lost := g.Numbers("ending an epoch", code)
-	if lost != nil {
-		return cmp.Or(err, lost)
-	}
-	worst := code
-	for _, n := range all {
-		worst = max(worst, n[0])
-	}
-	switch {
-	case worst != other:
-		if worst == stop && code != stop {
-			err = Stop
-		}
-		return err
-	case code != other:
-		err = nil // another's error is the one to tell
-	}
-	return g.Agree("ending an epoch", err)
+	return r.agreeOn("ending an epoch", err, Stop, ErrTimeUp)
 }
 
 // openTogether is open on all processes, or none.
 func (r *run[B]) openTogether() error {
 	opened := r.open()
-	err := r.agreeOn("opening the run folder", opened)
+	err := r.agreeOn("opening the run folder", opened, ErrFinished)
 	if err == nil {
 		if err = r.shareResuming(); err == nil {
 			return nil
@@ -234,7 +205,7 @@ func (r *run[B]) openTogether() error {
 		r.options.Folder.abandon(err)
 		r.options.Folder.leave()
 	}
-	if opened == nil && strings.Contains(err.Error(), ErrFinished.Error()) {
+	if opened == nil && errors.Is(err, ErrFinished) {
 		err = &FolderError{fmt.Errorf("%w, as rank 0 found", ErrFinished)}
 	}
 	return err

@@ -1,8 +1,6 @@
 package train
 
 import (
-	"time"
-
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/data"
 	"github.com/thaw-ml/thaw/torch/nn"
@@ -84,10 +82,7 @@ func (s *step[B]) gradients(b B, x nn.Values, check func(loss torch.Tensor) erro
 		return total, err
 	}
 	if len(parts) == 1 {
-		if total, err = s.reduced(parts[0], true, true, check); err == nil && s.together != nil {
-			total = total.Detach()
-		}
-		return total, err
+		return s.reduced(parts[0], true, true, check)
 	}
 	for i, p := range parts {
 		before := total
@@ -115,8 +110,7 @@ func (s *step[B]) reduced(p part[B], last, only bool, check func(loss torch.Tens
 	if err != nil {
 		return loss, err
 	}
-	begin := time.Now()
-	err = s.together.waiting(begin, func() error {
+	err = s.together.waiting(func() error {
 		loss, err = s.backward(p, check)
 		return err
 	})

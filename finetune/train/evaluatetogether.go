@@ -1,9 +1,7 @@
 package train
 
 import (
-	"bytes"
 	"context"
-	"encoding/gob"
 	"fmt"
 	"iter"
 
@@ -17,37 +15,27 @@ import (
 // evaluated is what a metric needs of a batch that another process ran.
 type evaluated struct {
 	Indices         []int
-	Output, Targets []byte // see dist.Pack
+	Output, Targets dist.Tensors
 }
 
 // evaluateTogether adds all batches to the metric, in their order, of which each process runs its share.
 func (f Forward[B]) evaluateTogether(ctx context.Context, set data.Dataset[B], e Evaluate[B], m metric.Metric) error {
 	samples := 0
-	each := func(_ int, message []byte) error {
-		if len(message) == 0 { // a batch without samples
-			return nil
-		}
-		var b evaluated
-		if err := gob.NewDecoder(bytes.NewReader(message)).Decode(&b); err != nil {
-			return err
-		}
-		err := torch.ScopedErr(func() (err error) {
-			output, err := dist.Unpack(b.Output)
-			if err != nil {
-				return err
-			}
-			targets, err := dist.Unpack(b.Targets)
-			if err != nil {
-				return err
-			}
-			torch.NoGrad(func() {
-				autocast(f.Precision, func() { err = m.Add(output, targets) })
-			})
-			if err == nil && e.Observer != nil {
-				err = e.Observer.Observe(b.Indices, output, targets)
-			}
-			return err
+	run := func(b B) (out evaluated, err error) {
+		torch.NoGrad(func() {
+			x, b := f.output(b, e)
+			out = evaluated{b.Indices(), dist.Tensors(x), b.Targets()}
 		})
+		return out, nil
+	}
+	return InTurn(ctx, e.Group, "evaluating", set, e.Batches, run, func(b evaluated) (err error) {
+		output, targets := nn.Values(b.Output), nn.Values(b.Targets)
+		torch.NoGrad(func() {
+			autocast(f.Precision, func() { err = m.Add(output, targets) })
+		})
+		if err == nil && e.Observer != nil {
+			err = e.Observer.Observe(b.Indices, output, targets)
+		}
 		if err != nil {
 			return err
 		}
@@ -56,34 +44,13 @@ func (f Forward[B]) evaluateTogether(ctx context.Context, set data.Dataset[B], e
 			return e.OnProgress(samples)
 		}
 		return nil
-	}
-	return f.InTurn(ctx, e.Group, "evaluating", set, e.Batches, func(b B) (message []byte, err error) {
-		torch.NoGrad(func() {
-			x, b := f.output(b, e)
-			message, err = pack(b.Indices(), x, b.Targets())
-		})
-		return message, err
-	}, each)
+	})
 }
 
-func pack(indices []int, output, targets nn.Values) (_ []byte, err error) {
-	b := evaluated{Indices: indices}
-	if b.Output, err = dist.Pack(output); err != nil {
-		return nil, err
-	}
-	if b.Targets, err = dist.Pack(targets); err != nil {
-		return nil, err
-	}
-	var out bytes.Buffer
-	err = gob.NewEncoder(&out).Encode(b)
-	return out.Bytes(), err
-}
-
-// InTurn runs this process's share of batches and gives each process all messages that came of them, in the batches' order; an
-// empty one for a batch without samples. All processes stop where ctx ends on one of them.
-func (f Forward[B]) InTurn(
-	ctx context.Context, g *dist.Group, doing string, set data.Dataset[B], asked []data.Request,
-	run func(B) ([]byte, error), each func(i int, message []byte) error,
+// InTurn runs this process's share of batches and gives each process what came of all of them, in the batches' order but for those
+// without samples. run and each are called in a scope. All processes stop where ctx ends on one of them.
+func InTurn[B data.Batch[B], M any](
+	ctx context.Context, g *dist.Group, doing string, set data.Dataset[B], asked []data.Request, run func(B) (M, error), each func(M) error,
 ) error {
 	var own []data.Request
 	for i := g.Rank(); i < len(asked); i += g.Size() {
@@ -91,7 +58,7 @@ func (f Forward[B]) InTurn(
 	}
 	next, stop := iter.Pull2(data.LoadAll(context.WithoutCancel(ctx), set, own, nil))
 	defer stop()
-	return g.InTurn(doing, len(asked), func(int) (message []byte, err error) {
+	piece := func(int) (message []byte, err error) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
@@ -102,10 +69,25 @@ func (f Forward[B]) InTurn(
 		if l.Samples == 0 {
 			return nil, nil
 		}
-		err = torch.ScopedErr(func() (err error) {
-			message, err = run(l.Batch)
+		err = torch.ScopedErr(func() error {
+			made, err := run(l.Batch)
+			if err == nil {
+				message, err = dist.Encode(made)
+			}
 			return err
 		})
 		return message, err
-	}, each)
+	}
+	return g.InTurn(doing, len(asked), piece, func(_ int, message []byte) error {
+		if len(message) == 0 {
+			return nil
+		}
+		return torch.ScopedErr(func() error {
+			var made M
+			if err := dist.Decode(message, &made); err != nil {
+				return err
+			}
+			return each(made)
+		})
+	})
 }

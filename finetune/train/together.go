@@ -36,7 +36,7 @@ func newTogether(g *dist.Group, seed uint64, known []error) *together {
 	if g == nil {
 		return nil
 	}
-	return &together{group: g, seed: seed, known: append([]error{ErrStopped}, known...)}
+	return &together{group: g, seed: seed, known: known}
 }
 
 // size is the number of processes.
@@ -61,13 +61,6 @@ func (t *together) within(ctx context.Context) context.Context {
 	return context.WithoutCancel(ctx)
 }
 
-// What a process says of an error before a step.
-const (
-	sound     = 0
-	mistaken  = 1
-	wellKnown = 2 // and above: one of together.known
-)
-
 // agree begins a step of which this process has so many samples, unless it has an error, and gives the samples of all. An
 // error of one process is one of all.
 func (t *together) agree(own int, whole bool, err error) (samples int, _ error) {
@@ -77,37 +70,20 @@ func (t *together) agree(own int, whole bool, err error) (samples int, _ error) 
 	if err == nil {
 		err = t.stopping()
 	}
-	code := sound
+	failed := 0.0
 	if err != nil {
-		code = mistaken
-		for i, k := range t.known {
-			if errors.Is(err, k) {
-				code = wellKnown + i
-			}
-		}
-		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-			code = wellKnown
-		}
+		failed = 1
 	}
-	all, lost := t.group.Numbers("beginning a step", float64(own), float64(code))
+	all, lost := t.group.Numbers("beginning a step", float64(own), failed)
 	if lost != nil {
 		return 0, errors.Join(err, lost)
 	}
-	worst := sound
 	for _, n := range all {
 		samples += int(n[0])
-		if c := int(n[1]); worst == sound || c == mistaken { // a mistake counts first
-			worst = c
-		}
+		failed = max(failed, n[1])
 	}
-	switch {
-	case worst == mistaken:
-		return 0, t.group.Agree("training", err)
-	case worst != sound:
-		if err != nil {
-			return 0, err
-		}
-		return 0, t.known[worst-wellKnown]
+	if failed != 0 {
+		return 0, t.group.Agree("training", err, t.known...)
 	}
 	if samples > 0 {
 		t.of = float64(samples) / float64(t.size())
@@ -235,32 +211,22 @@ func (t *together) newReducer(params []torch.Tensor) (err error) {
 }
 
 // waiting runs the forward and the backward pass of a part. Either may wait for the others, within operators that know nothing
-// of ranks: an error of theirs becomes one that says which rank did not answer. begin is when it began.
-func (t *together) waiting(begin time.Time, pass func() error) error {
+// of ranks: an error of theirs becomes one that says which rank did not answer.
+func (t *together) waiting(pass func() error) error {
 	if t == nil {
 		return pass()
 	}
+	begin := time.Now()
 	return t.group.Failed("adding up gradients", begin, torch.TryErr(pass))
-}
-
-// spread brings rank 0's tensors to all processes.
-func (t *together) spread(doing string, tensors []torch.Tensor) error {
-	if t == nil || len(tensors) == 0 {
-		return nil
-	}
-	return t.group.Broadcast(doing, 0, tensors...)
 }
 
 // ShareBuffers gives all processes the running statistics of rank 0, where each has its own.
 func (t *Trainer[B]) ShareBuffers() error {
-	if t.step.together == nil {
-		return nil
-	}
 	tensors := slices.Clone(t.step.buffers)
 	if a := t.step.average; a != nil {
 		tensors = append(tensors, a.values...)
 	}
-	return t.step.together.spread("sending running statistics", tensors)
+	return t.config.Group.Broadcast("sending running statistics", 0, tensors...)
 }
 
 func (t *together) close() {

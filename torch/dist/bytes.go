@@ -1,8 +1,12 @@
 package dist
 
 import (
+	"cmp"
+	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/thaw-ml/thaw/torch"
 )
@@ -97,25 +101,41 @@ func (g *Group) Send(doing string, root int, message []byte) (_ []byte, err erro
 	return message, err
 }
 
-// Agree is an error of any rank, on all of them: where err is not nil on one, the others get it with that rank's name.
-func (g *Group) Agree(doing string, err error) error {
+// Agree is an error of any rank, on all of them: where err is not nil on one, the others get it as a text with that rank's name.
+// One that is among known, such as io.EOF, they get as itself, and the end of a context as ErrStopped; any other counts before
+// those.
+func (g *Group) Agree(doing string, err error, known ...error) error {
 	if g == nil {
 		return err
 	}
-	message := ""
+	const unknown = 0xFF
+	known = append([]error{ErrStopped}, known...)
+	var message []byte
 	if err != nil {
-		message = "!" + err.Error()
+		code := slices.IndexFunc(known, func(k error) bool { return errors.Is(err, k) })
+		switch {
+		case errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
+			code = 0
+		case code < 0:
+			code = unknown
+		}
+		message = append([]byte{byte(code)}, err.Error()...)
 	}
-	all, failure := g.Exchange(doing, []byte(message))
+	all, lost := g.Exchange(doing, message)
+	if lost != nil || err != nil && message[0] == unknown {
+		return cmp.Or(err, lost)
+	}
+	for r, m := range all {
+		if len(m) > 0 && m[0] == unknown {
+			return fmt.Errorf("%s: rank %d: %s", doing, r, m[1:])
+		}
+	}
 	if err != nil {
 		return err
 	}
-	if failure != nil {
-		return failure
-	}
-	for r, m := range all {
+	for _, m := range all {
 		if len(m) > 0 {
-			return fmt.Errorf("%s: rank %d: %s", doing, r, m[1:])
+			return known[m[0]]
 		}
 	}
 	return nil

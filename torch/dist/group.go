@@ -192,14 +192,6 @@ func (g *Group) Size() int {
 	return g.world.Size
 }
 
-// Timeout is how long a call waits for other ranks.
-func (g *Group) Timeout() time.Duration {
-	if g == nil {
-		return 0
-	}
-	return g.timeout
-}
-
 // Op is what a reduction makes of the ranks' elements.
 type Op int
 

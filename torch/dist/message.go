@@ -2,15 +2,37 @@ package dist
 
 import (
 	"bytes"
-	"context"
+	"cmp"
 	"encoding/gob"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/thaw-ml/thaw/torch"
 )
 
-// packedTensor is a tensor in a message; without a shape, and with Undefined set, it is the undefined one.
+// Encode makes a message of a value that encoding/gob knows, such as a struct with fields of type [Tensors].
+func Encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	if err := gob.NewEncoder(&b).Encode(v); err != nil {
+		return nil, fmt.Errorf("making a message: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+// Decode reads into v what Encode made.
+func Decode(message []byte, v any) error {
+	if err := gob.NewDecoder(bytes.NewReader(message)).Decode(v); err != nil {
+		return fmt.Errorf("reading a message: %w", err)
+	}
+	return nil
+}
+
+// Tensors are part of a message. They may be undefined or lie on any device; where they are read they lie on the CPU, in the
+// caller's scope.
+type Tensors []torch.Tensor
+
+// packedTensor is a tensor in a message.
 type packedTensor struct {
 	Undefined bool
 	DType     torch.DType
@@ -18,72 +40,56 @@ type packedTensor struct {
 	Data      []byte
 }
 
-// Pack makes a message of tensors, which may be undefined or lie on any device.
-func Pack(tensors []torch.Tensor) ([]byte, error) {
-	parts := make([]packedTensor, len(tensors))
-	for i, t := range tensors {
-		if !t.Defined() {
+// GobEncode is for encoding/gob.
+func (t Tensors) GobEncode() ([]byte, error) {
+	parts := make([]packedTensor, len(t))
+	for i, x := range t {
+		if !x.Defined() {
 			parts[i].Undefined = true
 			continue
 		}
-		parts[i] = packedTensor{DType: t.DType(), Shape: t.Shape(), Data: t.Bytes()}
+		parts[i] = packedTensor{DType: x.DType(), Shape: x.Shape(), Data: x.Bytes()}
 	}
-	var b bytes.Buffer
-	if err := gob.NewEncoder(&b).Encode(parts); err != nil {
-		return nil, fmt.Errorf("packing tensors: %w", err)
-	}
-	return b.Bytes(), nil
+	return Encode(parts)
 }
 
-// Unpack gives the tensors of a message that Pack made, on the CPU.
-func Unpack(message []byte) ([]torch.Tensor, error) {
+// GobDecode is for encoding/gob.
+func (t *Tensors) GobDecode(message []byte) error {
 	var parts []packedTensor
-	if err := gob.NewDecoder(bytes.NewReader(message)).Decode(&parts); err != nil {
-		return nil, fmt.Errorf("unpacking tensors: %w", err)
+	if err := Decode(message, &parts); err != nil {
+		return err
 	}
-	tensors := make([]torch.Tensor, len(parts))
+	*t = make(Tensors, len(parts))
 	for i, p := range parts {
 		if !p.Undefined {
-			tensors[i] = torch.FromBytes(p.Data, p.DType, p.Shape...)
+			(*t)[i] = torch.FromBytes(p.Data, p.DType, p.Shape...)
 		}
 	}
-	return tensors, nil
+	return nil
 }
 
 // ErrStopped is the error of a process where another one of the group was asked to stop.
 var ErrStopped = errors.New("another process of the run was asked to stop")
 
 // InTurn makes messages of n pieces, each by the rank whose turn it is, and gives all ranks all of them in order. An error of
-// one rank is one of all.
+// one rank is one of all, see Agree.
 func (g *Group) InTurn(doing string, n int, piece func(i int) ([]byte, error), each func(i int, message []byte) error) error {
 	for first := 0; first < n; first += g.Size() {
-		var message []byte
+		message := []byte{0}
 		var err error
 		if i := first + g.Rank(); i < n {
-			message, err = piece(i)
-		}
-		switch {
-		case errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrStopped):
-			message = []byte{2}
-		case err != nil:
-			message = append([]byte{1}, err.Error()...)
-		default:
-			message = append([]byte{0}, message...)
+			var made []byte
+			if made, err = piece(i); err != nil {
+				message[0] = 1
+			}
+			message = append(message, made...)
 		}
 		all, lost := g.Exchange(doing, message)
-		if err != nil {
-			return err
-		}
 		if lost != nil {
-			return lost
+			return cmp.Or(err, lost)
 		}
-		for r, m := range all {
-			if m[0] == 2 {
-				return ErrStopped
-			}
-			if m[0] != 0 {
-				return fmt.Errorf("%s: rank %d: %s", doing, r, m[1:])
-			}
+		if slices.ContainsFunc(all, func(m []byte) bool { return m[0] != 0 }) {
+			return g.Agree(doing, err)
 		}
 		for r, m := range all[:min(g.Size(), n-first)] {
 			if err := each(first+r, m[1:]); err != nil {
