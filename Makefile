@@ -10,6 +10,7 @@ GO          ?= go
 PYTHON      ?= python3
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME    ?= 60s
+FAULTS      ?= 100
 PEERS       := $(THAW_CACHE)/peers
 DEMO        := runs/reviews-$(shell date +%Y%m%d-%H%M%S)
 DEMO_VISION := runs/fashion-$(shell date +%Y%m%d-%H%M%S)
@@ -67,7 +68,7 @@ torture: deps ## kills and stops 200 training processes at random moments and ha
 	THAW_TORTURE=200 $(GO) test -count=1 -v -timeout 2h -run '^TestTorture$$' ./cmd/thaw
 
 faults: deps ## kills, stops, cuts off and starves ranks of runs of 2 and 4 at 100 random moments and starts them again: same weights
-	THAW_FAULTS=100 $(GO) test -count=1 -v -timeout 2h -run '^TestFaults' ./cmd/thaw
+	THAW_FAULTS=$(FAULTS) $(GO) test -count=1 -v -timeout 2h -run '^TestFaults' ./cmd/thaw
 
 fuzz: deps ## runs every fuzz target for FUZZTIME (60s)
 	@grep -rl --include='*_test.go' '^func Fuzz' --exclude-dir=bench --exclude-dir=examples . | \
