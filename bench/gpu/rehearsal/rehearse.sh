@@ -58,7 +58,7 @@ while read -r -d '' source; do
 		echo "thaw: dist/gpu is older than $source: make gpu-bundle" >&2
 		break
 	}
-done < <(git -C "$root" ls-files -z -- '*.go' '*.cpp' '*.h' 'bench/gpu/*.sh' '*.py')
+done < <(git -C "$root" ls-files -z -- '*.go' '*.cpp' '*.h' '*.hh' 'bench/gpu/*.sh' '*.py')
 for step in "$@"; do
 	LIBTORCH=$libtorch OUT=${OUT:-$root/dist/rehearsal/out} WITHIN=${WITHIN:-2400} TESTS_WITHIN=900 pretend "$root/dist/gpu/run.sh" "$step"
 done

@@ -1,4 +1,4 @@
-// The whole C surface between Go and libtorch. Grouped by noun; each group has a .cpp and a .go file of its own.
+// The whole C surface between Go and libtorch. Grouped by noun; each group has a .hh, of capi.cpp, and a .go file of its own.
 //
 // Rules: every function that can fail returns NULL, or a message made with malloc whose first byte is its kind
 // (THAW_ERR_*); no C++ exception crosses. A thaw_tensor is a TensorImpl that its holder owns one reference to.

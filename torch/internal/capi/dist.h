@@ -1,4 +1,4 @@
-// A process group, for the backends of dist.cpp (Gloo) and cuda_nccl.cpp (NCCL).
+// A process group, for the backends of dist.hh (Gloo) and cuda_nccl.hh (NCCL).
 #pragma once
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
 #include <torch/csrc/distributed/c10d/Store.hpp>

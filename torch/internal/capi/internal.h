@@ -1,4 +1,4 @@
-// What the .cpp files of this folder share: handles and the one place where exceptions end.
+// What the parts of capi.cpp share: handles and the one place where exceptions end.
 #pragma once
 
 #if !__has_include(<ATen/core/Tensor.h>)

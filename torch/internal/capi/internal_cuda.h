@@ -1,4 +1,4 @@
-// What the CUDA .cpp files of this folder share. Only narrow headers: ATen/cuda/CUDAContext.h and CUDAEvent.h would
+// What the parts of capi_cuda.cpp share. Only narrow headers: ATen/cuda/CUDAContext.h and CUDAEvent.h would
 // pull in the headers of cuBLAS, cuSPARSE and cuSOLVER, which the set cuda-headers does without.
 #pragma once
 

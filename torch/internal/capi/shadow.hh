@@ -67,10 +67,10 @@ struct ShadowParams {
   }
 };
 
-thread_local std::vector<ShadowParams *> in_use;
+thread_local std::vector<ShadowParams *> shadows_in_use;
 
 Tensor find(const Tensor &t, at::ScalarType type, const std::vector<Tensor> ShadowParams::*which) {
-  for (const ShadowParams *h : in_use) {
+  for (const ShadowParams *h : shadows_in_use) {
     const auto found = h->index.find(t.unsafeGetTensorImpl());
     if (h->dtype == type && found != h->index.end()) return (h->*which)[found->second];
   }
@@ -90,9 +90,9 @@ extern "C" char *thaw_shadow_new(const thaw_tensor *of, int64_t n, int32_t dtype
   });
 }
 
-extern "C" void thaw_shadow_enter(thaw_shadow h) { in_use.push_back(shadow(h)); }
+extern "C" void thaw_shadow_enter(thaw_shadow h) { shadows_in_use.push_back(shadow(h)); }
 
-extern "C" void thaw_shadow_exit(void) { in_use.pop_back(); }
+extern "C" void thaw_shadow_exit(void) { shadows_in_use.pop_back(); }
 
 extern "C" char *thaw_shadow_refresh(thaw_shadow h) {
   return guarded([&] { shadow(h)->refresh(); });

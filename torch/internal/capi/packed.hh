@@ -42,16 +42,16 @@ struct PackedWeights {
   }
 };
 
-thread_local PackedWeights *in_use = nullptr;
+thread_local PackedWeights *packed_in_use = nullptr;
 
 PackedWeights *packed(thaw_packed h) { return reinterpret_cast<PackedWeights *>(h); }
 
 } // namespace
 
 Tensor thaw::packed_value(const Tensor &weight) {
-  if (in_use == nullptr || weight.is_inference() || !weight.is_contiguous()) return Tensor();
+  if (packed_in_use == nullptr || weight.is_inference() || !weight.is_contiguous()) return Tensor();
   c10::NoGradGuard no_grad;
-  return in_use->of(weight);
+  return packed_in_use->of(weight);
 }
 
 extern "C" char *thaw_packed_new(thaw_packed *out) {
@@ -59,8 +59,8 @@ extern "C" char *thaw_packed_new(thaw_packed *out) {
 }
 
 extern "C" thaw_packed thaw_packed_swap(thaw_packed h) {
-  const auto before = reinterpret_cast<thaw_packed>(in_use);
-  in_use = packed(h);
+  const auto before = reinterpret_cast<thaw_packed>(packed_in_use);
+  packed_in_use = packed(h);
   return before;
 }
 

@@ -1,5 +1,3 @@
-//go:build cuda
-
 #include <c10/core/AllocatorConfig.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 

@@ -1,5 +1,3 @@
-//go:build cuda
-
 #include <ATen/Context.h>
 #include <ATen/cuda/CUDAGeneratorImpl.h>
 #include <c10/util/env.h>

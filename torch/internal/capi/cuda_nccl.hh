@@ -1,5 +1,3 @@
-//go:build cuda
-
 // NCCL's part in processes that train together, each with a GPU.
 #define USE_C10D_NCCL
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>

@@ -1,5 +1,3 @@
-//go:build cuda
-
 #include "internal_cuda.h"
 
 using namespace thaw;
