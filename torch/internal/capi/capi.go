@@ -5,7 +5,7 @@
 package capi
 
 /*
-#cgo CXXFLAGS: -std=c++20 -O2 -g0 -Wall -Wno-unused-function -Wno-sign-compare -D_GLIBCXX_USE_CXX11_ABI=1
+#cgo CXXFLAGS: -std=c++20 -O2 -g0 -fopenmp -Wall -Wno-unused-function -Wno-sign-compare -Wno-maybe-uninitialized -D_GLIBCXX_USE_CXX11_ABI=1
 #cgo CXXFLAGS: -I${SRCDIR}/../../../third_party/libtorch/include -I${SRCDIR}/../../../third_party/libtorch/include/torch/csrc/api/include
 #cgo CXXFLAGS: -I${SRCDIR}/../../../../thaw-libtorch-2.11.0/include -I${SRCDIR}/../../../../thaw-libtorch-2.11.0/include/torch/csrc/api/include
 #cgo LDFLAGS: -L${SRCDIR}/../../../third_party/libtorch/lib -Wl,-rpath,${SRCDIR}/../../../third_party/libtorch/lib

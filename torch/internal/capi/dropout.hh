@@ -11,6 +11,10 @@
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
+
 #include "internal.h"
 
 using namespace thaw;
@@ -56,13 +60,104 @@ inline __attribute__((always_inline)) void draw(uint64_t key, uint64_t at, uint3
 }
 
 // factors[i] is what element block * first + i is multiplied by.
-WIDEST void factors(const Mask &m, int64_t first, int64_t blocks, float *out) {
+void factors_anywhere(const Mask &m, int64_t first, int64_t blocks, float *out) {
   for (int64_t b = 0; b < blocks; b++) {
     uint32_t r[block];
     draw(m.key, first + b, r);
     for (int i = 0; i < block; i++) out[b * block + i] = r[i] < m.threshold ? 0.0f : m.scale;
   }
 }
+
+#ifdef __x86_64__
+// The low and the high halves of the products of 32-bit lanes.
+#define AVX512 __attribute__((target("avx512f")))
+AVX512 inline void product512(__m512i c, __m512i by, __m512i &low, __m512i &high) {
+  const __m512i even = _mm512_mul_epu32(c, by), odd = _mm512_mul_epu32(_mm512_srli_epi64(c, 32), by);
+  low = _mm512_mask_mov_epi32(even, 0xAAAA, _mm512_slli_epi64(odd, 32));
+  high = _mm512_mask_mov_epi32(_mm512_srli_epi64(even, 32), 0xAAAA, odd);
+}
+
+AVX512 void factors_avx512(const Mask &m, int64_t first, int64_t blocks, float *out) {
+  const __m512i first_factor = _mm512_set1_epi32(static_cast<int>(0xD2511F53)), second_factor = _mm512_set1_epi32(static_cast<int>(0xCD9E8D57));
+  const __m512i threshold = _mm512_set1_epi32(static_cast<int>(m.threshold));
+  const __m512 scale = _mm512_set1_ps(m.scale);
+  const __m512i lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+  for (int64_t b = 0; b < blocks; b++) {
+    const uint64_t counter = static_cast<uint64_t>(first + b) * lanes; // its low half takes a lane's number without a carry
+    __m512i c0 = _mm512_add_epi32(_mm512_set1_epi32(static_cast<int>(counter)), lane), c1 = _mm512_set1_epi32(static_cast<int>(counter >> 32));
+    __m512i c2 = _mm512_setzero_si512(), c3 = c2;
+    uint32_t k0 = static_cast<uint32_t>(m.key), k1 = static_cast<uint32_t>(m.key >> 32);
+    for (int round = 0; round < 10; round++) {
+      __m512i low_a, high_a, low_b, high_b;
+      product512(c0, first_factor, low_a, high_a);
+      product512(c2, second_factor, low_b, high_b);
+      c0 = _mm512_ternarylogic_epi32(high_b, c1, _mm512_set1_epi32(static_cast<int>(k0)), 0x96); // exclusive or of three
+      c2 = _mm512_ternarylogic_epi32(high_a, c3, _mm512_set1_epi32(static_cast<int>(k1)), 0x96);
+      c1 = low_b, c3 = low_a;
+      k0 += 0x9E3779B9, k1 += 0xBB67AE85;
+    }
+    float *to = out + b * block;
+    _mm512_storeu_ps(to, _mm512_maskz_mov_ps(_mm512_cmpge_epu32_mask(c0, threshold), scale));
+    _mm512_storeu_ps(to + lanes, _mm512_maskz_mov_ps(_mm512_cmpge_epu32_mask(c1, threshold), scale));
+    _mm512_storeu_ps(to + 2 * lanes, _mm512_maskz_mov_ps(_mm512_cmpge_epu32_mask(c2, threshold), scale));
+    _mm512_storeu_ps(to + 3 * lanes, _mm512_maskz_mov_ps(_mm512_cmpge_epu32_mask(c3, threshold), scale));
+  }
+}
+
+#define AVX2 __attribute__((target("avx2")))
+AVX2 inline void product256(__m256i c, __m256i by, __m256i &low, __m256i &high) {
+  const __m256i even = _mm256_mul_epu32(c, by), odd = _mm256_mul_epu32(_mm256_srli_epi64(c, 32), by);
+  low = _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA);
+  high = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xAA);
+}
+
+// scale where c is at least the threshold, 0 elsewhere.
+AVX2 inline void choose256(__m256i c, __m256i threshold, __m256 scale, float *out) {
+  const __m256i above = _mm256_cmpeq_epi32(_mm256_max_epu32(c, threshold), c);
+  _mm256_storeu_ps(out, _mm256_and_ps(_mm256_castsi256_ps(above), scale));
+}
+
+AVX2 void factors_avx2(const Mask &m, int64_t first, int64_t blocks, float *out) {
+  const __m256i first_factor = _mm256_set1_epi32(static_cast<int>(0xD2511F53)), second_factor = _mm256_set1_epi32(static_cast<int>(0xCD9E8D57));
+  const __m256i threshold = _mm256_set1_epi32(static_cast<int>(m.threshold));
+  const __m256 scale = _mm256_set1_ps(m.scale);
+  for (int64_t half = 0; half < 2 * blocks; half++) {
+    const uint64_t counter = static_cast<uint64_t>(first + half / 2) * lanes;
+    const int from = half % 2 * 8;
+    const __m256i lane = _mm256_add_epi32(_mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0), _mm256_set1_epi32(from));
+    __m256i c0 = _mm256_add_epi32(_mm256_set1_epi32(static_cast<int>(counter)), lane), c1 = _mm256_set1_epi32(static_cast<int>(counter >> 32));
+    __m256i c2 = _mm256_setzero_si256(), c3 = c2;
+    uint32_t k0 = static_cast<uint32_t>(m.key), k1 = static_cast<uint32_t>(m.key >> 32);
+    for (int round = 0; round < 10; round++) {
+      __m256i low_a, high_a, low_b, high_b;
+      product256(c0, first_factor, low_a, high_a);
+      product256(c2, second_factor, low_b, high_b);
+      c0 = _mm256_xor_si256(_mm256_xor_si256(high_b, c1), _mm256_set1_epi32(static_cast<int>(k0)));
+      c2 = _mm256_xor_si256(_mm256_xor_si256(high_a, c3), _mm256_set1_epi32(static_cast<int>(k1)));
+      c1 = low_b, c3 = low_a;
+      k0 += 0x9E3779B9, k1 += 0xBB67AE85;
+    }
+    float *to = out + half / 2 * block + from;
+    choose256(c0, threshold, scale, to);
+    choose256(c1, threshold, scale, to + lanes);
+    choose256(c2, threshold, scale, to + 2 * lanes);
+    choose256(c3, threshold, scale, to + 3 * lanes);
+  }
+}
+#endif
+
+using Factors = void (*)(const Mask &m, int64_t first, int64_t blocks, float *out);
+
+// The same numbers on every processor, by the widest instructions that this one has.
+Factors chosen_factors() {
+#ifdef __x86_64__
+  if (__builtin_cpu_supports("avx512f")) return factors_avx512;
+  if (__builtin_cpu_supports("avx2")) return factors_avx2;
+#endif
+  return factors_anywhere;
+}
+
+const Factors factors = chosen_factors();
 
 WIDEST void multiply(const float *x, const float *f, const float *plus, float *y, int64_t n) {
   if (plus == nullptr) {

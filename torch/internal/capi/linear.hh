@@ -1,12 +1,14 @@
-// Linear layers on the CPU through oneDNN. libtorch sends float32 products to MKL, whose AVX-512 kernels stay off on
-// other makers' processors: on an EPYC oneDNN is 2.2 times as fast, forward and backward, and elsewhere about equal
-// (docs/decisions/002-onednn-linear.md).
+// Linear layers on the CPU through oneDNN, on other processors than Intel's. libtorch sends float32 products to MKL, whose
+// AVX-512 kernels stay off there: on an EPYC oneDNN is 2.2 times as fast, forward and backward. On Intel's both multiply as
+// fast, and MKL reads transposed matrices as they are (docs/decisions/002-onednn-linear.md).
 #include <ATen/Context.h>
+#include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/as_strided.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/conv2d.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/mm.h>
@@ -31,6 +33,26 @@ Tensor product(const Tensor &x, const Tensor &weight, const std::optional<Tensor
   return op.call(x, weight, bias, gelu ? "gelu" : "none", c10::List<std::optional<at::Scalar>>(), gelu ? "none" : "");
 }
 
+// A matrix turned about, on all threads: libtorch copies transposed matrices on one.
+Tensor turned(const Tensor &t) {
+  const Tensor from = t.contiguous();
+  const int64_t rows = from.size(0), columns = from.size(1);
+  Tensor to = at::empty({columns, rows}, from.options());
+  const float *in = from.const_data_ptr<float>();
+  float *out = to.mutable_data_ptr<float>();
+  constexpr int64_t tile = 16; // floats of a cache line
+  at::parallel_for(0, (columns + tile - 1) / tile, 4, [&](int64_t begin, int64_t end) {
+    for (int64_t c = begin * tile; c < std::min(end * tile, columns); c += tile) {
+      for (int64_t r = 0; r < rows; r += tile) {
+        for (int64_t j = c; j < std::min(c + tile, columns); j++) {
+          for (int64_t i = r; i < std::min(r + tile, rows); i++) out[j * rows + i] = in[i * columns + j];
+        }
+      }
+    }
+  });
+  return to;
+}
+
 struct LinearFunction : torch::autograd::Function<LinearFunction> {
   static Tensor forward(torch::autograd::AutogradContext *ctx, const Tensor &x, const Tensor &weight,
                         const std::optional<Tensor> &bias) {
@@ -47,10 +69,10 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
     TORCH_CHECK(!c10::GradMode::is_enabled(), "second derivatives of a linear layer: use torch.Linear for it");
     Tensor dy = grads[0].contiguous(), dx, dw, db;
     Tensor rows = dy.view({-1, dy.size(-1)}); // [M, N]
-    if (ctx->needs_input_grad(0)) dx = product(dy, weight.t(), std::nullopt, false);
+    if (ctx->needs_input_grad(0)) dx = product(dy, turned(weight), std::nullopt, false);
     if (ctx->needs_input_grad(1)) {
       Tensor inputs = x.reshape({-1, x.size(-1)}); // [M, K]
-      dw = product(rows.t(), inputs.t(), std::nullopt, false);
+      dw = product(turned(rows), turned(inputs), std::nullopt, false);
     }
     if (ctx->saved_data["bias"].toBool()) db = rows.sum(0);
     return {dx, dw, db};
@@ -154,12 +176,25 @@ bool autocast_layer(const Tensor &x, const Tensor &weight) {
   return autocasts(x) && weight.scalar_type() == at::kFloat && (type == at::kFloat || type == at::kBFloat16 || type == at::kHalf);
 }
 
-// Whether oneDNN takes the product: float32 on the CPU, and large enough that its overhead (1 to 2 us) is nothing.
+// Whether oneDNN takes the product: float32 on the CPU, large enough that its overhead (1 to 2 us) is nothing, and not as
+// narrow as those of adapters and heads, where it takes up to six times as long as MKL.
 bool suits(const Tensor &x, const Tensor &weight) {
   constexpr int64_t smallest = 1 << 20; // multiply-adds
+  constexpr int64_t narrowest = 64;
+  if (std::min(weight.size(0), weight.size(1)) < narrowest) return false;
   return x.scalar_type() == at::kFloat && weight.scalar_type() == at::kFloat && x.device().is_cpu() &&
          weight.device().is_cpu() && x.layout() == c10::kStrided && x.dim() >= 2 && x.numel() * weight.size(0) >= smallest &&
          at::globalContext().userEnabledMkldnn() && !at::autocast::is_autocast_enabled(at::kCPU);
+}
+
+// Whether MKL multiplies as fast as oneDNN.
+bool mkl_is_fast() {
+#ifdef __x86_64__
+  static const bool intel = __builtin_cpu_is("intel");
+  return intel && at::globalContext().hasMKL();
+#else
+  return false;
+#endif
 }
 
 bool recording(const Tensor &x, const Tensor &weight, const Tensor &bias) {
@@ -190,7 +225,7 @@ extern "C" char *thaw_linear(thaw_tensor x_, thaw_tensor weight_, thaw_tensor bi
       const auto biases = bias.defined() ? at::TensorList(bias) : at::TensorList();
       y = AutocastLinear::apply(x, at::TensorList(weight), biases, at::autocast::get_autocast_dtype(at::kCUDA));
       if (gelu) y = at::gelu(y);
-    } else if (!layer || !suits(x, weight)) {
+    } else if (!layer || !suits(x, weight) || (mkl_is_fast() && recording(x, weight, bias))) {
       y = at::linear(x, leaf_of(weight, x), maybe(leaf_of(bias, x)));
       if (gelu) y = at::gelu(y);
     } else if (recording(x, weight, bias)) {
