@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/thaw-ml/thaw/finetune/train"
 	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/data"
 )
 
 // long are options of a run of five epochs in two phases, 50 steps, the first of which runs behind kept stages.
@@ -304,4 +306,43 @@ func TestVerify(t *testing.T) {
 	require.NoError(t, os.Remove(from))
 	_, _, err = verify(newSamples(1, 40, mixed))
 	assert.ErrorContains(t, err, "has 1 checkpoints: two are compared")
+}
+
+// holed is a data set some of whose samples cannot be read, and are left out.
+type holed struct{ *samples }
+
+func (h holed) Batch(r data.Request) (*rows, error) {
+	r.Indices = slices.DeleteFunc(slices.Clone(r.Indices), func(i int) bool { return i%5 == 2 })
+	if len(r.Indices) == 0 {
+		return &rows{longest: 1}, nil
+	}
+	return h.samples.Batch(r)
+}
+
+// A batch none of whose samples can be read makes no step, and is not asked for again by a run that goes on.
+func TestResumeBehindBatchesThatCannotBeRead(t *testing.T) {
+	run := func(ctx context.Context, o Options) error {
+		o.Batch.Size = 1
+		_, err := fitOn[*rows](ctx, train.CPU{}, torch.Float32, newNet(t), holed{newSamples(1, 40, mixed)}, newSamples(2, 20, mixed), o)
+		return err
+	}
+	plain := t.TempDir() + "/run"
+	require.NoError(t, run(t.Context(), long(t, plain)))
+	for _, at := range []int{5, 23, 77} {
+		folder := t.TempDir() + "/run"
+		o := long(t, folder)
+		ctx, stop := context.WithCancel(t.Context())
+		o.OnEvent = func(e Event) error {
+			if s, ok := e.(train.StepDone); ok && s.Step == at {
+				stop()
+			}
+			return nil
+		}
+		require.ErrorIs(t, run(ctx, o), context.Canceled)
+		stop()
+		o = long(t, folder)
+		o.Resume = true
+		require.NoError(t, run(t.Context(), o))
+		assert.Equal(t, leavings(t, plain), leavings(t, folder), "stopped at step %d", at)
+	}
 }

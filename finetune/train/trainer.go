@@ -144,6 +144,7 @@ func (t *Trainer[B]) Epoch(ctx context.Context, set data.Dataset[B], asked []dat
 			return 0, err
 		}
 		if samples == 0 { // none of them can be read
+			t.at.Batches++
 			continue
 		}
 		together.seedStep(t.at.Steps)
