@@ -151,6 +151,16 @@ func (t Tensor) SharedBytes() []byte {
 	return unsafe.Slice((*byte)(data), n)
 }
 
+// SharedSlice is SharedBytes as elements. The dtype must be T's.
+func SharedSlice[T Element](t Tensor) []T {
+	if got, want := t.DType(), DTypeOf[T](); got != want {
+		panic(&Error{Op: "shared_slice", Shapes: [][]int{t.Shape()}, DTypes: []DType{got},
+			Msg: sprintf("its memory is no slice of %v", reflect.TypeFor[T]())})
+	}
+	shared := t.SharedBytes()
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(shared))), len(shared)/int(unsafe.Sizeof(*new(T))))
+}
+
 // Bytes copies the raw element bytes, in row-major order and the machine's byte order.
 func (t Tensor) Bytes() []byte {
 	out := make([]byte, t.NBytes())

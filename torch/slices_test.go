@@ -211,5 +211,10 @@ func TestSharedBytes(t *testing.T) {
 		assert.Equal(t, uint8(9), shared[0])
 		assert.Empty(t, torch.Zeros(torch.Uint8, torch.CPU, 0).SharedBytes())
 		assert.ErrorContains(t, torch.Try(func() { x.Transpose(0, 1).SharedBytes() }), "contiguous")
+
+		y := torch.Zeros(torch.Float32, torch.CPU, 2, 2)
+		torch.SharedSlice[float32](y)[3] = 1.5
+		assert.Equal(t, []float32{0, 0, 0, 1.5}, torch.ToSlice[float32](y))
+		assert.ErrorContains(t, torch.Try(func() { torch.SharedSlice[int64](y) }), "int64")
 	})
 }
