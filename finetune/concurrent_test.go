@@ -13,6 +13,7 @@ import (
 
 	"github.com/thaw-ml/thaw/finetune/train"
 	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/nn"
 )
 
 // Runs that are started at the same time take turns, and each is what it is by itself: the random generators of
@@ -136,7 +137,7 @@ func TestInferenceFromManyGoroutines(t *testing.T) {
 	all.Wait()
 	require.NoError(t, n.Close())
 	require.NoError(t, n.Close(), "closing again changes nothing")
-	err = n.Outputs(t.Context(), set, sortedBatches(set, 7), func(*rows, torch.Tensor) error { return nil })
+	err = n.Outputs(t.Context(), set, sortedBatches(set, 7), func(*rows, nn.Values) error { return nil })
 	assert.ErrorContains(t, err, "closed")
 	_, err = n.Evaluate(t.Context(), set, 7)
 	assert.ErrorContains(t, err, "closed")

@@ -14,6 +14,7 @@ import (
 	"github.com/thaw-ml/thaw/finetune/train"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/cuda"
+	"github.com/thaw-ml/thaw/torch/nn"
 )
 
 // These tests need a GPU; elsewhere each skips with a line that says why.
@@ -244,8 +245,8 @@ func TestGPUCallsFromCallbacksAreRefused(t *testing.T) {
 	other, err := NewInference[*rows](newNet(t), "cuda:0", "float32")
 	require.NoError(t, err)
 	asked := sortedBatches(set, 12)
-	require.NoError(t, n.Outputs(t.Context(), set, asked, func(*rows, torch.Tensor) error {
-		err := other.Outputs(t.Context(), set, asked, func(*rows, torch.Tensor) error { return nil })
+	require.NoError(t, n.Outputs(t.Context(), set, asked, func(*rows, nn.Values) error {
+		err := other.Outputs(t.Context(), set, asked, func(*rows, nn.Values) error { return nil })
 		assert.ErrorContains(t, err, "take turns")
 		return nil
 	}))

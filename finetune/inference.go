@@ -120,16 +120,16 @@ func (n *Inference[B]) inside(ctx context.Context, f func() error) error {
 	return torch.TryErr(func() error { return n.forward.Backend.Within(ctx, f) })
 }
 
-// Outputs calls each with the batches that are asked for, in order, and with what the head makes of them: [samples,
-// ...] in float32 on the CPU, freed when each returns. An error of each's ends it. On a GPU, each must not use a GPU
-// itself.
+// Outputs calls each with the batches that are asked for, in order, and with what the head makes of them: tensors
+// [samples, ...] in float32 on the CPU, freed when each returns. An error of each's ends it. On a GPU, each must not use a
+// GPU itself.
 func (n *Inference[B]) Outputs(
-	ctx context.Context, set data.Dataset[B], asked []data.Request, each func(b B, output torch.Tensor) error,
+	ctx context.Context, set data.Dataset[B], asked []data.Request, each func(b B, output nn.Values) error,
 ) error {
 	n.mutex.Lock()
 	defer n.mutex.Unlock()
 	return n.within(ctx, func() error {
-		return n.forward.Outputs(ctx, set, asked, func(b B, output nn.Values) error { return each(b, output[0]) })
+		return n.forward.Outputs(ctx, set, asked, each)
 	})
 }
 
@@ -152,7 +152,7 @@ const DefaultPredictBatch = 64
 // Batch calls each with a batch and what the head makes of it, as Outputs does. It is for small batches that come again
 // and again: on the CPU, in float32, it keeps copies of the weights from the first call until Close or Move, see
 // [fused.PackedWeights].
-func (n *Inference[B]) Batch(ctx context.Context, b B, each func(b B, output torch.Tensor) error) error {
+func (n *Inference[B]) Batch(ctx context.Context, b B, each func(b B, output nn.Values) error) error {
 	n.mutex.Lock()
 	defer n.mutex.Unlock()
 	return n.within(ctx, func() (err error) {
@@ -160,7 +160,7 @@ func (n *Inference[B]) Batch(ctx context.Context, b B, each func(b B, output tor
 			n.packed = fused.NewPackedWeights()
 		}
 		n.packed.Use(func() {
-			err = n.forward.Output(b, func(b B, output nn.Values) error { return each(b, output[0]) })
+			err = n.forward.Output(b, each)
 		})
 		return err
 	})

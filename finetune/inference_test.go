@@ -11,6 +11,7 @@ import (
 	"github.com/thaw-ml/thaw/finetune/train/metric"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/data"
+	"github.com/thaw-ml/thaw/torch/nn"
 )
 
 // evaluate measures a model on the CPU.
@@ -33,11 +34,11 @@ func sortedBatches(set *samples, size int) []data.Request {
 func outputs(t *testing.T, n *Inference[*rows], set *samples, size int) [][]float32 {
 	t.Helper()
 	all := make([][]float32, set.Len())
-	require.NoError(t, n.Outputs(t.Context(), set, sortedBatches(set, size), func(b *rows, output torch.Tensor) error {
-		assert.Equal(t, torch.CPU, output.Device())
-		values := torch.ToSlice[float32](output)
+	require.NoError(t, n.Outputs(t.Context(), set, sortedBatches(set, size), func(b *rows, output nn.Values) error {
+		assert.Equal(t, torch.CPU, output[0].Device())
+		values := torch.ToSlice[float32](output[0])
 		for k, i := range b.Indices() {
-			all[i] = values[k*output.Size(1) : (k+1)*output.Size(1)]
+			all[i] = values[k*output[0].Size(1) : (k+1)*output[0].Size(1)]
 		}
 		return nil
 	}))
@@ -102,7 +103,7 @@ func TestInferenceEndsAtAnError(t *testing.T) {
 	require.NoError(t, err)
 	defer n.Close()
 	enough, calls := errors.New("enough"), 0
-	err = n.Outputs(t.Context(), set, sortedBatches(set, 5), func(*rows, torch.Tensor) error {
+	err = n.Outputs(t.Context(), set, sortedBatches(set, 5), func(*rows, nn.Values) error {
 		calls++
 		return enough
 	})
@@ -111,7 +112,7 @@ func TestInferenceEndsAtAnError(t *testing.T) {
 
 	broken := errors.New("row 4 is broken")
 	set.before = func([]int) error { return broken }
-	err = n.Outputs(t.Context(), set, sortedBatches(set, 5), func(*rows, torch.Tensor) error { return nil })
+	err = n.Outputs(t.Context(), set, sortedBatches(set, 5), func(*rows, nn.Values) error { return nil })
 	assert.ErrorIs(t, err, broken)
 }
 

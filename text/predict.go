@@ -12,6 +12,7 @@ import (
 	"github.com/thaw-ml/thaw/internal/suggest"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/data"
+	"github.com/thaw-ml/thaw/torch/nn"
 )
 
 // Prediction is what a classifier says of a text.
@@ -68,9 +69,9 @@ func (c *Classifier) Predict(ctx context.Context, items []Item, o finetune.Predi
 	bad := len(items) // the first that the model gives no finite numbers for, as far as is known
 	for len(asked) > 0 {
 		done := 0
-		err = n.Outputs(ctx, set, asked, func(b *Batch, logits torch.Tensor) error {
+		err = n.Outputs(ctx, set, asked, func(b *Batch, output nn.Values) error {
 			done++
-			return c.fill(out, b.Index, logits, func(k int) { bad = min(bad, b.Index[k]) })
+			return c.fill(out, b.Index, output[0], func(k int) { bad = min(bad, b.Index[k]) })
 		})
 		if !errors.Is(err, errNotFinite) {
 			break
@@ -164,8 +165,8 @@ func (c *Classifier) PredictEncoded(ctx context.Context, texts []Encoded) ([]Pre
 	for _, e := range texts {
 		width = max(width, c.Cost(e))
 	}
-	err = n.Batch(ctx, newBatch(texts, width, int64(c.Config.PadTokenID)), func(b *Batch, logits torch.Tensor) error {
-		return c.fill(out, b.Index, logits, func(int) {})
+	err = n.Batch(ctx, newBatch(texts, width, int64(c.Config.PadTokenID)), func(b *Batch, output nn.Values) error {
+		return c.fill(out, b.Index, output[0], func(int) {})
 	})
 	if errors.Is(err, errNotFinite) {
 		err = fmt.Errorf("%w: the weights, %s, are damaged", errNotFinite, c.Source)

@@ -117,3 +117,11 @@ func (c *Classifier) NewDataset(items data.Source[Item], o DatasetOptions) (*Dat
 	}
 	return newDataset(pictures, wanted, len(c.Classes), c.Input, o)
 }
+
+// Name is what errors and predictions call the picture: its path, where it is a file.
+func (m Image) Name() string { return m.name }
+
+// Decode gives the pixels.
+func (m Image) Decode(o picture.Options) (*picture.Image, error) {
+	return m.decode(o, "without a name")
+}

@@ -13,6 +13,7 @@ import (
 	"github.com/thaw-ml/thaw/finetune/train/objective"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/data"
+	"github.com/thaw-ml/thaw/torch/nn"
 	"github.com/thaw-ml/thaw/vision/picture"
 )
 
@@ -67,8 +68,8 @@ func (c *Classifier) Predict(ctx context.Context, images []Image, o finetune.Pre
 		asked = append(asked, r)
 	}
 	var out []Prediction
-	err = n.Outputs(ctx, set, asked, func(b *Batch, output torch.Tensor) error {
-		found, err := c.judge(output)
+	err = n.Outputs(ctx, set, asked, func(b *Batch, output nn.Values) error {
+		found, err := c.judge(output[0])
 		for i := range found {
 			found[i].Input = images[len(out)+i].name
 		}
@@ -161,8 +162,8 @@ func (c *Classifier) PredictEncoded(ctx context.Context, samples []Sample) (out 
 	if err != nil {
 		return nil, err
 	}
-	err = n.Batch(ctx, c.batch(samples), func(_ *Batch, output torch.Tensor) (err error) {
-		out, err = c.judge(output)
+	err = n.Batch(ctx, c.batch(samples), func(_ *Batch, output nn.Values) (err error) {
+		out, err = c.judge(output[0])
 		return err
 	})
 	if err != nil {

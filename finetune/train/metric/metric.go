@@ -40,6 +40,9 @@ type Score struct {
 	Values []Value // the objective's metrics; the best epoch is chosen by the first, unless another is named
 	// Classes sums up each class, where there are classes; an epoch's score in a summary leaves it out.
 	Classes *Classes
+	// ByClass has the metrics of each class by itself, where they are defined so, as those of boxes are; an epoch's score in
+	// a summary leaves it out.
+	ByClass []ClassValues
 	// Intervals are confidence intervals of Values by name, where they were asked for.
 	Intervals map[string]Interval
 }
@@ -49,6 +52,22 @@ type Value struct {
 	Name  string  // as in "macro_f1"
 	Value float64 // NaN where it is not defined
 	Lower bool    // lower is better
+}
+
+// ClassValues are the metrics of a class.
+type ClassValues struct {
+	Class  string
+	Count  int     // of what was to be found
+	Values []Value // in the order of Score.Values
+}
+
+// MarshalJSON writes an object with the class, the count and the metrics by name; null for NaN.
+func (c ClassValues) MarshalJSON() ([]byte, error) {
+	object := map[string]any{"class": c.Class, "count": c.Count}
+	for _, v := range c.Values {
+		object[v.Name] = number(v.Value)
+	}
+	return json.Marshal(object)
 }
 
 // Find gives a metric by its name: "loss" or one of Values.
@@ -106,7 +125,7 @@ func (s Score) String() string {
 
 // WithoutClasses leaves out what is as long as there are classes.
 func (s Score) WithoutClasses() Score {
-	s.Classes = nil
+	s.Classes, s.ByClass = nil, nil
 	return s
 }
 
@@ -141,6 +160,11 @@ func (s Score) MarshalJSON() ([]byte, error) {
 	}
 	if s.Intervals != nil {
 		if err := put("intervals", s.Intervals); err != nil {
+			return nil, err
+		}
+	}
+	if s.ByClass != nil {
+		if err := put("by_class", s.ByClass); err != nil {
 			return nil, err
 		}
 	}
