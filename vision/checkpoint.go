@@ -81,10 +81,11 @@ func (r *ResNet) load(c *torch.Checkpoint, newHead bool) (nn.LoadReport, error) 
 	head := func(key string) bool { return newHead && strings.HasPrefix(key, "fc.") }
 	counter := func(key string) bool { return strings.HasSuffix(key, ".num_batches_tracked") }
 	uncounted := !slices.ContainsFunc(c.Names(), counter)
+	_, frozen := r.BN1.(*nn.FrozenBatchNorm) // has no counter
 	return nn.Load(r, c, nn.LoadOptions{
 		Rename: func(key string) (string, bool) {
 			name := canonical(key)
-			return name, !head(name)
+			return name, !head(name) && !(frozen && counter(name))
 		},
 		Optional: func(key string) bool { return head(key) || uncounted && counter(key) },
 	})
@@ -108,10 +109,14 @@ func isResNets(key string) bool {
 // DetectArchitecture tells from the keys and shapes of a checkpoint, in either layout, which network it holds, and how
 // many classes its head has: 0 where it has no head. The classes are told with an error too, where they are known.
 func DetectArchitecture(c *torch.Checkpoint) (name string, classes int, err error) {
-	c = c.Unwrapped(isResNets)
+	return detect(c.Unwrapped(isResNets), canonical)
+}
+
+// detect is DetectArchitecture of a checkpoint whose keys name turns into torchvision's.
+func detect(c *torch.Checkpoint, name func(key string) string) (_ string, classes int, err error) {
 	shapes := map[string][]int{}
 	for _, key := range c.Names() {
-		shapes[canonical(key)], _ = c.Shape(key)
+		shapes[name(key)], _ = c.Shape(key)
 	}
 	shape := func(key string, dims int) []int {
 		switch s, ok := shapes[key]; {
@@ -144,8 +149,7 @@ func DetectArchitecture(c *torch.Checkpoint) (name string, classes int, err erro
 		}
 	}
 	for _, a := range architectures {
-		found.name = a.name
-		if found == a {
+		if found.bottleneck == a.bottleneck && found.blocks == a.blocks && found.groups == a.groups && found.width == a.width {
 			return a.name, classes, nil
 		}
 	}

@@ -83,8 +83,12 @@ func (r *ResNet) graph(state []torch.Named, input Input) *onnx.Graph {
 type resnetLayers struct{ onnx.Layers }
 
 // norm is a convolution and its norm.
-func (l resnetLayers) norm(x onnx.Value, convKey string, conv *nn.Conv2d, normKey string, norm *nn.BatchNorm) onnx.Value {
-	return l.BatchNorm(l.Conv2d(x, convKey, conv), normKey, norm)
+func (l resnetLayers) norm(x onnx.Value, convKey string, conv *nn.Conv2d, normKey string, norm nn.Norm) onnx.Value {
+	known, ok := norm.(*nn.BatchNorm)
+	if !ok {
+		known = &nn.BatchNorm{Eps: norm.(*nn.FrozenBatchNorm).Eps} // the rest is in the state
+	}
+	return l.BatchNorm(l.Conv2d(x, convKey, conv), normKey, known)
 }
 
 func (l resnetLayers) relu(x onnx.Value, key string) onnx.Value {

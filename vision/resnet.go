@@ -13,13 +13,13 @@ import (
 // ResNet is the residual network of He et al. 2015, with its ResNeXt (Xie et al. 2016) and wide (Zagoruyko and
 // Komodakis 2016) forms. Fields are named as torchvision's keys.
 type ResNet struct {
-	Conv1  *nn.Conv2d    `torch:"conv1"` // 7x7, stride 2
-	BN1    *nn.BatchNorm `torch:"bn1"`
-	Layer1 Layer         `torch:"layer1"`
-	Layer2 Layer         `torch:"layer2"`
-	Layer3 Layer         `torch:"layer3"`
-	Layer4 Layer         `torch:"layer4"`
-	FC     *nn.Linear    `torch:"fc"` // [classes, features]
+	Conv1  *nn.Conv2d `torch:"conv1"` // 7x7, stride 2
+	BN1    nn.Norm    `torch:"bn1"`
+	Layer1 Layer      `torch:"layer1"`
+	Layer2 Layer      `torch:"layer2"`
+	Layer3 Layer      `torch:"layer3"`
+	Layer4 Layer      `torch:"layer4"`
+	FC     *nn.Linear `torch:"fc"` // [classes, features]; nil of a body alone, see NewBody
 
 	Architecture string // its name in Architectures
 }
@@ -30,35 +30,35 @@ type Layer []Block
 // Block maps [N, C, H, W] to [N, C', H', W'] around a shortcut.
 type Block interface {
 	Forward(x torch.Tensor) torch.Tensor
-	lastNorm() *nn.BatchNorm                                         // of the residual branch
+	lastNorm() nn.Norm                                               // of the residual branch
 	addTo(l resnetLayers, x onnx.Value, key string) (out onnx.Value) // what Forward computes, to a graph
 }
 
 // BasicBlock is two 3x3 convolutions, of ResNet-18 and 34.
 type BasicBlock struct {
-	Conv1      *nn.Conv2d    `torch:"conv1"`
-	BN1        *nn.BatchNorm `torch:"bn1"`
-	Conv2      *nn.Conv2d    `torch:"conv2"`
-	BN2        *nn.BatchNorm `torch:"bn2"`
-	Downsample *Downsample   `torch:"downsample"` // nil where the shapes agree
+	Conv1      *nn.Conv2d  `torch:"conv1"`
+	BN1        nn.Norm     `torch:"bn1"`
+	Conv2      *nn.Conv2d  `torch:"conv2"`
+	BN2        nn.Norm     `torch:"bn2"`
+	Downsample *Downsample `torch:"downsample"` // nil where the shapes agree
 }
 
 // Bottleneck is a 1x1, a 3x3 and a 1x1 convolution, with the stride on the 3x3 (v1.5, as torchvision; the paper has it
 // on the first).
 type Bottleneck struct {
-	Conv1      *nn.Conv2d    `torch:"conv1"`
-	BN1        *nn.BatchNorm `torch:"bn1"`
-	Conv2      *nn.Conv2d    `torch:"conv2"`
-	BN2        *nn.BatchNorm `torch:"bn2"`
-	Conv3      *nn.Conv2d    `torch:"conv3"`
-	BN3        *nn.BatchNorm `torch:"bn3"`
-	Downsample *Downsample   `torch:"downsample"` // nil where the shapes agree
+	Conv1      *nn.Conv2d  `torch:"conv1"`
+	BN1        nn.Norm     `torch:"bn1"`
+	Conv2      *nn.Conv2d  `torch:"conv2"`
+	BN2        nn.Norm     `torch:"bn2"`
+	Conv3      *nn.Conv2d  `torch:"conv3"`
+	BN3        nn.Norm     `torch:"bn3"`
+	Downsample *Downsample `torch:"downsample"` // nil where the shapes agree
 }
 
 // Downsample is a shortcut that changes the shape, by a 1x1 convolution.
 type Downsample struct {
-	Conv *nn.Conv2d    `torch:"0"`
-	BN   *nn.BatchNorm `torch:"1"`
+	Conv *nn.Conv2d `torch:"0"`
+	BN   nn.Norm    `torch:"1"`
 }
 
 // architecture is what the networks differ in.
@@ -68,20 +68,21 @@ type architecture struct {
 	blocks     [4]int // of each layer
 	groups     int    // of the 3x3 convolutions
 	width      int    // channels of a group in layer1
+	norm       func(channels int) nn.Norm
 }
 
 // architectures have torchvision's names and numbers (torchvision/models/resnet.py).
 var architectures = []architecture{
-	{"resnet18", false, [4]int{2, 2, 2, 2}, 1, 64},
-	{"resnet34", false, [4]int{3, 4, 6, 3}, 1, 64},
-	{"resnet50", true, [4]int{3, 4, 6, 3}, 1, 64},
-	{"resnet101", true, [4]int{3, 4, 23, 3}, 1, 64},
-	{"resnet152", true, [4]int{3, 8, 36, 3}, 1, 64},
-	{"resnext50_32x4d", true, [4]int{3, 4, 6, 3}, 32, 4},
-	{"resnext101_32x8d", true, [4]int{3, 4, 23, 3}, 32, 8},
-	{"resnext101_64x4d", true, [4]int{3, 4, 23, 3}, 64, 4},
-	{"wide_resnet50_2", true, [4]int{3, 4, 6, 3}, 1, 128},
-	{"wide_resnet101_2", true, [4]int{3, 4, 23, 3}, 1, 128},
+	{"resnet18", false, [4]int{2, 2, 2, 2}, 1, 64, batchNorm},
+	{"resnet34", false, [4]int{3, 4, 6, 3}, 1, 64, batchNorm},
+	{"resnet50", true, [4]int{3, 4, 6, 3}, 1, 64, batchNorm},
+	{"resnet101", true, [4]int{3, 4, 23, 3}, 1, 64, batchNorm},
+	{"resnet152", true, [4]int{3, 8, 36, 3}, 1, 64, batchNorm},
+	{"resnext50_32x4d", true, [4]int{3, 4, 6, 3}, 32, 4, batchNorm},
+	{"resnext101_32x8d", true, [4]int{3, 4, 23, 3}, 32, 8, batchNorm},
+	{"resnext101_64x4d", true, [4]int{3, 4, 23, 3}, 64, 4, batchNorm},
+	{"wide_resnet50_2", true, [4]int{3, 4, 6, 3}, 1, 128, batchNorm},
+	{"wide_resnet101_2", true, [4]int{3, 4, 23, 3}, 1, 128, batchNorm},
 }
 
 // Architectures lists the names that NewResNet knows, torchvision's.
@@ -96,14 +97,25 @@ func Architectures() []string {
 // NewResNet makes a network with memory but no values, to be loaded or drawn with Init. Its parameters are float32 on
 // the CPU and live until Close.
 func NewResNet(name string, classes int) (*ResNet, error) {
+	a, err := architectureNamed(name)
+	if err != nil {
+		return nil, err
+	}
+	return a.network(classes)
+}
+
+func architectureNamed(name string) (architecture, error) {
 	for _, a := range architectures {
 		if a.name == name {
-			return a.network(classes)
+			return a, nil
 		}
 	}
-	return nil, fmt.Errorf("no architecture is named %q%s; there are %s",
+	return architecture{}, fmt.Errorf("no architecture is named %q%s; there are %s",
 		name, suggest.DidYouMean(name, Architectures()), strings.Join(Architectures(), ", "))
 }
+
+func batchNorm(channels int) nn.Norm  { return nn.EmptyBatchNorm(channels) }
+func frozenNorm(channels int) nn.Norm { return nn.EmptyFrozenBatchNorm(channels) }
 
 func (a architecture) network(classes int) (*ResNet, error) {
 	if classes < 1 {
@@ -111,22 +123,27 @@ func (a architecture) network(classes int) (*ResNet, error) {
 	}
 	r := &ResNet{Architecture: a.name}
 	err := torch.Try(func() { // memory may not do
-		r.Conv1, r.BN1 = conv(3, 64, 7, 2, 1), nn.EmptyBatchNorm(64)
-		in := 64
-		for i, layer := range []*Layer{&r.Layer1, &r.Layer2, &r.Layer3, &r.Layer4} {
-			planes, stride := 64<<i, min(i+1, 2)
-			for range a.blocks[i] {
-				*layer = append(*layer, a.block(in, planes, stride))
-				in, stride = a.expansion()*planes, 1
-			}
-		}
-		r.FC = nn.EmptyLinear(in, classes, nn.LinearOptions{})
+		r.FC = nn.EmptyLinear(a.body(r), classes, nn.LinearOptions{})
 	})
 	if err != nil {
 		r.Close()
 		return nil, fmt.Errorf("make a %s of %d classes: %w", a.name, classes, err)
 	}
 	return r, nil
+}
+
+// body makes all but the head, and gives the number of channels that layer 4 gives out.
+func (a architecture) body(r *ResNet) (features int) {
+	r.Conv1, r.BN1 = conv(3, 64, 7, 2, 1), a.norm(64)
+	features = 64
+	for i, layer := range []*Layer{&r.Layer1, &r.Layer2, &r.Layer3, &r.Layer4} {
+		planes, stride := 64<<i, min(i+1, 2)
+		for range a.blocks[i] {
+			*layer = append(*layer, a.block(features, planes, stride))
+			features, stride = a.expansion()*planes, 1
+		}
+	}
+	return features
 }
 
 // expansion is how many channels a block gives out for each plane.
@@ -142,19 +159,19 @@ func (a architecture) block(in, planes, stride int) Block {
 	out := a.expansion() * planes
 	var down *Downsample
 	if stride != 1 || in != out {
-		down = &Downsample{conv(in, out, 1, stride, 1), nn.EmptyBatchNorm(out)}
+		down = &Downsample{conv(in, out, 1, stride, 1), a.norm(out)}
 	}
 	if !a.bottleneck {
 		return &BasicBlock{
-			conv(in, planes, 3, stride, 1), nn.EmptyBatchNorm(planes),
-			conv(planes, planes, 3, 1, 1), nn.EmptyBatchNorm(planes), down,
+			conv(in, planes, 3, stride, 1), a.norm(planes),
+			conv(planes, planes, 3, 1, 1), a.norm(planes), down,
 		}
 	}
 	width := planes * a.width / 64 * a.groups
 	return &Bottleneck{
-		conv(in, width, 1, 1, 1), nn.EmptyBatchNorm(width),
-		conv(width, width, 3, stride, a.groups), nn.EmptyBatchNorm(width),
-		conv(width, out, 1, 1, 1), nn.EmptyBatchNorm(out), down,
+		conv(in, width, 1, 1, 1), a.norm(width),
+		conv(width, width, 3, stride, a.groups), a.norm(width),
+		conv(width, out, 1, 1, 1), a.norm(out), down,
 	}
 }
 
@@ -180,20 +197,32 @@ func (r *ResNet) Init(g *torch.Generator, o InitOptions) {
 	for _, c := range nn.Modules[*nn.Conv2d](r) {
 		nn.KaimingNormal_(c.Weight, g)
 	}
-	for _, b := range nn.Modules[*nn.BatchNorm](r) {
+	for _, b := range nn.Modules[nn.Norm](r) {
 		b.Init()
 	}
 	if o.ZeroInitResidual {
 		torch.NoGrad(func() {
 			for _, b := range nn.Modules[Block](r) {
-				b.lastNorm().Weight.Zero_()
+				switch norm := b.lastNorm().(type) {
+				case *nn.BatchNorm:
+					norm.Weight.Zero_()
+				case *nn.FrozenBatchNorm:
+					norm.Weight.Zero_()
+				}
 			}
 		})
 	}
 }
 
 // InitHead draws the last layer by PyTorch's default, ±1/sqrt(features).
-func (r *ResNet) InitHead(g *torch.Generator) { r.FC.Init(g) }
+func (r *ResNet) InitHead(g *torch.Generator) {
+	if r.FC == nil { // torchvision draws one of 1000 classes before it is left out
+		head := nn.NewLinear(r.Layer4.channels(), 1000, nn.LinearOptions{}, g)
+		defer nn.Close(head)
+		return
+	}
+	r.FC.Init(g)
+}
 
 // Classes is the number of logits.
 func (r *ResNet) Classes() int { return r.FC.Weight.Size(0) }
@@ -227,8 +256,8 @@ func Stages[B any](r *ResNet, images func(B) torch.Tensor) []nn.Stage[B] {
 
 // stem views what is before layer1 as one module.
 type stem struct {
-	Conv1 *nn.Conv2d    `torch:"conv1"`
-	BN1   *nn.BatchNorm `torch:"bn1"`
+	Conv1 *nn.Conv2d `torch:"conv1"`
+	BN1   nn.Norm    `torch:"bn1"`
 }
 
 // Forward maps images [N, 3, H, W], already normalised, to logits [N, classes]. Images of 32 pixels or more make sense;
@@ -288,8 +317,8 @@ func (d *Downsample) Forward(x torch.Tensor) torch.Tensor {
 	return d.BN.Forward(d.Conv.Forward(x))
 }
 
-func (b *BasicBlock) lastNorm() *nn.BatchNorm { return b.BN2 }
-func (b *Bottleneck) lastNorm() *nn.BatchNorm { return b.BN3 }
+func (b *BasicBlock) lastNorm() nn.Norm { return b.BN2 }
+func (b *Bottleneck) lastNorm() nn.Norm { return b.BN3 }
 
 // Close frees the network.
 func (r *ResNet) Close() { nn.Close(r) }

@@ -292,6 +292,6 @@ func TestResNetOfWrongInput(t *testing.T) {
 		nn.SetTraining(r, true)
 		err = torch.Try(func() { r.Forward(images("images", 1, 32)) })
 		assert.ErrorContains(t, err, "one value in each of 512 channels has no variance")
-		assert.Zero(t, r.Layer4[1].(*vision.BasicBlock).BN2.NumBatchesTracked.ItemInt())
+		assert.Zero(t, r.Layer4[1].(*vision.BasicBlock).BN2.(*nn.BatchNorm).NumBatchesTracked.ItemInt())
 	})
 }

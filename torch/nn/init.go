@@ -65,6 +65,18 @@ func KaimingUniform_(w torch.Tensor, g *torch.Generator) {
 	draw(w, func(w torch.Tensor) { w.Uniform_(-bound, bound, g) })
 }
 
+// LeCunUniform_ fills a weight [out, in, ...] from ±sqrt(3/fan_in) (LeCun et al. 1998, keeping the variance of linear
+// layers): kaiming_uniform_(w, a=1).
+func LeCunUniform_(w torch.Tensor, g *torch.Generator) {
+	bound := math.Sqrt(3) / math.Sqrt(float64(fanIn(w)))
+	draw(w, func(w torch.Tensor) { w.Uniform_(-bound, bound, g) })
+}
+
+// Normal_ fills a weight from N(mean, std), row by row whatever its memory format: normal_(w, mean, std).
+func Normal_(w torch.Tensor, mean, std float64, g *torch.Generator) {
+	draw(w, func(w torch.Tensor) { w.Normal_(mean, std, g) })
+}
+
 // fanIn is how many elements of a weight [out, in, ...] make one output element.
 func fanIn(w torch.Tensor) int {
 	n := 1

@@ -22,6 +22,9 @@ func messages(errs []error) []string {
 	return m
 }
 
+// headerBytes are what picture.ReadHeader reads of a file first.
+const headerBytes = 64 << 10
+
 // late is a JPEG with its header behind more than headerBytes of comments.
 func late(t *testing.T) []byte {
 	b := encoded(t, ".jpg", pixels(40, 30, 1))
