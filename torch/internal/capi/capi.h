@@ -134,6 +134,9 @@ char *thaw_conv2d(thaw_tensor x, thaw_tensor weight, thaw_tensor bias, const int
                   const int64_t *dilation, int64_t groups, thaw_tensor *out, int32_t *scope);
 // dropout in training, plus another tensor of x's shape; plus may be 0
 char *thaw_dropout(thaw_tensor x, thaw_tensor plus, double p, thaw_tensor *out, int32_t *scope);
+// regions [K, 5], a picture's number and its box, of feature maps [N, C, H, W] on the CPU: [K, C, rows, columns]
+char *thaw_roi_align(thaw_tensor x, thaw_tensor rois, double scale, int64_t rows, int64_t columns, int64_t sampling,
+                     int32_t aligned, thaw_tensor *out, int32_t *scope);
 
 // ---- shadow parameters: copies of parameters in autocast's dtype, which the layers above read while they are in use on their thread ----
 
