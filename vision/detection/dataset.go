@@ -1,0 +1,320 @@
+package detection
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/data"
+	"github.com/thaw-ml/thaw/vision/detection/annotation"
+	"github.com/thaw-ml/thaw/vision/picture"
+)
+
+// Pictures are what a data set reads: pictures with what is annotated on them. The methods may be called from several
+// goroutines at once.
+type Pictures interface {
+	Len() int
+	// At gives a picture's size and boxes, whose classes count from 0, and its path, which is what errors call it.
+	At(i int) annotation.Picture
+	// Read decodes a picture.
+	Read(i int, o picture.Options) (*picture.Image, error)
+}
+
+// Files are the pictures of an annotation.Set.
+type Files struct{ *annotation.Set }
+
+// At is the picture's annotation.
+func (f Files) At(i int) annotation.Picture { return f.Set.Pictures[i] }
+
+// Read decodes the picture's file.
+func (f Files) Read(i int, o picture.Options) (*picture.Image, error) {
+	return picture.Read(f.Set.Pictures[i].Path, o)
+}
+
+// Dataset makes batches of pictures with boxes. They are read, decoded and resized on goroutines; what is random depends
+// on the seed, the epoch and the picture alone.
+type Dataset struct {
+	pictures Pictures
+	first    int // the label of class 0
+	input    Input
+	options  DatasetOptions
+	workers  int
+
+	mutex   sync.Mutex
+	skipped map[int]error // pictures that could not be read
+}
+
+// DatasetOptions say how pictures become samples. The zero value of a field stands for its default.
+type DatasetOptions struct {
+	// Augment is what happens to training pictures: "flip", the default, turns them left to right in one of two cases, as
+	// torchvision's references do; "none" shows them as in evaluation, so that the output of frozen stages can be kept.
+	Augment string
+	// MinSizes are what the shorter side of a training picture is made, one of them at random; the default is the input's.
+	MinSizes []int
+	// SkipUnreadable goes on without pictures that cannot be read, see Skipped; otherwise one is an error.
+	SkipUnreadable bool
+	Workers        int // pictures that are read at a time; the default is one for each core
+	Seed           uint64
+}
+
+// augmentations are the values of DatasetOptions.Augment.
+var augmentations = []string{"flip", "none"}
+
+func (o *DatasetOptions) resolve(in Input) error {
+	o.Augment = cmp.Or(o.Augment, augmentations[0])
+	if len(o.MinSizes) == 0 {
+		o.MinSizes = []int{in.MinSize}
+	}
+	var wrong []error
+	if !slices.Contains(augmentations, o.Augment) {
+		wrong = append(wrong, fmt.Errorf("Augment must be one of %s, found %q", strings.Join(augmentations, ", "), o.Augment))
+	}
+	for _, size := range o.MinSizes {
+		if size < 1 || size > in.MaxSize {
+			wrong = append(wrong, fmt.Errorf("MinSizes must be from 1 to the input's largest size, %d, found %d", in.MaxSize, size))
+		}
+	}
+	if o.Workers < 0 {
+		wrong = append(wrong, fmt.Errorf("Workers must be 0 (one for each core) or above, found %d", o.Workers))
+	}
+	if err := errors.Join(wrong...); err != nil {
+		return fmt.Errorf("detection: DatasetOptions: %w", err)
+	}
+	return nil
+}
+
+// NewDataset makes a data set of pictures for a network with the given input, whose label firstLabel stands for the class 0
+// of the pictures' boxes.
+func NewDataset(p Pictures, firstLabel int, input Input, o DatasetOptions) (*Dataset, error) {
+	if err := input.check(); err != nil {
+		return nil, err
+	}
+	if err := o.resolve(input); err != nil {
+		return nil, err
+	}
+	workers := o.Workers
+	if workers == 0 {
+		workers = min(runtime.GOMAXPROCS(0), runtime.NumCPU())
+	}
+	return &Dataset{pictures: p, first: firstLabel, input: input, options: o, workers: workers, skipped: map[int]error{}}, nil
+}
+
+// Len is the number of pictures.
+func (d *Dataset) Len() int { return d.pictures.Len() }
+
+// Length is 1: no dimension is counted as the tokens of a text are.
+func (d *Dataset) Length(int) int { return 1 }
+
+// Augmented reports whether what frozen stages make of a picture cannot be kept: training pictures are changed at random,
+// or pictures differ in size, so that a batch's canvas depends on all of them.
+func (d *Dataset) Augmented() bool {
+	if d.options.Augment != "none" || len(d.options.MinSizes) > 1 {
+		return true
+	}
+	for i := 1; i < d.Len(); i++ {
+		first, size := d.evaluated(0), d.evaluated(i)
+		if canvas(first.Height) != canvas(size.Height) || canvas(first.Width) != canvas(size.Width) {
+			return true
+		}
+	}
+	return false
+}
+
+// evaluated is the size of a picture without anything random.
+func (d *Dataset) evaluated(i int) Size {
+	p := d.pictures.At(i)
+	height, width := p.Height, p.Width
+	h, w := d.input.resized(height, width, d.input.MinSize)
+	return Size{h, w, height, width}
+}
+
+// Concurrency is 2: the next batch is begun while one is worked on.
+func (d *Dataset) Concurrency() int { return 2 }
+
+// Skipped tells which pictures could not be read so far, by their positions.
+func (d *Dataset) Skipped() map[int]error {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	out := make(map[int]error, len(d.skipped))
+	for i, err := range d.skipped {
+		out[i] = err
+	}
+	return out
+}
+
+// sample is a picture that is to be read.
+type sample struct {
+	index int
+	how   drawing
+	size  Size
+	boxes []Box // to be found, in pixels of the resized picture
+	truth []annotation.Box
+}
+
+// plan draws what is random of a picture.
+func (d *Dataset) plan(i, epoch int) sample {
+	p := d.pictures.At(i)
+	height, width := p.Height, p.Width
+	s := sample{index: i, how: drawing{part: region{0, 0, width, height}}}
+	short := d.input.MinSize
+	if epoch > 0 {
+		rng := rand.New(rand.NewPCG(d.options.Seed, uint64(epoch)<<40|uint64(i)))
+		short = d.options.MinSizes[rng.IntN(len(d.options.MinSizes))]
+		s.how.flip = d.options.Augment == "flip" && rng.IntN(2) == 0
+	}
+	s.how.height, s.how.width = d.input.resized(height, width, short)
+	s.size = Size{s.how.height, s.how.width, height, width}
+	fx, fy := float32(s.how.width)/float32(width), float32(s.how.height)/float32(height)
+	for _, b := range p.Boxes {
+		b.Class += d.first
+		s.truth = append(s.truth, b)
+		b = b.ClippedTo(width, height)
+		if b.Crowd || b.Difficult || b.X2 <= b.X1 || b.Y2 <= b.Y1 {
+			continue
+		}
+		if s.how.flip {
+			b.X1, b.X2 = float64(width)-b.X2, float64(width)-b.X1
+		}
+		s.boxes = append(s.boxes, Box{float32(b.X1) * fx, float32(b.Y1) * fy, float32(b.X2) * fx, float32(b.Y2) * fy, b.Class})
+	}
+	return s
+}
+
+// Batch reads pictures. One that cannot be read is an error that names it, or left out, as the options say; a batch may
+// come out empty then, but it is an error when none of all pictures can be read.
+func (d *Dataset) Batch(r data.Request) (*Batch, error) {
+	b := &Batch{}
+	samples := make([]sample, len(r.Indices))
+	for k, i := range r.Indices {
+		samples[k] = d.plan(i, r.Epoch)
+		b.Side.Height = max(b.Side.Height, canvas(samples[k].size.Height))
+		b.Side.Width = max(b.Side.Width, canvas(samples[k].size.Width))
+	}
+	var pixels []float32
+	if r.FirstStage == 0 {
+		torch.Unscoped(func() { b.memory = torch.Zeros(torch.Float32, torch.CPU, len(samples), b.Side.Height, b.Side.Width, 3) })
+		pixels = torch.SharedSlice[float32](b.memory)
+	}
+	if err := d.fill(b, pixels, samples); err != nil {
+		b.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// fill draws the samples and lists those that could be read, their pixels moved together.
+func (d *Dataset) fill(b *Batch, pixels []float32, samples []sample) error {
+	size := 3 * b.Side.Height * b.Side.Width
+	if pixels != nil {
+		failures := make([]error, len(samples))
+		var busy sync.WaitGroup
+		var next atomic.Int64
+		for range min(d.workers, len(samples)) {
+			busy.Go(func() {
+				draw, stored := newDrawer(d.input), decoded.Get().(*picture.Image)
+				defer decoded.Put(stored)
+				for k := int(next.Add(1)) - 1; k < len(samples); k = int(next.Add(1)) - 1 {
+					failures[k] = d.read(draw, stored, samples[k], pixels[k*size:(k+1)*size], 3*b.Side.Width)
+				}
+			})
+		}
+		busy.Wait()
+		if err := d.note(samples, failures); err != nil {
+			return err
+		}
+	}
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	for k, s := range samples {
+		if d.skipped[s.index] != nil {
+			continue
+		}
+		if at := len(b.Index); pixels != nil && at < k {
+			copy(pixels[at*size:(at+1)*size], pixels[k*size:])
+		}
+		b.Index, b.Sizes = append(b.Index, s.index), append(b.Sizes, s.size)
+		b.Boxes, b.Truth = append(b.Boxes, s.boxes), append(b.Truth, s.truth)
+	}
+	if len(b.Index) == 0 && len(d.skipped) == d.Len() && len(samples) > 0 {
+		return fmt.Errorf("none of the %d pictures can be read; one of them: %w", d.Len(), d.skipped[samples[0].index])
+	}
+	return nil
+}
+
+// note remembers which pictures could not be read, unless the first of them is an error.
+func (d *Dataset) note(samples []sample, failures []error) error {
+	for k, err := range failures {
+		if err == nil {
+			continue
+		}
+		if !d.options.SkipUnreadable {
+			return &UnreadableError{err}
+		}
+		d.mutex.Lock()
+		d.skipped[samples[k].index] = err
+		d.mutex.Unlock()
+	}
+	return nil
+}
+
+// decoded are pictures as they were stored, for their memory.
+var decoded = sync.Pool{New: func() any { return new(picture.Image) }}
+
+// read decodes a picture and draws it.
+func (d *Dataset) read(draw *drawer, stored *picture.Image, s sample, into []float32, stride int) (err error) {
+	defer func() {
+		if p := recover(); p != nil { // of an image's own methods: on this goroutine nobody else could catch it
+			err = fmt.Errorf("reading picture %s: panic: %v\n%s", d.pictures.At(s.index).Path, p, debug.Stack())
+		}
+	}()
+	m, err := d.pictures.Read(s.index, picture.Options{Into: stored})
+	if err != nil {
+		return err
+	}
+	if m.Height != s.size.OriginalHeight || m.Width != s.size.OriginalWidth {
+		return fmt.Errorf("%s has %d x %d pixels, and its boxes were drawn on %d x %d: if it carries an EXIF orientation, "+
+			"the boxes may be of the picture before it is turned; correct its size and boxes in the annotations, or the file",
+			d.pictures.At(s.index).Path, m.Width, m.Height, s.size.OriginalWidth, s.size.OriginalHeight)
+	}
+	draw.draw(m, s.how, into, stride)
+	return nil
+}
+
+// Fingerprint tells data sets apart by their pictures' names, sizes and boxes, and by how they become samples, see
+// data.Fingerprinter.
+func (d *Dataset) Fingerprint() string {
+	how := sha256.New()
+	o := d.options
+	o.Workers = 0 // changes nothing
+	fmt.Fprint(how, d.first, d.input, o)
+	return fmt.Sprintf("%d pictures, %s, transforms %s", d.Len(), d.ContentHash(), hex.EncodeToString(how.Sum(nil))[:16])
+}
+
+// UnreadableError is a picture that cannot be read, where SkipUnreadable was not asked for.
+type UnreadableError struct{ Err error }
+
+func (e *UnreadableError) Error() string { return e.Err.Error() }
+
+// Unwrap gives Err.
+func (e *UnreadableError) Unwrap() error { return e.Err }
+
+// ContentHash tells data sets apart by their pictures' names and sizes and by what is annotated, wherever the files are.
+func (d *Dataset) ContentHash() string {
+	h := sha256.New()
+	for i := range d.Len() {
+		p := d.pictures.At(i)
+		fmt.Fprintln(h, filepath.Base(p.Path), p.Height, p.Width, p.Boxes)
+	}
+	return "sha256 " + hex.EncodeToString(h.Sum(nil))[:16]
+}
