@@ -28,4 +28,11 @@ func TestScoresAreReadBack(t *testing.T) {
 	require.NoError(t, json.Unmarshal(text, &got))
 	assert.True(t, math.IsNaN(got.Value("pearson")))
 	assert.Error(t, json.Unmarshal([]byte(`{"rows": "many"}`), &got))
+
+	boxes := Score{Rows: 2, ByClass: []ClassValues{{Class: "cat", Count: 3, Values: []Value{{Name: "ap", Value: 0.5}}}}}
+	text, err = json.Marshal(boxes)
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(text, &got))
+	assert.Equal(t, boxes, got)
+	assert.Empty(t, got.WithoutClasses().ByClass)
 }

@@ -70,6 +70,29 @@ func (c ClassValues) MarshalJSON() ([]byte, error) {
 	return json.Marshal(object)
 }
 
+// UnmarshalJSON reads what MarshalJSON wrote; Values come in the order of their names.
+func (c *ClassValues) UnmarshalJSON(text []byte) error {
+	var object map[string]any
+	if err := json.Unmarshal(text, &object); err != nil {
+		return err
+	}
+	*c = ClassValues{}
+	for _, name := range slices.Sorted(maps.Keys(object)) {
+		value, isNumber := object[name].(float64)
+		switch {
+		case name == "class":
+			c.Class, _ = object[name].(string)
+		case name == "count":
+			c.Count = int(value)
+		case isNumber:
+			c.Values = append(c.Values, Value{Name: name, Value: value})
+		default:
+			c.Values = append(c.Values, Value{Name: name, Value: math.NaN()})
+		}
+	}
+	return nil
+}
+
 // Find gives a metric by its name: "loss" or one of Values.
 func (s Score) Find(name string) (Value, bool) {
 	if name == "loss" {
@@ -205,7 +228,7 @@ func (s *Score) UnmarshalJSON(text []byte) error {
 	var classes Classes
 	parts := map[string]any{
 		"rows": &s.Rows, "classes": &classes.PerClass, "confusion": &classes.Confusion, "most_confused": &classes.MostConfused,
-		"intervals": &s.Intervals,
+		"intervals": &s.Intervals, "by_class": &s.ByClass,
 	}
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		if part, ok := parts[name]; ok {
