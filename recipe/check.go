@@ -70,11 +70,12 @@ const (
 	Classification = "classification"
 	MultiLabel     = "multi-label"
 	Regression     = "regression"
+	Detection      = "detection" // of boxes
 )
 
 // resolveObjective checks what the head is trained for, and its classes.
 func (h *Head) resolveObjective(f *faults) {
-	if !f.choice("head.objective", &h.Objective, Classification, MultiLabel, Regression) {
+	if !f.choice("head.objective", &h.Objective, Classification, MultiLabel, Regression, Detection) {
 		return
 	}
 	f.check(h.Objective == MultiLabel || h.Separator == "", "head.separator", "is for head.objective: multi-label")
@@ -87,7 +88,7 @@ func (h *Head) resolveObjective(f *faults) {
 		f.check(len(h.Classes) == 0, "head.classes", "is for classes; a regression gives one number")
 		return
 	}
-	f.check(len(h.Classes) != 1, "head.classes", "a classifier needs two classes or more, found 1")
+	f.check(len(h.Classes) != 1 || h.Objective == Detection, "head.classes", "a classifier needs two classes or more, found 1")
 	first := map[string]int{}
 	for i, class := range h.Classes {
 		key := fmt.Sprintf("head.classes[%d]", i)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/thaw-ml/thaw/finetune/train/metric"
 	"github.com/thaw-ml/thaw/finetune/train/objective"
+	"github.com/thaw-ml/thaw/vision/detection"
 )
 
 // resolveMetrics checks that the head's objective has the metrics that are named. Their number of classes may be known
@@ -16,7 +17,13 @@ func (s *Spec) resolveMetrics(f *faults) {
 		s.Metrics = nil
 		return
 	}
-	if e := metricFault(objective.CheckMetrics(s.Head.problem(), len(s.Head.Classes), s.Metrics)); e != nil {
+	var err error
+	if s.Head.Objective == Detection {
+		_, err = detection.Objective{}.WithMetrics(s.Metrics)
+	} else {
+		err = objective.CheckMetrics(s.Head.problem(), len(s.Head.Classes), s.Metrics)
+	}
+	if e := metricFault(err); e != nil {
 		f.add(metricKey(e), "%w", e)
 	}
 }

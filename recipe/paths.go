@@ -19,8 +19,12 @@ import (
 // paths are the keys that are paths, and their values.
 func (s *Spec) paths() iter.Seq2[string, *string] {
 	return func(yield func(string, *string) bool) {
-		keys := []string{"model", "weights", "data.train", "data.test", "out"}
-		for i, path := range []*string{&s.Model, &s.Weights, &s.Data.Train, &s.Data.Test, &s.Out} {
+		pictures := new(string)
+		if s.Boxes != nil {
+			pictures = &s.Boxes.Pictures
+		}
+		keys := []string{"model", "weights", "data.train", "data.test", "boxes.pictures", "out"}
+		for i, path := range []*string{&s.Model, &s.Weights, &s.Data.Train, &s.Data.Test, pictures, &s.Out} {
 			if _, isFile := s.Data.TestFile(); keys[i] == "data.test" && !isFile || keys[i] == "weights" && s.FromScratch() {
 				continue
 			}

@@ -15,6 +15,7 @@ import (
 	"github.com/thaw-ml/thaw/hub"
 	"github.com/thaw-ml/thaw/text"
 	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/vision/detection"
 )
 
 // configFile is in the folder of weights, which is one that transformers reads.
@@ -130,12 +131,17 @@ type EvalOptions struct {
 	Columns   Columns // of Data, each in place of the spec's
 	Device    string  // "cpu", "cuda", "cuda:1", or "auto"
 	Precision string  // "float32", "bfloat16", or "auto"
-	Batch     int     // samples at a time; 0 is 64
+	Batch     int     // samples at a time; 0 is 64, or 4 pictures of a detector
+	// Detections is a file to leave in what a detector finds, in COCO's result format; "" is none.
+	Detections string
 }
 
 // Evaluate measures the model. A run without a spec, which a Go program left, needs Data and, where that is a table,
 // Columns.
 func (r *Run) Evaluate(ctx context.Context, o EvalOptions) (*metric.Score, error) {
+	if o.Detections != "" && r.kind.name() != (boxes{}).name() {
+		return nil, noSuch("%s is no detector, and has no detections to write", r.Folder)
+	}
 	return r.kind.evaluate(ctx, r, o)
 }
 
@@ -223,7 +229,11 @@ func OpenModel(model, weights string) (Model, error) {
 			return nil, err
 		}
 	}
-	return images{}.openModel(model, weights) // of images alone there are checkpoints without a config
+	// Of pictures alone there are checkpoints without a config.
+	if err == nil && !info.IsDir() && weights == "" && detection.IsDetector(model) {
+		return boxes{}.openModel(model, weights)
+	}
+	return images{}.openModel(model, weights)
 }
 
 // onlyONNX reports whether a folder has a graph and no weights that are read.

@@ -24,8 +24,8 @@ import (
 // and Resolved check the rules below. A file must name model, data.train and phases, and for texts
 // head.classes, data.columns.text and data.columns.label too.
 type Spec struct {
-	// Kind of the samples: "texts" or "images". Left out, the other keys tell: images have a section images, a column
-	// of images, or training data that is no table.
+	// Kind of the samples: "texts", "images", or "boxes", pictures with boxes around objects. Left out, the other keys
+	// tell: images have a section images, a column of images, or training data that is no table; boxes a section boxes.
 	Kind string `yaml:"kind,omitempty"`
 	// Model is what to start from: a folder with config.json, the weights and, for texts, the tokenizer, as
 	// transformers and Thaw's runs leave it; for images also a checkpoint file of torchvision's; or the name of a model
@@ -37,8 +37,10 @@ type Spec struct {
 	Weights string `yaml:"weights,omitempty"`
 	Head    Head   `yaml:"head"`
 	Data    Data   `yaml:"data"`
-	// Images says how images become the network's input; nil where the data is texts.
+	// Images says how images become the network's input; nil where the data is none.
 	Images *Images `yaml:"images,omitempty"`
+	// Boxes says how annotated pictures are read and become the network's input; nil where the data is none.
+	Boxes *Boxes `yaml:"boxes,omitempty"`
 	// LoRA says which layers get adapters, which a phase with train: lora trains; nil where none does.
 	LoRA *LoRA `yaml:"lora,omitempty"`
 	// Preset names a published way to fine-tune, one of Presets, that stands for phases and for other keys which the spec
@@ -119,7 +121,8 @@ type Spec struct {
 // Head is what replaces the checkpoint's own head.
 type Head struct {
 	// Objective is what the head is trained for: "classification", the default, gives each sample one of the classes,
-	// "multi-label" any number of them, and "regression" a number, which the label column then holds.
+	// "multi-label" any number of them, and "regression" a number, which the label column then holds; "detection" finds
+	// objects of the classes and is that of boxes alone.
 	Objective string `yaml:"objective"`
 	// Classes are two or more labels; the order is that of the logits. For images they may be left out: then they are
 	// those of the training data, sorted. A regression has none.

@@ -69,7 +69,7 @@ type kind interface {
 }
 
 // kinds is the table of kinds. The first is that of a spec whose keys mean no other.
-var kinds = []kind{texts{}, images{}}
+var kinds = []kind{texts{}, images{}, boxes{}}
 
 // kind is what the samples of a resolved spec are.
 func (s *Spec) kind() kind {
@@ -78,7 +78,7 @@ func (s *Spec) kind() kind {
 			return k
 		}
 	}
-	for _, k := range kinds[1:] {
+	for _, k := range slices.Backward(kinds[1:]) { // boxes are images too
 		if k.means(s) {
 			return k
 		}
@@ -96,6 +96,9 @@ func (s *Spec) resolveKind(f *faults) kind {
 		s.Kind = s.kind().name()
 	}
 	f.choice("kind", &s.Kind, names...)
+	if s.Kind == (boxes{}).name() && s.Head.Objective == "" && !f.source.given("head.objective") {
+		s.Head.Objective = Detection
+	}
 	return s.kind()
 }
 

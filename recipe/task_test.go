@@ -36,7 +36,7 @@ func TestKindIsFound(t *testing.T) {
 		requireRoundTrip(t, s)
 	}
 	for spec, want := range map[string]string{
-		"kind: txts\nmodel: m\nhead: {classes: [a, b]}\ndata: {train: r.tsv, columns: {text: t, label: l}}": `spec.yaml:1: kind: expected texts, images, found "txts"; did you mean "texts"?`,
+		"kind: txts\nmodel: m\nhead: {classes: [a, b]}\ndata: {train: r.tsv, columns: {text: t, label: l}}": `spec.yaml:1: kind: expected texts, images, boxes, found "txts"; did you mean "texts"?`,
 		"kind: texts\nmodel: m\nhead: {classes: [a, b]}\nimages: {size: 32}\ndata: {train: r.tsv, columns: {text: t, label: l, image: i}, per_class: 3}": "spec.yaml:4: images: is for images, and kind is texts\n" +
 			"spec.yaml:5: data.columns.image: is for images\nspec.yaml:5: data.per_class: is for images",
 		"model: m\ndata: {train: folder}\npictures: {size: 32}": `spec.yaml:3: pictures: unknown key; did you mean "images"?`,

@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
+	"unicode/utf8"
 
+	"github.com/thaw-ml/thaw/finetune/train/metric"
 	"github.com/thaw-ml/thaw/recipe"
 )
 
@@ -14,9 +17,12 @@ type evalCmd struct {
 	Run_    string            `arg:"" name:"run" help:"A run folder."`
 	Data    string            `help:"Labelled texts with the run's columns, or images, in place of the run's own test data." type:"path" placeholder:"PATH"`
 	Columns map[string]string `help:"Columns of --data in place of the run's, as in text=review,label=stars; the names are text, pair, image and label." mapsep:"," placeholder:"NAME=COLUMN,..."`
-	Batch   int               `help:"Samples that go through the model together (${default})." default:"64"`
-	JSON    bool              `name:"json" help:"Print one JSON object: the loss, the metrics by name, rows, and for classes their counts."`
-	where   `embed:""`
+	Batch   int               `help:"Samples that go through the model together (${default}); 4 of a detector's, unless given." default:"64"`
+
+	Detections string `help:"Of a detector: a file to write what it finds to, in COCO's result format." type:"path" placeholder:"FILE"`
+
+	JSON  bool `name:"json" help:"Print one JSON object: the loss, the metrics by name, rows, and for classes their counts."`
+	where `embed:""`
 }
 
 func (*evalCmd) Help() string {
@@ -60,7 +66,7 @@ func (c *evalCmd) Run(ctx context.Context, s streams) error {
 	}
 	defer run.Close()
 	s.warnOfCPU(c.Device)
-	m, err := run.Evaluate(ctx, recipe.EvalOptions{Data: c.Data, Columns: columns, Device: c.Device, Precision: c.Precision, Batch: c.Batch})
+	m, err := run.Evaluate(ctx, recipe.EvalOptions{Data: c.Data, Columns: columns, Device: c.Device, Precision: c.Precision, Batch: c.Batch, Detections: c.Detections})
 	if err != nil {
 		return c.wrong("eval", err)
 	}
@@ -72,10 +78,36 @@ func (c *evalCmd) Run(ctx context.Context, s streams) error {
 		fmt.Fprintf(s.out, "%-15s  %.4f\n", v.Name, v.Value)
 	}
 	_, err = fmt.Fprintf(s.out, "%-15s  %.4f\n", "loss", m.Loss)
+	if len(m.ByClass) > 0 {
+		_, err = fmt.Fprintf(s.out, "\n%s", byClass(m.ByClass))
+	}
 	if m.Classes != nil {
 		_, err = fmt.Fprintf(s.out, "\n%s", m.Classes)
 	}
 	return err
+}
+
+// byClass is a table of the first metrics of each class.
+func byClass(classes []metric.ClassValues) string {
+	var b strings.Builder
+	width := len("class")
+	for _, c := range classes {
+		width = max(width, min(utf8.RuneCountInString(c.Class), 32))
+	}
+	shown := classes[0].Values[:min(len(classes[0].Values), 6)]
+	fmt.Fprintf(&b, "%-*s  %7s", width, "class", "count")
+	for _, v := range shown {
+		fmt.Fprintf(&b, "  %9s", v.Name)
+	}
+	b.WriteByte('\n')
+	for _, c := range classes {
+		fmt.Fprintf(&b, "%-*s  %7d", width, c.Class, c.Count)
+		for _, v := range c.Values[:len(shown)] {
+			fmt.Fprintf(&b, "  %9.4f", v.Value)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
 }
 
 // columns are those that --columns names.

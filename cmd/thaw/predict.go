@@ -23,12 +23,15 @@ type predictCmd struct {
 	Weights string   `help:"A weights file in place of the one of --model." type:"path" placeholder:"FILE"`
 	JSONL   bool     `name:"jsonl" help:"Inputs are JSON objects, one a line, with the keys text and, for pairs, pair; for images text is the path."`
 	JSON    bool     `name:"json" help:"Print one JSON object a line: input, label, class, score, top (the five best), scores (of at most 50 classes) and logits; labels where several may hold, value of a regression."`
-	Batch   int      `help:"Inputs that go through the model together (${default})." default:"64"`
-	where   `embed:""`
+	Batch   int      `help:"Inputs that go through the model together (${default}); 4 of a detector's, unless given." default:"64"`
+	Draw    string   `help:"Of a detector: the folder to leave the pictures in, with the boxes that were found." type:"path" placeholder:"FOLDER"`
+
+	MinScore float64 `help:"Of a detector: leave out boxes with a lower score." placeholder:"SCORE"`
+	where    `embed:""`
 }
 
 func (*predictCmd) Help() string {
-	return `Each input gives a line: the label, its score, the input. A model of pairs takes two texts with a tab between them, or --jsonl. A text that begins with a dash goes behind --, as in thaw predict RUN -- "-1 out of 10".`
+	return `Each input gives a line: the label, its score, the input. A detector gives a line for each box: the class, the score, the left, upper, right and lower edge in pixels, the picture; with --json a line for each picture with its boxes. A model of pairs takes two texts with a tab between them, or --jsonl. A text that begins with a dash goes behind --, as in thaw predict RUN -- "-1 out of 10".`
 }
 
 func (c *predictCmd) Run(ctx context.Context, s streams) error {
@@ -60,6 +63,12 @@ func (c *predictCmd) Run(ctx context.Context, s streams) error {
 		return c.wrong("predict", err)
 	}
 	s.warnOfCPU(c.Device)
+	if f := finder(model); f != nil {
+		return c.find(ctx, s, f, given)
+	}
+	if c.Draw != "" || c.MinScore != 0 {
+		return usageError{"predict: --draw and --min-score are for detectors, which find boxes"}
+	}
 	p := predicting{model: model, cmd: c, out: s}
 	together := model.Together() * min(c.Batch, 1024)
 	if len(given) > 0 {
