@@ -14,9 +14,10 @@ FAULTS      ?= 100
 PEERS       := $(THAW_CACHE)/peers
 DEMO        := runs/reviews-$(shell date +%Y%m%d-%H%M%S)
 DEMO_VISION := runs/fashion-$(shell date +%Y%m%d-%H%M%S)
+DEMO_DETECT := runs/stamps-$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-cuda build reviews fashion demo demo-vision test lint gen race torture faults fuzz bench peers exports gpu-bundle gpu-rehearsal docker docker-bases docker-test cluster-test clean
+.PHONY: help deps deps-cuda build reviews fashion stamps demo demo-vision demo-detect test lint gen race torture faults fuzz bench peers exports gpu-bundle gpu-rehearsal docker docker-bases docker-test cluster-test clean
 
 help: ## lists these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +39,10 @@ reviews: ## brings the demo's model and data, once per machine (90 MB)
 fashion: ## brings Fashion-MNIST, once per machine (31 MB; with apt-get, from Debian)
 	@third_party/fetch.sh --set fashion-mnist
 
+stamps: ## brings Tux Paint's stamps, once per machine (161 MB; with apt-get, from Debian), and composes pictures with boxes of them
+	@third_party/fetch.sh --set stamps
+	@$(GO) run ./examples/stamps/compose
+
 demo: build reviews ## fine-tunes a real BERT on 9,544 movie reviews and tries it on a few sentences (CPU: a minute or two)
 	@bin/thaw train examples/reviews/reviews.yaml out=$(DEMO)
 	@bin/thaw predict $(DEMO) \
@@ -47,6 +52,9 @@ demo: build reviews ## fine-tunes a real BERT on 9,544 movie reviews and tries i
 
 demo-vision: build fashion ## pre-trains a ResNet-18 on five classes of Fashion-MNIST and fine-tunes it on the others, beside training from scratch (CPU, 7 minutes)
 	@examples/fashion/demo.sh $(DEMO_VISION)
+
+demo-detect: build stamps ## pre-trains a ResNet-18 on small pictures and fine-tunes an FCOS on it to find other things, beside training from scratch (CPU, under 15 minutes)
+	@examples/stamps/demo.sh $(DEMO_DETECT)
 
 test: deps reviews ## runs all tests, those on the real weights too
 	$(GO) test ./...
@@ -62,6 +70,7 @@ gen: deps ## makes the generated code anew
 # Every package with goroutines or locks. Of those whose tests are long, the tests that use them.
 race: deps reviews ## runs tests under the race detector
 	$(GO) test -race -timeout 20m ./torch/... ./finetune/... ./serve/... ./hub/... ./vision/album ./vision/picture ./internal/...
+	$(GO) test -race -timeout 20m -run 'COCO|Pycocotools' ./vision/detection/annotation ./vision/detection/evaluation
 	$(GO) test -race -timeout 20m -run 'Goroutines|Concurrent|Encode|Lines|Pipe|Predict|Dataset|Skip|Items' ./vision ./text/... ./cmd/...
 
 torture: deps ## kills and stops 200 training processes at random moments and has them go on: same weights to the last bit
@@ -116,4 +125,4 @@ cluster-test: build ## tests docker/kubernetes on a real kube-apiserver and dock
 	$(GO) test -tags cluster -count=1 -timeout 40m ./docker/kubernetes ./docker/slurm
 
 clean: ## removes what was built here; what was brought stays in the cache
-	rm -rf bin dist third_party/libtorch examples/reviews/data examples/reviews/reviews.tsv examples/fashion/data
+	rm -rf bin dist third_party/libtorch examples/reviews/data examples/reviews/reviews.tsv examples/fashion/data examples/stamps/data examples/stamps/composed

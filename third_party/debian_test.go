@@ -76,3 +76,21 @@ func TestFetchDebianPackage(t *testing.T) {
 		m.must("--set", "fashion-mnist")
 	}
 }
+
+func TestFetchStamps(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t, "checkout")
+	m.deb("stamps", "tuxpaint-stamps-default", "2022.06.04-1", false, map[string]string{
+		"./usr/share/tuxpaint/stamps/food/fruit/apple_red.png":  "photograph",
+		"./usr/share/tuxpaint/stamps/food/fruit/apple_red.txt":  "A red apple.",
+		"./usr/share/tuxpaint/stamps/sports/soccer.ogg":         "sound",
+		"./usr/share/tuxpaint/stamps/symbols/shapes/star.png":   "drawing",
+		"./usr/share/doc/tuxpaint-stamps-default/copyright":     "GPL-2",
+		"./usr/share/doc/tuxpaint-stamps-default/changelog.gz":  "changes",
+		"./usr/share/lintian/overrides/tuxpaint-stamps-default": "none",
+	})
+	m.must("--set", "stamps")
+	m.has(filepath.Join(m.root, "examples", "stamps", "data"),
+		".complete", "food/fruit/apple_red.png", "licenses/tuxpaint_stamps_default/copyright")
+	m.nothingHalfMade()
+}

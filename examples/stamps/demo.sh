@@ -1,0 +1,127 @@
+#!/usr/bin/env bash
+# Does a detector learn more from 240 pictures when its backbone has seen other things? make demo-detect, or from anywhere:
+#
+#	examples/stamps/demo.sh FOLDER
+#
+# pretrain.yaml trains a ResNet-18 on small pictures of stamps that are looked for nowhere. For each of three seeds,
+# finetune.yaml trains an FCOS on that backbone, and scratch.yaml the same one from random values, on the same pictures.
+# frozen.yaml trains only what stands on the backbone, whose output is computed once, and unfrozen.yaml, for its time, all
+# on the same terms. Each run is a folder in FOLDER, which must not be there, with what the program printed in its log.txt.
+#
+# No run sees a test picture: thaw eval measures each of them once, after its last epoch. FOLDER/drawn gets the test
+# pictures with what the best run finds. The exit code is 0 if the mean average precision of fine-tuning is above that of
+# scratch by more than the larger of their ranges over the seeds, best less worst, and 1 if it is not.
+set -euo pipefail
+export LC_ALL=C
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+thaw=${THAW:-$here/../../bin/thaw}
+test=$here/composed/test.json
+seeds=(1 2 3)
+
+if [[ $# != 1 ]]; then
+	echo "usage: examples/stamps/demo.sh FOLDER" >&2
+	exit 2
+fi
+out=$1
+if [[ -e $out ]]; then
+	echo "thaw: $out is there already: name a folder to make" >&2
+	exit 1
+fi
+if [[ ! -x $thaw ]]; then
+	echo "thaw: $thaw is not there: run make build first" >&2
+	exit 1
+fi
+if [[ ! -f $test ]]; then
+	echo "thaw: $test is not there: run make stamps first" >&2
+	exit 1
+fi
+mkdir -p "$out"
+
+# run NAME SPEC KEY=VALUE... trains into $out/NAME.
+run() {
+	local name=$1 spec=$2 log=$out/$1.log
+	shift 2
+	began=$SECONDS
+	if ! "$thaw" train "$here/$spec" out="$out/$name" "$@" >"$log" 2>&1; then
+		cat "$log" >&2
+		exit 1
+	fi
+	mv "$log" "$out/$name/log.txt"
+}
+
+# detector NAME SPEC KEY=VALUE... trains, measures the result, prints a line and leaves the average precision, in per cent,
+# in the variable ap.
+detector() {
+	local ap50
+	run "$@"
+	"$thaw" eval "$out/$1" --data "$test" --json >"$out/$1/test.json"
+	ap=$(percent ap "$out/$1/test.json")
+	ap50=$(percent ap50 "$out/$1/test.json")
+	printf '%-12s AP %5.2f  AP50 %5.2f  %4d s\n' "$1" "$ap" "$ap50" $((SECONDS - began))
+}
+
+# percent KEY FILE is a number of thaw eval's.
+percent() {
+	local value
+	value=$(grep -o "\"$1\":[0-9.e-]*" "$2" | awk -F : 'NR == 1 { printf "%.2f", 100 * $2 }') || true # all classes come first
+	if [[ -z $value ]]; then
+		echo "thaw: $2 has no $1" >&2
+		exit 1
+	fi
+	echo "$value"
+}
+
+# epoch NAME is the seconds of a run's last epoch.
+epoch() {
+	awk -F , '
+		NR == 1 { for (i = 1; i <= NF; i++) if ($i == "seconds") column = i; next }
+		{ last = $column }
+		END { printf "%.1f", last }
+	' "$out/$1/metrics.csv"
+}
+
+run pretrain pretrain.yaml
+printf '%-12s%*s%4d s\n' pretrain 25 "" $((SECONDS - began))
+backbone=weights=$out/pretrain/weights/best.safetensors
+fine=() scratch=() best=
+for seed in "${seeds[@]}"; do
+	detector "finetune-$seed" finetune.yaml seed="$seed" "$backbone"
+	fine+=("$ap")
+	if [[ -z $best ]] || awk "BEGIN { exit !($ap > $most) }"; then
+		best=finetune-$seed most=$ap
+	fi
+	detector "scratch-$seed" scratch.yaml seed="$seed"
+	scratch+=("$ap")
+done
+detector frozen frozen.yaml "$backbone"
+run unfrozen unfrozen.yaml "$backbone"
+"$thaw" predict "$out/$best" --draw "$out/drawn" --min-score 0.4 "$here"/composed/test/*.jpg >"$out/drawn.txt"
+
+for i in "${!seeds[@]}"; do
+	echo "${seeds[i]} ${fine[i]} ${scratch[i]}"
+done | awk '
+	BEGIN { printf "\naverage precision (AP), per cent\n%-12s%12s%12s\n", "seed", "fine-tuned", "scratch" }
+	{
+		printf "%-12s%12.2f%12.2f\n", $1, $2, $3
+		for (k = 2; k <= 3; k++) {
+			mean[k] += $k
+			if (NR == 1 || $k < low[k]) low[k] = $k
+			if (NR == 1 || $k > high[k]) high[k] = $k
+		}
+	}
+	END {
+		for (k = 2; k <= 3; k++) { mean[k] /= NR; range[k] = high[k] - low[k] }
+		printf "%-12s%12.2f%12.2f\n", "mean", mean[2], mean[3]
+		printf "%-12s%12.2f%12.2f\n\n", "range", range[2], range[3]
+		margin = mean[2] - mean[3]
+		larger = range[2] > range[3] ? range[2] : range[3]
+		printf "fine-tuning less scratch: %.2f points; the larger range is %.2f: ", margin, larger
+		print (margin > larger ? "ahead by more than the seeds" : "not ahead by more than the seeds")
+		exit margin <= larger
+	}
+' || verdict=$?
+frozen=$(epoch frozen) unfrozen=$(epoch unfrozen)
+awk "BEGIN { printf \"an epoch takes %.1f s with the backbone frozen and its output kept, %.1f s with all trained: %.2f of it\\n\", \
+	$frozen, $unfrozen, $frozen / $unfrozen }"
+echo "$((SECONDS / 60)) min $((SECONDS % 60)) s · runs in $out · pictures with what $best finds in $out/drawn"
+exit "${verdict:-0}"
