@@ -53,7 +53,7 @@ demo: build reviews ## fine-tunes a real BERT on 9,544 movie reviews and tries i
 demo-vision: build fashion ## pre-trains a ResNet-18 on five classes of Fashion-MNIST and fine-tunes it on the others, beside training from scratch (CPU, 7 minutes)
 	@examples/fashion/demo.sh $(DEMO_VISION)
 
-demo-detect: build stamps ## pre-trains a ResNet-18 on small pictures and fine-tunes an FCOS on it to find other things, beside training from scratch (CPU, under 15 minutes)
+demo-detect: build stamps ## pre-trains a ResNet-18 on small pictures and fine-tunes an FCOS on it to find other things, beside training from scratch (CPU, about 15 minutes)
 	@examples/stamps/demo.sh $(DEMO_DETECT)
 
 test: deps reviews ## runs all tests, those on the real weights too

@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
-# Does a detector learn more from 240 pictures when its backbone has seen other things? make demo-detect, or from anywhere:
+# Does a detector learn more from 240 pictures when its backbone has seen other things? make demo-detect, or, from
+# anywhere:
 #
 #	examples/stamps/demo.sh FOLDER
 #
 # pretrain.yaml trains a ResNet-18 on small pictures of stamps that are looked for nowhere. For each of three seeds,
 # finetune.yaml trains an FCOS on that backbone, and scratch.yaml the same one from random values, on the same pictures.
-# frozen.yaml trains only what stands on the backbone, whose output is computed once, and unfrozen.yaml, for its time, all
-# on the same terms. Each run is a folder in FOLDER, which must not be there, with what the program printed in its log.txt.
+# frozen.yaml trains only what stands on the backbone, whose output is computed once, and unfrozen.yaml all on the same
+# terms, for the time of an epoch. Each run is a folder in FOLDER, which must not be there, with what the program
+# printed in its log.txt.
 #
 # No run sees a test picture: thaw eval measures each of them once, after its last epoch. FOLDER/drawn gets the test
-# pictures with what the best run finds. The exit code is 0 if the mean average precision of fine-tuning is above that of
-# scratch by more than the larger of their ranges over the seeds, best less worst, and 1 if it is not.
+# pictures with what the best run finds. The exit code is 0 if the mean average precision of fine-tuning is above that
+# of scratch by more than the larger of their ranges over the seeds, best less worst, and 1 if it is not.
 set -euo pipefail
 export LC_ALL=C
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -49,8 +51,8 @@ run() {
 	mv "$log" "$out/$name/log.txt"
 }
 
-# detector NAME SPEC KEY=VALUE... trains, measures the result, prints a line and leaves the average precision, in per cent,
-# in the variable ap.
+# detector NAME SPEC KEY=VALUE... trains, measures the result, prints a line and leaves the average precision, in per
+# cent, in the variable ap.
 detector() {
 	local ap50
 	run "$@"
@@ -60,10 +62,10 @@ detector() {
 	printf '%-12s AP %5.2f  AP50 %5.2f  %4d s\n' "$1" "$ap" "$ap50" $((SECONDS - began))
 }
 
-# percent KEY FILE is a number of thaw eval's.
+# percent KEY FILE is a number of thaw eval's, of all classes, which comes before those of each.
 percent() {
 	local value
-	value=$(grep -o "\"$1\":[0-9.e-]*" "$2" | awk -F : 'NR == 1 { printf "%.2f", 100 * $2 }') || true # all classes come first
+	value=$(grep -o "\"$1\":[0-9.e-]*" "$2" | awk -F : 'NR == 1 { printf "%.2f", 100 * $2 }') || true
 	if [[ -z $value ]]; then
 		echo "thaw: $2 has no $1" >&2
 		exit 1
@@ -93,9 +95,9 @@ for seed in "${seeds[@]}"; do
 	detector "scratch-$seed" scratch.yaml seed="$seed"
 	scratch+=("$ap")
 done
-detector frozen frozen.yaml "$backbone"
+run frozen frozen.yaml "$backbone"
 run unfrozen unfrozen.yaml "$backbone"
-"$thaw" predict "$out/$best" --draw "$out/drawn" --min-score 0.4 "$here"/composed/test/*.jpg >"$out/drawn.txt"
+"$thaw" predict "$out/$best" --draw "$out/drawn" --min-score 0.5 "$here"/composed/test/*.jpg >"$out/drawn.txt"
 
 for i in "${!seeds[@]}"; do
 	echo "${seeds[i]} ${fine[i]} ${scratch[i]}"
@@ -121,7 +123,8 @@ done | awk '
 	}
 ' || verdict=$?
 frozen=$(epoch frozen) unfrozen=$(epoch unfrozen)
-awk "BEGIN { printf \"an epoch takes %.1f s with the backbone frozen and its output kept, %.1f s with all trained: %.2f of it\\n\", \
-	$frozen, $unfrozen, $frozen / $unfrozen }"
+awk -v frozen="$frozen" -v all="$unfrozen" 'BEGIN {
+	printf "an epoch takes %.1f s with the backbone frozen and its output kept, %.1f s with all trained\n", frozen, all
+}'
 echo "$((SECONDS / 60)) min $((SECONDS % 60)) s · runs in $out · pictures with what $best finds in $out/drawn"
 exit "${verdict:-0}"

@@ -1,6 +1,6 @@
-// Compose makes the data of make demo-detect: pictures of stamps (photographs with a transparent ground, of Tux Paint) on
-// grounds of noise, stripes and the like, with a box around each, and smaller pictures of other stamps to pre-train a
-// classifier on.
+// Compose makes the data of make demo-detect: pictures of stamps (photographs with a transparent ground, of Tux Paint)
+// on grounds of noise, stripes and the like, with a box around each, and smaller pictures of other stamps to pre-train
+// a classifier on.
 //
 //	go run ./examples/stamps/compose -stamps examples/stamps/data -out examples/stamps/composed
 //
@@ -10,8 +10,8 @@
 //	test.json, test/       60 more
 //	pretrain/CLASS/        small pictures of other stamps, each of which is a class
 //
-// The same seed makes the same pictures, byte for byte. Stamps of training and test pictures are the same ones, in other
-// sizes, places and company: that much is known of whatever is looked for.
+// The same seed makes the same pictures, byte for byte. Test pictures show the stamps that training pictures show, in
+// other sizes and places, on other grounds.
 package main
 
 import (
@@ -35,11 +35,12 @@ func main() {
 	log.SetPrefix("compose: ")
 	var o options
 	flag.StringVar(&o.stamps, "stamps", "examples/stamps/data", "the folder of stamps, which make stamps brings")
-	flag.StringVar(&o.out, "out", "examples/stamps/composed", "the folder to make; what this program made there before is replaced")
+	flag.StringVar(&o.out, "out", "examples/stamps/composed",
+		"the folder to make, in place of what this program made there before")
 	flag.Uint64Var(&o.seed, "seed", 1, "of all that is random")
 	flag.IntVar(&o.train, "train", 240, "training pictures with boxes")
 	flag.IntVar(&o.test, "test", 60, "test pictures with boxes")
-	flag.IntVar(&o.each, "each", 16, "pictures of each class to pre-train on")
+	flag.IntVar(&o.each, "each", 12, "pictures of each class to pre-train on")
 	flag.Parse()
 	if flag.NArg() > 0 || o.train < 1 || o.test < 1 || o.each < 1 {
 		flag.Usage()

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/image/draw"
 )
 
-// classes are what is looked for: stamps by path, without the ending, and patterns of stamps that are too much like them
-// to be in the pictures that a network is pre-trained on.
+// classes are what is looked for: stamps by path, without the ending, and patterns of stamps that are too much like
+// them to be in the pictures that a network is pre-trained on.
 var classes = []struct {
 	name   string
 	stamps []string
@@ -37,10 +37,12 @@ var classes = []struct {
 		"hobbies/music/string/guitar2", "hobbies/music/string/guitar_classical", "hobbies/music/string/guitar_electric",
 		"hobbies/music/string/guitar_electric_bass",
 	}, nil},
-	{"mushroom", []string{"plants/mushrooms/cep", "plants/mushrooms/cep-1", "plants/mushrooms/cep-2"}, []string{"food/vegetables/mushroom"}},
-	{"penguin", []string{"animals/birds/little-penguin", "animals/birds/magellanic_penguin", "animals/birds/penguin"}, []string{
-		"animals/birds/cartoon/*", "vehicles/farming/cartoon/*",
+	{"mushroom", []string{"plants/mushrooms/cep", "plants/mushrooms/cep-1", "plants/mushrooms/cep-2"}, []string{
+		"food/vegetables/mushroom",
 	}},
+	{"penguin", []string{
+		"animals/birds/little-penguin", "animals/birds/magellanic_penguin", "animals/birds/penguin",
+	}, []string{"animals/birds/cartoon/*", "vehicles/farming/cartoon/*"}},
 }
 
 // keptSide is what the longer side of a stamp is reduced to, in pixels: more is never asked for.
@@ -65,7 +67,8 @@ type library struct {
 func openStamps(folder string) (*library, error) {
 	l := &library{classes: make([][]stamp, len(classes))}
 	found := map[string]bool{}
-	err := filepath.WalkDir(folder+string(filepath.Separator), func(file string, e fs.DirEntry, err error) error { // follows a link
+	root := folder + string(filepath.Separator) // with which WalkDir follows a link
+	err := filepath.WalkDir(root, func(file string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() || filepath.Ext(file) != ".png" {
 			return err
 		}

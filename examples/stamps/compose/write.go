@@ -85,8 +85,7 @@ func inTurn(rng *rand.Rand, n int) func() int {
 	}
 }
 
-// pretrainingSide is that of a picture to pre-train on, pixels. A stamp in it is about as large as in a picture with boxes
-// once a detector has made that 96 pixels high.
+// pretrainingSide is that of a picture to pre-train on, pixels. A stamp takes half of it or more.
 const pretrainingSide = 64
 
 // writePretraining makes a folder for each other stamp.
