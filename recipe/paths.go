@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/thaw-ml/thaw/hub"
 	"github.com/thaw-ml/thaw/internal/suggest"
 )
 
@@ -48,7 +49,9 @@ func (s *Spec) checkPaths(find func(name string) (path string, err error)) error
 	f := newFaults(s.source)
 	kind := s.kind()
 	if model := s.ModelName(); model != "" && !kind.isArchitecture(s) {
-		if path, err := find(model); err == nil {
+		if err := ofOtherKind(model, kind); err != nil {
+			f.add("model", "%w", err)
+		} else if path, err := find(model); err == nil {
 			s.Model = path
 		} else {
 			absent := notThere(filepath.Join(s.source.folder("model"), model), "folder", fs.ErrNotExist)
@@ -128,6 +131,19 @@ var weightsFile = regexp.MustCompile(`\.(pth|pt|bin|safetensors|json|ckpt|tar)$`
 
 func isName(model string) bool {
 	return registered.MatchString(model) && !weightsFile.MatchString(model)
+}
+
+// ofOtherKind refuses a registered detector where none is trained, and another model where one is.
+func ofOtherKind(model string, k kind) error {
+	name, _, _ := strings.Cut(model, "@")
+	m, err := hub.Find(name)
+	if err != nil || (m.Kind == hub.Detector) == (k.registered() == hub.Detector) {
+		return nil
+	}
+	if m.Kind == hub.Detector {
+		return fmt.Errorf("%s is a detector: a spec with a section boxes trains it", m.Name)
+	}
+	return fmt.Errorf("%s is %s: name a detector, such as fcos_resnet50_fpn, and give the file of its backbone as weights", m.Name, withArticle(string(m.Kind)))
 }
 
 // ModelName is Model where that is a name, "" where it is a path.

@@ -89,14 +89,14 @@ func TestCanTrain(t *testing.T) {
 		{"hf:microsoft/resnet-50", "microsoft/resnet-50 is not here: thaw download microsoft/resnet-50 brings it"},
 		{"bert-base-cased", "bert-base-cased is not here: thaw download bert-base-cased brings it"},
 		{"org/words", "org/words is not here: thaw download org/words brings it"},
-		{"fcos_resnet50_fpn", "fcos_resnet50_fpn.coco_v1 is a detector, which Thaw does not fine-tune yet"},
+		{"fcos_resnet50_fpn", "fcos_resnet50_fpn is not here: thaw download fcos_resnet50_fpn brings it"},
 		{"hf:distilbert-base-uncased@main", "distilbert-base-uncased is a text encoder other than BERT, which Thaw does not fine-tune yet"},
 	} {
 		_, err := Local(c.name)
 		assert.EqualError(t, err, c.want)
 	}
 	for _, m := range hub.Models() {
-		assert.Equal(t, m.Kind != hub.Detector && m.Architecture != "distilbert", CanTrain(m) == nil, m.Name)
+		assert.Equal(t, m.Architecture != "distilbert", CanTrain(m) == nil, m.Name)
 	}
 	assert.EqualError(t, CanTrain(hub.Model{Name: "vgg", Kind: hub.Classifier, Architecture: "vgg16"}),
 		"vgg is an image classifier other than ResNet, which Thaw does not fine-tune yet")
