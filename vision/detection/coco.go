@@ -1,22 +1,9 @@
 package detection
 
 import (
+	"github.com/thaw-ml/thaw/hub"
 	"github.com/thaw-ml/thaw/torch"
 )
-
-// cocoLabels are the classes of the detectors that torchvision publishes, by label: COCO's categories by their ids, some of
-// which COCO does not use.
-var cocoLabels = []string{
-	"__background__", "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
-	"fire hydrant", "N/A", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow", "elephant",
-	"bear", "zebra", "giraffe", "N/A", "backpack", "umbrella", "N/A", "N/A", "handbag", "tie", "suitcase", "frisbee", "skis",
-	"snowboard", "sports ball", "kite", "baseball bat", "baseball glove", "skateboard", "surfboard", "tennis racket",
-	"bottle", "N/A", "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple", "sandwich", "orange",
-	"broccoli", "carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch", "potted plant", "bed", "N/A",
-	"dining table", "N/A", "N/A", "toilet", "N/A", "tv", "laptop", "mouse", "remote", "keyboard", "cell phone",
-	"microwave", "oven", "toaster", "sink", "refrigerator", "N/A", "book", "clock", "vase", "scissors", "teddy bear",
-	"hair drier", "toothbrush",
-}
 
 // IsDetector reports whether a checkpoint is that of a detector, by its keys.
 func IsDetector(path string) bool {
@@ -37,9 +24,10 @@ func OpenCheckpoint(path string) (*Detector, error) {
 		return nil, err
 	}
 	d := newDetector(n, nil, report, path)
+	coco := hub.Categories("coco")
 	for label := n.FirstLabel(); label < n.Classes(); label++ {
-		if n.Classes() == len(cocoLabels) {
-			d.Classes = append(d.Classes, cocoLabels[label])
+		if n.Classes() == len(coco) {
+			d.Classes = append(d.Classes, coco[label])
 		} else {
 			d.Classes = append(d.Classes, d.ClassOf(label))
 		}
