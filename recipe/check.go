@@ -75,7 +75,7 @@ const (
 
 // resolveObjective checks what the head is trained for, and its classes.
 func (h *Head) resolveObjective(f *faults) {
-	if !f.choice("head.objective", &h.Objective, Classification, MultiLabel, Regression, Detection) {
+	if h.Objective != Detection && !f.choice("head.objective", &h.Objective, Classification, MultiLabel, Regression) {
 		return
 	}
 	f.check(h.Objective == MultiLabel || h.Separator == "", "head.separator", "is for head.objective: multi-label")

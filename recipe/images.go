@@ -51,6 +51,7 @@ func (images) means(s *Spec) bool {
 func (images) resolve(s *Spec, f *faults) {
 	f.check(s.Head.Pooling == "", "head.pooling", "is for texts")
 	f.check(s.Head.Dropout == nil, "head.dropout", "is for texts")
+	f.check(s.Head.Objective != Detection, "head.objective", "detection is for kind: boxes")
 
 	d := &s.Data
 	f.required("data.train", d.Train, "a folder with a folder of images for each class, a .csv, .tsv or .jsonl file, or an idx file")

@@ -112,7 +112,8 @@ func kindOf(modelType string) (kind, error) {
 		}
 		known = append(known, fmt.Sprintf("%s (%s)", strings.Join(types, ", "), k.name()))
 	}
-	return nil, fmt.Errorf("model_type is %q, and only %s are supported", modelType, strings.Join(known, " and "))
+	last := len(known) - 1
+	return nil, fmt.Errorf("model_type is %q, and only %s and %s are supported", modelType, strings.Join(known[:last], ", "), known[last])
 }
 
 // CanTrain is nil for a model of hub's registry that Thaw fine-tunes, and says why not for one that it only downloads.

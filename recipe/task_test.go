@@ -137,7 +137,7 @@ func TestOpenRunRefuses(t *testing.T) {
 	for folder, want := range map[string]string{
 		"none":  `there is no run folder "none"`,
 		"model": `"model" is no run folder: it has no weights/config.json`,
-		"other": `other/weights/config.json: model_type is "gpt2", and only bert (texts) and resnet (images) are supported`,
+		"other": `other/weights/config.json: model_type is "gpt2", and only bert (texts), resnet (images) and fcos, retinanet, faster_rcnn (boxes) are supported`,
 	} {
 		_, err := OpenRun(folder)
 		assert.EqualError(t, err, want)

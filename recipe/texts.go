@@ -48,6 +48,8 @@ func (texts) resolve(s *Spec, f *faults) {
 		f.check(0 <= *h.Dropout && *h.Dropout < 1, "head.dropout", "must be from 0 to below 1, found %v", *h.Dropout)
 	}
 	f.check(s.Images == nil, "images", "is for images, and kind is texts")
+	f.check(s.Head.Objective != Detection, "head.objective", "detection is for kind: boxes")
+	f.check(s.Boxes == nil, "boxes", "is for boxes, and kind is texts")
 	f.check(d.Columns.Image == "", "data.columns.image", "is for images")
 	f.check(d.OtherClasses == "", "data.other_classes", "is for images")
 	f.check(d.PerClass == 0, "data.per_class", "is for images")
