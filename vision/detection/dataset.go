@@ -77,17 +77,16 @@ func (o *DatasetOptions) resolve(in Input) error {
 		o.MinSizes = []int{in.MinSize}
 	}
 	var wrong []error
-	if !slices.Contains(augmentations, o.Augment) {
-		wrong = append(wrong, fmt.Errorf("Augment must be one of %s, found %q", strings.Join(augmentations, ", "), o.Augment))
-	}
-	for _, size := range o.MinSizes {
-		if size < 1 || size > in.MaxSize {
-			wrong = append(wrong, fmt.Errorf("MinSizes must be from 1 to the input's largest size, %d, found %d", in.MaxSize, size))
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			wrong = append(wrong, fmt.Errorf(format, args...))
 		}
 	}
-	if o.Workers < 0 {
-		wrong = append(wrong, fmt.Errorf("Workers must be 0 (one for each core) or above, found %d", o.Workers))
+	check(slices.Contains(augmentations, o.Augment), "Augment must be one of %s, found %q", strings.Join(augmentations, ", "), o.Augment)
+	for _, size := range o.MinSizes {
+		check(1 <= size && size <= in.MaxSize, "MinSizes must be from 1 to the input's largest size, %d, found %d", in.MaxSize, size)
 	}
+	check(o.Workers >= 0, "Workers must be 0 (one for each core) or above, found %d", o.Workers)
 	if err := errors.Join(wrong...); err != nil {
 		return fmt.Errorf("detection: DatasetOptions: %w", err)
 	}
