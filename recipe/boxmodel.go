@@ -8,6 +8,7 @@ import (
 	"iter"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/finetune/train/metric"
@@ -118,7 +119,17 @@ with torch.no_grad():
     found = model([picture])[0]
 for box, label, score in zip(found["boxes"], found["labels"], found["scores"]):
     print(config["id2label"][str(label.item())], round(score.item(), 3), box.tolist())
-`, "Boxes are x1, y1, x2, y2 in pixels, scores from 0 to 1."
+`, m.afterUse()
+}
+
+// afterUse says what the program prints, and where it does not serve.
+func (m *boxModel) afterUse() string {
+	after := "Boxes are x1, y1, x2, y2 in pixels, scores from 0 to 1."
+	if !strings.Contains(m.Name(), "resnet50") {
+		after += " torchvision's get_model names detectors on a ResNet-50 alone: build one on another ResNet of its parts, as" +
+			" bench/peers/check_boxes.py of Thaw does."
+	}
+	return after
 }
 
 func (boxes) evaluate(ctx context.Context, r *Run, o EvalOptions) (*metric.Score, error) {

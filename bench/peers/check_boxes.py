@@ -23,7 +23,16 @@ EDGE, SCORE = 0.01, 1e-4
 
 def load(folder):
     config = json.load(open(folder + "/config.json"))["torchvision"]
-    model = torchvision.models.get_model(config["architecture"], weights=None, weights_backbone=None, **config["arguments"])
+    name = config["architecture"]
+    if "resnet50" in name:
+        model = torchvision.models.get_model(name, weights=None, weights_backbone=None, **config["arguments"])
+    elif name.startswith("fcos_"):  # torchvision names the one on a ResNet-50 alone
+        body = torchvision.models.get_model(name.split("_")[1], weights=None)
+        extra = torchvision.ops.feature_pyramid_network.LastLevelP6P7(256, 256)
+        backbone = torchvision.models.detection.backbone_utils._resnet_fpn_extractor(body, 5, returned_layers=[2, 3, 4], extra_blocks=extra)
+        model = torchvision.models.detection.FCOS(backbone, **config["arguments"])
+    else:
+        sys.exit(f"{name}: say here how torchvision builds it")
     for module in model.backbone.body.modules():
         if config["frozen_norms"] and isinstance(module, torch.nn.BatchNorm2d):
             module.eps = config["norm_eps"]
