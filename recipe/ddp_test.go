@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"hash/fnv"
 	"image"
 	"image/color"
 	"image/png"
@@ -27,6 +26,7 @@ import (
 	"github.com/thaw-ml/thaw/torch/dist/disttest"
 	"github.com/thaw-ml/thaw/torch/dist/launch"
 	"github.com/thaw-ml/thaw/torch/nn"
+	"github.com/thaw-ml/thaw/torch/torchtest"
 )
 
 // ddpKey is the environment's variable that makes the test program a rank of a ddpCases, by its name.
@@ -68,19 +68,6 @@ distributed: {batch_norm: local}
 // ddpCommon is what all of them have.
 const ddpCommon = "device: cpu\nthreads: 1\nprecision: float32\nseed: 3\n"
 
-// wordsOf gives number i of splitmix64 from the FNV-1a hash of a key on.
-func wordsOf(key string) func(i int) uint64 {
-	h := fnv.New64a()
-	h.Write([]byte(key))
-	seed := h.Sum64()
-	return func(i int) uint64 {
-		z := seed + uint64(i+1)*0x9E3779B97F4A7C15
-		z = (z ^ z>>30) * 0xBF58476D1CE4E5B9
-		z = (z ^ z>>27) * 0x94D049BB133111EB
-		return z ^ z>>31
-	}
-}
-
 // fillByFormula gives a tensor the numbers that it has in testdata/ddp.py.
 func fillByFormula(name string, t torch.Tensor) {
 	shape := t.Shape()
@@ -104,13 +91,7 @@ func fillByFormula(name string, t torch.Tensor) {
 			middle, spread = 0.25, 0.02
 		}
 	}
-	values, step, mid, word := make([]float32, t.Numel()), float32(spread/(1<<23)), float32(middle), wordsOf(name)
-	for i := range values {
-		values[i] = float32(float32(int(word(i)>>40)-1<<23)*step) + mid // rounded twice, also where the processor could once
-		if alternate && i%2 == 1 {
-			values[i] = -values[i]
-		}
-	}
+	values := torchtest.Numbers(name, t.Numel(), middle, spread, alternate)
 	torch.Scoped(func() {
 		torch.NoGrad(func() { t.Copy_(torch.FromSlice(values, shape...)) })
 	})
@@ -129,7 +110,7 @@ func ddpPlace(t *testing.T) {
 	vocabulary := strings.Fields("good bad film movie the is it not very was fun dull great boring no yes")
 	rows := "t\tl\n"
 	for i := range ddpTexts {
-		word := wordsOf(fmt.Sprintf("text %d", i))
+		word := torchtest.Words(fmt.Sprintf("text %d", i))
 		var words []string
 		for k := range 1 + int(word(15)%14) {
 			words = append(words, vocabulary[word(k)%16])
@@ -139,7 +120,7 @@ func ddpPlace(t *testing.T) {
 	require.NoError(t, os.WriteFile("rows.tsv", []byte(rows), 0o644))
 	for i := range ddpPictures {
 		m := image.NewNRGBA(image.Rect(0, 0, ddpSide, ddpSide))
-		word := wordsOf(fmt.Sprintf("picture %d", i))
+		word := torchtest.Words(fmt.Sprintf("picture %d", i))
 		at := func(k int) byte { return byte(word(k) >> 56) }
 		for p := range ddpSide * ddpSide {
 			m.Set(p%ddpSide, p/ddpSide, color.NRGBA{at(3 * p), at(3*p + 1), at(3*p + 2), 255})

@@ -31,24 +31,14 @@ from transformers import BertConfig, BertForSequenceClassification
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.append(str(HERE.parents[1] / "finetune/testdata"))
+sys.path.append(str(HERE.parents[1] / "torch/torchtest/testdata"))
+from goldens import numbers, words  # noqa: E402
 from ranks import on_ranks  # noqa: E402
 
 TINY = HERE.parents[1] / "text/testdata/tiny"
 RANKS, DECAY, CLIP = 2, 0.01, 1.0
 WORDS = ["good", "bad", "film", "movie", "the", "is", "it", "not", "very", "was", "fun", "dull", "great", "boring", "no", "yes"]
 SIDE, MEAN, STD = 64, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-def words(key, n):
-    """n 64-bit words: splitmix64 from the FNV-1a hash of key on."""
-    seed = 0xCBF29CE484222325
-    for b in key.encode():
-        seed = (seed ^ b) * 0x100000001B3 % 2**64
-    with np.errstate(over="ignore"):
-        z = np.uint64(seed) + np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
 
 
 def fill(key, t):
@@ -68,11 +58,7 @@ def fill(key, t):
             middle, spread = (0.1, 0.01) if last else (0.2, 0.02)
         elif key.endswith("bias"):
             middle, spread, alternate = (0.25, 0.02, True) if last else (0.5, 0.05, True)
-    v = ((words(key, t.numel()) >> np.uint64(40)).astype(np.int32) - 2**23).astype(np.float32) * np.float32(spread / 2**23)
-    v = v + np.float32(middle)
-    if alternate:
-        v[1::2] *= -1
-    t.copy_(torch.from_numpy(v).reshape(t.shape))
+    t.copy_(numbers(key, t.shape, middle, spread, alternate))
 
 
 def named(name):

@@ -2,41 +2,16 @@ package detection_test
 
 import (
 	"fmt"
-	"hash/fnv"
 	"math"
 	"strings"
-	"testing"
-
-	"github.com/stretchr/testify/require"
 
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/nn"
+	"github.com/thaw-ml/thaw/torch/torchtest"
 	"github.com/thaw-ml/thaw/vision/detection"
 )
 
-// The formulas of testdata/detectors.py and boxes/testdata/formula.py.
-
-// word is number i of splitmix64 from the FNV-1a hash of a key on.
-func word(key string) func(i int) uint64 {
-	h := fnv.New64a()
-	h.Write([]byte(key))
-	seed := h.Sum64()
-	return func(i int) uint64 {
-		z := seed + uint64(i+1)*0x9E3779B97F4A7C15
-		z = (z ^ z>>30) * 0xBF58476D1CE4E5B9
-		z = (z ^ z>>27) * 0x94D049BB133111EB
-		return z ^ z>>31
-	}
-}
-
-// numbers are n float32 even over middle ± spread.
-func numbers(key string, n int, middle, spread float64) []float32 {
-	out, at := make([]float32, n), word(key)
-	for i := range out {
-		out[i] = float32(float32(int(at(i)>>40)-1<<23)*float32(spread/(1<<23))) + float32(middle)
-	}
-	return out
-}
+// The formulas of testdata/detectors.py.
 
 // outputs are the layers that put something out: spread of the weights, middle and spread of the biases.
 var outputs = []struct {
@@ -49,7 +24,8 @@ var outputs = []struct {
 	{"fasterrcnn", "cls_score", 4, 0, 0.5}, {"fasterrcnn", "box_predictor.bbox_pred", 2, 0, 0.2},
 }
 
-func formula(name, key string, shape []int) (middle, spread float64, alternate bool) {
+// formula is of a parameter or buffer. Steady weights are for training: few inputs of a ReLU lie near 0.
+func formula(name, key string, shape []int, steady bool) (middle, spread float64, alternate bool) {
 	fanIn := 1.0
 	for _, n := range shape[1:] {
 		fanIn *= float64(n)
@@ -88,8 +64,8 @@ func formula(name, key string, shape []int) (middle, spread float64, alternate b
 		}
 	}
 	switch {
-	case strings.Contains(key, "roi_heads.box_head.") && len(shape) == 1 && strings.HasSuffix(name, "_v2") && !strings.Contains(key, ".5."):
-		if weight { // a norm's: few inputs of its ReLU lie near 0
+	case steady && strings.Contains(key, "roi_heads.box_head.") && len(shape) == 1 && strings.HasSuffix(name, "_v2") && !strings.Contains(key, ".5."):
+		if weight { // a norm's
 			return 0.1, 0.01, false
 		}
 		return 0.5, 0.05, true
@@ -104,18 +80,13 @@ func formula(name, key string, shape []int) (middle, spread float64, alternate b
 }
 
 // fill gives a network the formula's weights.
-func fill(n detection.Network) {
+func fill(n detection.Network, steady bool) {
 	for _, s := range nn.State(n) {
 		if strings.HasSuffix(s.Name, "num_batches_tracked") {
 			continue
 		}
-		middle, spread, alternate := formula(n.Name(), s.Name, s.Tensor.Shape())
-		values := numbers(s.Name, s.Tensor.Numel(), middle, spread)
-		if alternate {
-			for i := 1; i < len(values); i += 2 {
-				values[i] = -values[i]
-			}
-		}
+		middle, spread, alternate := formula(n.Name(), s.Name, s.Tensor.Shape(), steady)
+		values := torchtest.Numbers(s.Name, s.Tensor.Numel(), middle, spread, alternate)
 		torch.Scoped(func() {
 			torch.NoGrad(func() { s.Tensor.Copy_(torch.FromSlice(values, s.Tensor.Shape()...)) })
 		})
@@ -131,7 +102,7 @@ type scene struct {
 
 // pictures are n of odd sizes, in patches, on a canvas.
 func pictures(key string, n, low, high int) scene {
-	at := word(key + ".sizes")
+	at := torchtest.Words(key + ".sizes")
 	s := scene{n: n}
 	side := func(i int) int { return low + int(at(i)%uint64(high-low)) }
 	height, width := 0, 0
@@ -144,8 +115,8 @@ func pictures(key string, n, low, high int) scene {
 	for i := range n {
 		h, w := int(s.sizes[4*i]), int(s.sizes[4*i+1])
 		ch, cw := (h+7)/8, (w+7)/8
-		coarse := numbers(fmt.Sprintf("%s.%d.coarse", key, i), 3*ch*cw, 0, 1.5)
-		fine := numbers(fmt.Sprintf("%s.%d.fine", key, i), 3*h*w, 0, 0.5)
+		coarse := torchtest.Numbers(fmt.Sprintf("%s.%d.coarse", key, i), 3*ch*cw, 0, 1.5, false)
+		fine := torchtest.Numbers(fmt.Sprintf("%s.%d.fine", key, i), 3*h*w, 0, 0.5, false)
 		for c := range 3 {
 			for y := range h {
 				for x := range w {
@@ -166,9 +137,9 @@ func (s scene) targets(key string, background int) nn.Values {
 		h, w := s.sizes[4*i], s.sizes[4*i+1]
 		count := 0
 		if i%3 != 1 {
-			count = 1 + int(word(fmt.Sprintf("%s.%d.count", key, i))(0)%4)
+			count = 1 + int(torchtest.Words(fmt.Sprintf("%s.%d.count", key, i))(0)%4)
 		}
-		at, label := numbers(fmt.Sprintf("%s.%d.boxes", key, i), count*4, 0.5, 0.5), word(fmt.Sprintf("%s.%d.labels", key, i))
+		at, label := torchtest.Numbers(fmt.Sprintf("%s.%d.boxes", key, i), count*4, 0.5, 0.5, false), torchtest.Words(fmt.Sprintf("%s.%d.labels", key, i))
 		for j := range most {
 			labels[i*most+j] = -1
 			if j >= count {
@@ -192,41 +163,4 @@ func (s scene) batch(targets nn.Values) *detection.Batch {
 		targets = nn.Values{torch.Tensor{}, torch.Tensor{}, torch.FromSlice(s.sizes, s.n, 4)}
 	}
 	return b.With(append([]torch.Tensor{s.images.Permute(0, 2, 3, 1).Contiguous()}, targets...))
-}
-
-const samples = 8
-
-// digest is what a golden holds of a tensor: sum, L2 norm, largest magnitude, and sampled elements.
-func digest(key string, x torch.Tensor) (d [3 + samples]float64) {
-	torch.Scoped(func() {
-		wide := torch.ToSlice[float64](x.Detach().To(torch.Float64))
-		for _, v := range wide {
-			d[0] += v
-			d[1] += v * v
-			d[2] = max(d[2], math.Abs(v))
-		}
-		d[1] = math.Sqrt(d[1])
-		for i := range samples {
-			d[3+i] = wide[word("sample "+key)(i)%uint64(len(wide))]
-		}
-	})
-	return d
-}
-
-// closeDigests fails where a tensor of n elements is not the golden's: elements within tolerance of the largest, the norm
-// within tolerance of itself, the sum within what such an error can make of it. It returns the largest difference.
-func closeDigests(t testing.TB, key string, n int, want []float64, got [3 + samples]float64, tolerance float64) (worst float64) {
-	t.Helper()
-	require.Len(t, want, len(got), key)
-	top, norm := want[2], want[1]
-	require.InDelta(t, want[0], got[0], tolerance*math.Sqrt(float64(n))*norm, "sum of %s", key)
-	require.InDelta(t, norm, got[1], tolerance*norm, "norm of %s", key)
-	require.InDelta(t, top, got[2], tolerance*top, "largest of %s", key)
-	for i := 3; i < len(got); i++ {
-		if top > 0 {
-			worst = max(worst, math.Abs(got[i]-want[i])/top)
-		}
-		require.InDelta(t, want[i], got[i], tolerance*top, "element %d of %s; the largest is %v", i-3, key, top)
-	}
-	return worst
 }

@@ -1,6 +1,6 @@
 """Writes resnet.json.gz: what torchvision's ResNets give, for vision/resnet_test.go.
 
-Weights and images are not stored: both sides fill them by the same formula, `fill` here and in the test. For each
+Weights and images are not stored: both sides make them by the same formulas, `formula` here and in the test. For each
 architecture the golden holds logits in evaluation mode; then five steps of SGD in training mode: the losses, a digest of
 every parameter's gradient at the first step and of every running statistic after the last. Then 30 losses of a ResNet-50,
 and digests of what torchvision draws from a seed.
@@ -15,7 +15,6 @@ a gradient (where all channels are on or off for good, the next norm takes a bia
 
 Run on Python 3.11 with torch 2.11.0, torchvision 0.26.0, numpy 2: python resnet.py [architecture ...]
 """
-import base64
 import gzip
 import json
 import math
@@ -27,35 +26,13 @@ import numpy as np
 import torch
 import torchvision
 
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[2] / "torch/torchtest/testdata"))
+from goldens import digest, numbers, stored, whole  # noqa: E402
+
 CLASSES, BATCH, SIZE, STEPS, LR, MOMENTUM = 10, 4, 64, 5, 0.002, 0.9
 LONG = dict(architecture="resnet50", batch=8, size=64, steps=30, lr=0.005, momentum=0.9, batches=4)
 NAMES = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d",
          "wide_resnet50_2", "wide_resnet101_2"]
-SAMPLES = 8
-
-
-def words(key, n, start=0):
-    """n 64-bit words: splitmix64 from the FNV-1a hash of key on."""
-    seed = 0xCBF29CE484222325
-    for b in key.encode():
-        seed = (seed ^ b) * 0x100000001B3 % 2**64
-    with np.errstate(over="ignore"):
-        z = np.uint64(seed) + np.arange(start + 1, start + n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
-
-
-def fill(key, shape, middle, spread, alternate=False):
-    """float32 numbers, even over [middle - spread, middle + spread); every other one negated, where alternate."""
-    n, step, out = math.prod(shape), 1 << 22, []
-    for start in range(0, max(n, 1), step):
-        s = ((words(key, min(step, n - start), start) >> np.uint64(40)).astype(np.int32) - 2**23).astype(np.float32)
-        v = s * np.float32(spread / 2**23) + np.float32(middle)
-        if alternate:
-            v[1::2] *= -1
-        out.append(v)
-    return torch.from_numpy(np.concatenate(out)).reshape(shape)
 
 
 def formula(key, shape, last):
@@ -79,23 +56,16 @@ def network(name, dtype):
     last = ".bn2." if name in ("resnet18", "resnet34") else ".bn3."
     for key, t in model.state_dict().items():
         if not key.endswith("num_batches_tracked"):
-            t.copy_(fill(key, t.shape, *formula(key, t.shape, last)))
+            t.copy_(numbers(key, t.shape, *formula(key, t.shape, last)))
     return model.to(dtype)
 
 
 def images(name, n, size):
-    return fill(name, (n, 3, size, size), 0, math.sqrt(3))
+    return numbers(name, (n, 3, size, size), 0, math.sqrt(3))
 
 
 def labels(name, n):
-    return torch.from_numpy((words(name, n) % np.uint64(CLASSES)).astype(np.int64))
-
-
-def digest(key, t):
-    """Sum, L2 norm, largest magnitude, and sampled elements."""
-    flat = t.detach().double().reshape(-1)
-    at = torch.from_numpy((words("sample " + key, SAMPLES) % np.uint64(len(flat))).astype(np.int64))
-    return torch.cat([torch.stack([flat.sum(), flat.norm(), flat.abs().max()]), flat[at]])
+    return whole(name, n, CLASSES)
 
 
 def batch(salt, i, n, size):
@@ -174,12 +144,6 @@ def noise(a, b):
     return {"logits": relative(a["logits"], b["logits"], b["logits"].abs().max()),
             "gradients": max(relative(g, b["whole"][k], b["whole"][k].abs().max()) for k, g in a["whole"].items()),
             "statistics": rows(a["statistics"], b["statistics"]), "losses": relative(la, lb, lb)}
-
-
-def stored(t):
-    t = t.detach().contiguous()
-    raw = t.reshape(-1).view(torch.uint8).numpy().tobytes()
-    return {"dtype": str(t.dtype).removeprefix("torch."), "shape": list(t.shape), "data": base64.b64encode(raw).decode()}
 
 
 def drawn(name, **options):

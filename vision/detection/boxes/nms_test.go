@@ -60,7 +60,7 @@ func TestNMSIsTorchvisions(t *testing.T) {
 	require.Len(t, g.Batched, 4)
 	for _, c := range g.Batched {
 		b, s := c.inputs()
-		assert.Equal(t, c.Kept, boxes.BatchedNMS(b, s, whole(c.Key+".classes", c.N, c.Classes), c.Threshold), c.Key)
+		assert.Equal(t, c.Kept, boxes.BatchedNMS(b, s, torchtest.Whole(c.Key+".classes", c.N, c.Classes), c.Threshold), c.Key)
 	}
 }
 

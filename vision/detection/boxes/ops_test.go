@@ -70,7 +70,7 @@ func TestOperatorsAreTorchvisions(t *testing.T) {
 func TestFocalLossIsTorchvisions(t *testing.T) {
 	g := torchtest.Golden[opsGolden](t, "boxes.json.gz")
 	torchtest.Scoped(t, func() {
-		classes := whole("classes", 30, 8)
+		classes := torchtest.Whole("classes", 30, 8)
 		oneHot := make([]float32, 30*7)
 		for i := range classes {
 			if classes[i]--; classes[i] >= 0 {

@@ -24,7 +24,7 @@ type roiGolden struct {
 
 // regions are those of testdata/boxes.py.
 func regions() torch.Tensor {
-	b, pictures := someBoxes("regions", 12, 80, 50), whole("picture", 12, 2)
+	b, pictures := someBoxes("regions", 12, 80, 50), torchtest.Whole("picture", 12, 2)
 	for i := range b {
 		for k := range b[i] {
 			b[i][k] -= 10

@@ -1,6 +1,6 @@
 """Writes NAME.json.gz for each detector: what torchvision's gives, for vision/detection's tests.
 
-Weights, pictures and targets are not stored: both sides fill them by the same formulas (formula.py of package boxes, `weights`
+Weights, pictures and targets are not stored: both sides fill them by the same formulas (goldens.py of package torchtest, `weights`
 and `pictures` here and in formula_test.go). A golden holds the detections in 50 pictures of odd sizes, on canvases as they are
 padded; the losses and a digest of every parameter's gradient for a training batch; the losses of 30 steps of SGD; digests of
 what torchvision draws from a seed. Where torchvision samples at random (Faster R-CNN), it is made to take all candidates.
@@ -27,10 +27,10 @@ from torchvision.models.detection import backbone_utils, faster_rcnn, fcos, imag
 from torchvision.ops import FrozenBatchNorm2d, poolers
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-sys.path.append(str(pathlib.Path(__file__).parents[1] / "boxes" / "testdata"))
-from formula import numbers, whole, words  # noqa: E402
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[3] / "torch/torchtest/testdata"))
+from goldens import digest, numbers, stored, whole, words  # noqa: E402
 
-CLASSES, SAMPLES = 5, 8
+CLASSES = 5
 BATCHES, PER_BATCH = 10, 5
 STEPS, LR, MOMENTUM = 30, 0.00002, 0.9
 PICTURES = ["train", "again", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"]
@@ -72,8 +72,9 @@ def scaled(model):
     return model
 
 
-def formula(name, key, shape):
-    """Middle and spread of a parameter or buffer, and whether every second number is negated."""
+def formula(name, key, shape, steady):
+    """Middle and spread of a parameter or buffer, and whether every second number is negated; steady weights are for training:
+    few inputs of a ReLU lie near 0."""
     fan_in = math.prod(shape[1:])
     if key.startswith("backbone.body."):
         last = ".bn2." in key if "resnet18" in name else ".bn3." in key
@@ -99,8 +100,8 @@ def formula(name, key, shape):
         kind, layer = part.split()
         if name.startswith(kind) and layer + "." in key:
             return (middle, spread / math.sqrt(fan_in), False) if key.endswith("weight") else (bias, bias_spread, False)
-    if "roi_heads.box_head." in key and len(shape) == 1 and name.endswith("_v2") and ".5." not in key:
-        return (0.5, 0.05, True) if key.endswith("bias") else (0.1, 0.01, False)  # a norm's: few inputs of its ReLU lie near 0
+    if steady and "roi_heads.box_head." in key and len(shape) == 1 and name.endswith("_v2") and ".5." not in key:
+        return (0.5, 0.05, True) if key.endswith("bias") else (0.1, 0.01, False)  # a norm's
     if len(shape) > 1:
         return 0, math.sqrt((3 if ".fpn." in key else 6) / fan_in), False
     if key.endswith("bias"):
@@ -108,14 +109,11 @@ def formula(name, key, shape):
     return 1, 0.1, False
 
 
-def weights(name, model):
+def weights(name, model, steady=False):
     for key, t in model.state_dict().items():
         if not key.endswith("num_batches_tracked"):
-            middle, spread, alternate = formula(name, key, t.shape)
-            v = numbers(key, t.shape, middle, spread)
-            if alternate:
-                v.view(-1)[1::2] *= -1
-            t.copy_(v)
+            middle, spread, alternate = formula(name, key, t.shape, steady)
+            t.copy_(numbers(key, t.shape, middle, spread, alternate))
     return model
 
 
@@ -176,21 +174,8 @@ def losses(model, x, sizes, target):
     return model.compute_loss(target, head, anchors)
 
 
-def digest(key, t):
-    """Sum, L2 norm, largest magnitude, and sampled elements."""
-    flat = t.detach().double().reshape(-1)
-    at = torch.from_numpy((words("sample " + key, SAMPLES) % np.uint64(len(flat))).astype(np.int64))
-    return torch.cat([torch.stack([flat.sum(), flat.norm(), flat.abs().max()]), flat[at]])
-
-
-def stored(t):
-    t = t.detach().contiguous()
-    raw = t.reshape(-1).view(torch.uint8).numpy().tobytes()
-    return {"dtype": str(t.dtype).removeprefix("torch."), "shape": list(t.shape), "data": base64.b64encode(raw).decode()}
-
-
 def train(name, key, steps, dtype, after_first=None, layout=torch.contiguous_format):
-    model = weights(name, network(name)).to(dtype).to(memory_format=layout).train()
+    model = weights(name, network(name), steady=True).to(dtype).to(memory_format=layout).train()
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=LR, momentum=MOMENTUM)
     all_losses = []
     background = int(name.startswith("fasterrcnn"))

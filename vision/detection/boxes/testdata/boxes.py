@@ -1,12 +1,12 @@
 """Writes boxes.json.gz: what torchvision's operators on boxes give, for the tests of package boxes. Inputs are made by
-formula.py. Run on Python 3.11 with torch 2.11.0, torchvision 0.26.0, numpy 2: python boxes.py
+goldens.py of package torchtest. Run on Python 3.11 with torch 2.11.0, torchvision 0.26.0, numpy 2: python boxes.py
 """
-import base64
 import gzip
 import json
 import math
 import pathlib
 import platform
+import sys
 
 import numpy as np
 import torch
@@ -15,13 +15,15 @@ from torchvision import ops
 from torchvision.models.detection import _utils
 from torchvision.ops import poolers
 
-from formula import boxes, numbers, whole
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[4] / "torch/torchtest/testdata"))
+from goldens import numbers, stored, whole  # noqa: E402
 
 
-def stored(t):
-    t = t.detach().contiguous()
-    raw = t.reshape(-1).view(torch.uint8).numpy().tobytes()
-    return {"dtype": str(t.dtype).removeprefix("torch."), "shape": list(t.shape), "data": base64.b64encode(raw).decode()}
+def boxes(key, n, extent, largest):
+    """n boxes within extent, with sides of up to largest."""
+    x = numbers(key, (n, 2), 0.5, 0.5) * (extent - largest)
+    size = numbers(key + ".size", (n, 2), 0.5, 0.5) * largest + 0.01
+    return torch.cat([x, x + size], 1)
 
 
 def with_ties(scores, steps):
