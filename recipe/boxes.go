@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/finetune/lora"
 	"github.com/thaw-ml/thaw/finetune/train"
 	"github.com/thaw-ml/thaw/hub"
@@ -17,6 +16,7 @@ import (
 	"github.com/thaw-ml/thaw/preflight"
 	"github.com/thaw-ml/thaw/torch/data"
 	"github.com/thaw-ml/thaw/torch/nn"
+	"github.com/thaw-ml/thaw/vision"
 	"github.com/thaw-ml/thaw/vision/detection"
 	"github.com/thaw-ml/thaw/vision/detection/annotation"
 )
@@ -68,10 +68,14 @@ func (boxes) isArchitecture(s *Spec) bool { return s.Weights != "" }
 func (boxes) takesFolders() bool          { return true }
 func (boxes) sizeKey() string             { return "boxes.min_size" }
 func (boxes) loraTargets() []string       { return []string{lora.AllLinear} }
-func (boxes) means(s *Spec) bool          { return s.Boxes != nil || s.Head.Objective == Detection }
+func (boxes) objectives() []string        { return []string{Detection} }
+func (boxes) checkMetrics(s *Spec) error {
+	_, err := detection.Objective{}.WithMetrics(s.Metrics)
+	return err
+}
+func (boxes) means(s *Spec) bool { return s.Boxes != nil || s.Head.Objective == Detection }
 
 func (boxes) resolve(s *Spec, f *faults) {
-	f.check(s.Head.Objective == Detection, "head.objective", "is %s for boxes: leave it out", Detection)
 	f.check(s.Head.Pooling == "", "head.pooling", "is for texts")
 	f.check(s.Head.Dropout == nil, "head.dropout", "is for texts")
 	f.check(s.Images == nil, "images", "is for images, and kind is boxes")
@@ -133,7 +137,7 @@ func (boxes) checkModel(s *Spec, f *faults) {
 
 // detectionTask is a Task on boxes.
 type detectionTask struct {
-	spec              *Spec
+	job[*detection.Batch]
 	model             *detection.Detector
 	training, testing *annotation.Set
 	train, test       *detection.Dataset
@@ -141,7 +145,7 @@ type detectionTask struct {
 }
 
 func (boxes) open(_ context.Context, s *Spec) (_ Task, err error) {
-	t := &detectionTask{spec: s}
+	t := &detectionTask{job: job[*detection.Batch]{spec: s, explained: withFaults}}
 	if t.training, t.testing, err = openBoxes(s); err != nil {
 		return nil, err
 	}
@@ -181,8 +185,14 @@ func (t *detectionTask) fit() (err error) {
 	if t.train, err = t.model.NewDataset(detection.Files{Set: t.training}, s.Boxes.options(s.Seed)); err != nil {
 		return err
 	}
-	t.test, err = t.model.NewDataset(detection.Files{Set: t.testing}, s.Boxes.options(s.Seed))
-	return err
+	if t.test, err = t.model.NewDataset(detection.Files{Set: t.testing}, s.Boxes.options(s.Seed)); err != nil {
+		return err
+	}
+	t.network, t.trainSet, t.testSet = t.model, t.train, t.test
+	t.objective = func() (train.Objective, error) { return withMetrics(s, t.model.Objective().(detection.Objective)) }
+	t.shown = shown{train: dataSet(t.train), test: dataSet(t.test)}
+	t.skipped = func() string { return skippedOf("picture", "pictures", t.train, t.test) }
+	return nil
 }
 
 // options say how a data set makes samples.
@@ -234,7 +244,7 @@ func withFaults(err error) error {
 	if errors.As(err, new(*annotation.FaultsError)) {
 		return fmt.Errorf("%w (boxes.faults=skip goes on without them)", err)
 	}
-	if errors.As(err, new(*detection.UnreadableError)) {
+	if errors.As(err, new(*vision.UnreadableError)) {
 		return fmt.Errorf("%w (boxes.faults=skip leaves such pictures out)", err)
 	}
 	return err
@@ -275,95 +285,6 @@ func (t *detectionTask) Describe() [][2]string {
 		}
 	}
 	return append(lines, describeFindings(t.report)...)
-}
-
-// Train implements Task.
-func (t *detectionTask) Train(ctx context.Context, onEvent func(finetune.Event) error) (*finetune.Result, error) {
-	return t.run(ctx, onEvent, false)
-}
-
-// Resume implements Task.
-func (t *detectionTask) Resume(ctx context.Context, onEvent func(finetune.Event) error) (*finetune.Result, error) {
-	return t.run(ctx, onEvent, true)
-}
-
-func (t *detectionTask) run(ctx context.Context, onEvent func(finetune.Event) error, resume bool) (*finetune.Result, error) {
-	o, err := t.options(onEvent)
-	if err != nil {
-		return nil, err
-	}
-	o.Resume = resume
-	result, err := fit(ctx, t.spec, t.model, t.train, t.test, o, shown{train: dataSet(t.train), test: dataSet(t.test)})
-	if skipped := t.skipped(); err == nil && skipped != "" && onEvent != nil {
-		err = onEvent(train.Warning{Kind: train.Skipped, Text: skipped})
-	}
-	return result, withFaults(err)
-}
-
-// skipped tells of the pictures that turned out damaged; "" when there were none.
-func (t *detectionTask) skipped() string {
-	count, first := 0, error(nil)
-	for _, d := range []*detection.Dataset{t.train, t.test} {
-		lowest := -1
-		for i, err := range d.Skipped() {
-			count++
-			if first == nil || lowest >= 0 && i < lowest {
-				lowest, first = i, err
-			}
-		}
-	}
-	if count == 0 {
-		return ""
-	}
-	return fmt.Sprintf("%s left out, unreadable; the first: %v", quantity.Count(count, "picture", "pictures"), first)
-}
-
-// Verify implements Task.
-func (t *detectionTask) Verify(ctx context.Context, onEvent func(finetune.Event) error) (from, to string, err error) {
-	o, err := t.options(onEvent)
-	if err != nil {
-		return "", "", err
-	}
-	from, to, err = finetune.Verify(ctx, t.model, t.train, t.test, o)
-	return from, to, withFaults(err)
-}
-
-func (t *detectionTask) options(onEvent func(finetune.Event) error) (o finetune.Options, err error) {
-	o = t.spec.Options()
-	o.OnEvent, o.Folder = onEvent, finetune.NewFolder(t.spec.Out)
-	o.Objective, err = t.spec.measuredBoxes(t.model)
-	return o, err
-}
-
-// measuredBoxes is a detector's objective with the spec's metrics.
-func (s *Spec) measuredBoxes(m *detection.Detector) (detection.Objective, error) {
-	o, err := m.Objective().(detection.Objective).WithMetrics(s.Metrics)
-	if e := metricFault(err); e != nil {
-		return o, s.Errorf(metricKey(e), "%w", e)
-	}
-	return o, err
-}
-
-// FindRate implements Rehearsal.
-func (t *detectionTask) FindRate(
-	ctx context.Context, phase int, rates finetune.RateRange, onEvent func(finetune.Event) error,
-) (*finetune.RateCurve, error) {
-	o, err := t.options(onEvent)
-	if err != nil {
-		return nil, err
-	}
-	curve, err := finetune.FindRate(ctx, t.model, t.train, o, phase, rates)
-	return curve, withFaults(t.spec.located(err))
-}
-
-// EstimateCost implements Rehearsal.
-func (t *detectionTask) EstimateCost(ctx context.Context) (*finetune.Forecast, error) {
-	o, err := t.options(nil)
-	if err != nil {
-		return nil, err
-	}
-	f, err := finetune.EstimateCost(ctx, t.model, t.train, t.test, o)
-	return f, withFaults(t.spec.located(err))
 }
 
 // Close implements Task.

@@ -158,7 +158,7 @@ func (boxes) evaluate(ctx context.Context, r *Run, o EvalOptions) (*metric.Score
 	if s.Metrics == nil {
 		s.Metrics = detection.MetricNames()
 	}
-	measured, err := s.measuredBoxes(m.Detector)
+	measured, err := withMetrics(s, m.Objective().(detection.Objective))
 	if err != nil {
 		return nil, err
 	}
@@ -166,24 +166,11 @@ func (boxes) evaluate(ctx context.Context, r *Run, o EvalOptions) (*metric.Score
 	if o.Detections != "" {
 		measured.Found = func(sample int, what []detection.Detection) { found[sample] = what }
 	}
-	device, precision, err := chosenDevice(o.Device, o.Precision)
-	if err != nil {
-		return nil, err
-	}
-	n, err := finetune.NewInference(m.Detector, device, precision)
-	if err != nil {
-		return nil, err
-	}
-	defer n.Close()
-	size := o.Batch
-	if size == 0 || size == finetune.DefaultPredictBatch { // that of texts
-		size = detection.DefaultPredictBatch
-	}
-	score, err := n.EvaluateWith(ctx, set, measured, size)
+	score, err := evaluate(ctx, m.Detector, set, measured, o, detection.DefaultPredictBatch)
 	if err == nil && o.Detections != "" {
 		err = annotation.WriteResults(o.Detections, results(testing, m.FirstLabel(), found))
 	}
-	return &score, withFaults(err)
+	return score, withFaults(err)
 }
 
 // results are detections with COCO's ids.

@@ -19,7 +19,7 @@ import (
 func (s *Spec) resolve(f *faults) {
 	kind := s.resolveKind(f)
 	f.required("model", s.Model, "the folder or the name of the pre-trained model")
-	s.Head.resolveObjective(f)
+	s.Head.resolveObjective(f, kind.objectives())
 	kind.resolve(s, f)
 	s.resolvePreset(f)
 	if len(s.Phases) == 0 && s.Preset == "" {
@@ -42,7 +42,7 @@ func (s *Spec) resolve(f *faults) {
 	s.resolveLoss(f)
 	f.check(0 <= s.EMA && s.EMA < 1, "ema", "must be 0 (off) or above and below 1, such as 0.999; found %v", s.EMA)
 	s.EarlyStopping.resolve(f, s.Data.Test != "")
-	s.resolveMetrics(f)
+	s.resolveMetrics(f, kind)
 	f.text("best", s.Best)
 	f.choice("precision", &s.Precision, "auto", "float32", "bfloat16", "float16")
 	f.device("device", &s.Device)
@@ -73,9 +73,12 @@ const (
 	Detection      = "detection" // of boxes
 )
 
+// labelObjectives are those of texts and images.
+var labelObjectives = []string{Classification, MultiLabel, Regression}
+
 // resolveObjective checks what the head is trained for, and its classes.
-func (h *Head) resolveObjective(f *faults) {
-	if h.Objective != Detection && !f.choice("head.objective", &h.Objective, Classification, MultiLabel, Regression) {
+func (h *Head) resolveObjective(f *faults, objectives []string) {
+	if !f.choice("head.objective", &h.Objective, objectives...) {
 		return
 	}
 	f.check(h.Objective == MultiLabel || h.Separator == "", "head.separator", "is for head.objective: multi-label")

@@ -13,7 +13,6 @@ import (
 	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/finetune/train"
 	"github.com/thaw-ml/thaw/finetune/train/metric"
-	"github.com/thaw-ml/thaw/finetune/train/objective"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/data"
 )
@@ -80,14 +79,10 @@ func checkPhases[B data.Batch[B]](s *Spec, model finetune.Model[B]) error {
 	return s.located(finetune.CheckPhases(model, s.Options().Phases))
 }
 
-// evaluate measures a model on a data set by the metrics of a spec.
+// evaluate measures a model on a data set by an objective, so many samples at a time where the options do not say.
 func evaluate[B data.Batch[B]](
-	ctx context.Context, model finetune.Model[B], set data.Dataset[B], plain objective.Objective, s *Spec, o EvalOptions,
+	ctx context.Context, model finetune.Model[B], set data.Dataset[B], measured train.Objective, o EvalOptions, batch int,
 ) (*metric.Score, error) {
-	measured, err := s.measured(plain)
-	if err != nil {
-		return nil, err
-	}
 	device, precision, err := chosenDevice(o.Device, o.Precision)
 	if err != nil {
 		return nil, err
@@ -97,7 +92,7 @@ func evaluate[B data.Batch[B]](
 		return nil, err
 	}
 	defer n.Close()
-	score, err := n.EvaluateWith(ctx, set, measured, cmp.Or(o.Batch, finetune.DefaultPredictBatch))
+	score, err := n.EvaluateWith(ctx, set, measured, cmp.Or(o.Batch, batch))
 	return &score, err
 }
 

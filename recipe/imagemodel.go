@@ -88,7 +88,11 @@ func (images) evaluate(ctx context.Context, r *Run, o EvalOptions) (*metric.Scor
 	if err != nil {
 		return nil, err
 	}
-	score, err := evaluate(ctx, m.Classifier, set, objective.New(m.ProblemType, m.Classes), s, o)
+	measured, err := withMetrics(s, objective.New(m.ProblemType, m.Classes))
+	if err != nil {
+		return nil, err
+	}
+	score, err := evaluate(ctx, m.Classifier, set, measured, o, finetune.DefaultPredictBatch)
 	return score, withUnreadable(err)
 }
 

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/finetune/lora"
 	"github.com/thaw-ml/thaw/finetune/train"
 	"github.com/thaw-ml/thaw/hub"
@@ -40,6 +39,8 @@ func (images) isArchitecture(s *Spec) bool { return s.Weights != "" }
 func (images) takesFolders() bool          { return true }
 func (images) sizeKey() string             { return "images.size" }
 func (images) loraTargets() []string       { return []string{lora.AllLinear} }
+func (images) objectives() []string        { return labelObjectives }
+func (images) checkMetrics(s *Spec) error  { return s.checkMetrics() }
 
 func (images) means(s *Spec) bool {
 	if s.Images != nil || s.Data.Columns.Image != "" {
@@ -51,7 +52,6 @@ func (images) means(s *Spec) bool {
 func (images) resolve(s *Spec, f *faults) {
 	f.check(s.Head.Pooling == "", "head.pooling", "is for texts")
 	f.check(s.Head.Dropout == nil, "head.dropout", "is for texts")
-	f.check(s.Head.Objective != Detection, "head.objective", "detection is for kind: boxes")
 
 	d := &s.Data
 	f.required("data.train", d.Train, "a folder with a folder of images for each class, a .csv, .tsv or .jsonl file, or an idx file")
@@ -114,11 +114,10 @@ func (images) checkModel(s *Spec, f *faults) {
 
 // imageTask is a Task on images.
 type imageTask struct {
-	spec              *Spec
+	job[*vision.Batch]
 	model             *vision.Classifier
 	train, test       *vision.Dataset
-	adapters          *lora.Adapters // nil: none
-	duplicates        []album.Pair   // images that training and test data share
+	duplicates        []album.Pair // images that training and test data share
 	training, testing *album.Album
 	unreadable        []error // by their headers
 	report            *preflight.Report
@@ -128,7 +127,7 @@ func (images) open(ctx context.Context, s *Spec) (_ Task, err error) {
 	if s.Head.Objective != Classification {
 		return nil, errNotYet(s)
 	}
-	t := &imageTask{spec: s}
+	t := &imageTask{job: job[*vision.Batch]{spec: s, explained: withUnreadable}}
 	if t.training, t.testing, err = openAlbums(s); err != nil {
 		return nil, s.ofColumns(err)
 	}
@@ -168,8 +167,14 @@ func (t *imageTask) fit(ctx context.Context) (err error) {
 	if t.train, err = vision.NewDataset(t.training, input, options); err != nil {
 		return err
 	}
-	t.test, err = vision.NewDataset(t.testing, input, options)
-	return err
+	if t.test, err = vision.NewDataset(t.testing, input, options); err != nil {
+		return err
+	}
+	t.network, t.trainSet, t.testSet = t.model, t.train, t.test
+	t.objective = func() (train.Objective, error) { return s.objective(t.model.Classes, t.train.Targets()) }
+	t.shown = shownImages(t.train, t.test, t.testing)
+	t.skipped = func() string { return skippedOf("image", "images", t.train, t.test) }
+	return nil
 }
 
 // options say how a data set makes samples.
@@ -289,70 +294,12 @@ func (t *imageTask) Describe() [][2]string {
 	return append(lines, describeFindings(t.report)...)
 }
 
-// Train implements Task.
-func (t *imageTask) Train(ctx context.Context, onEvent func(finetune.Event) error) (*finetune.Result, error) {
-	return t.run(ctx, onEvent, false)
-}
-
-// Resume implements Task.
-func (t *imageTask) Resume(ctx context.Context, onEvent func(finetune.Event) error) (*finetune.Result, error) {
-	return t.run(ctx, onEvent, true)
-}
-
-func (t *imageTask) run(ctx context.Context, onEvent func(finetune.Event) error, resume bool) (*finetune.Result, error) {
-	o, err := t.options(onEvent)
-	if err != nil {
-		return nil, err
-	}
-	o.Resume = resume
-	result, err := fit(ctx, t.spec, t.model, t.train, t.test, o, shownImages(t.train, t.test, t.testing))
-	if skipped := t.skipped(); err == nil && skipped != "" && onEvent != nil {
-		err = onEvent(train.Warning{Kind: train.Skipped, Text: skipped})
-	}
-	return result, withUnreadable(err)
-}
-
-// Verify implements Task.
-func (t *imageTask) Verify(ctx context.Context, onEvent func(finetune.Event) error) (from, to string, err error) {
-	o, err := t.options(onEvent)
-	if err != nil {
-		return "", "", err
-	}
-	from, to, err = finetune.Verify(ctx, t.model, t.train, t.test, o)
-	return from, to, withUnreadable(err)
-}
-
-func (t *imageTask) options(onEvent func(finetune.Event) error) (o finetune.Options, err error) {
-	o = withAdapters(t.spec.Options(), t.adapters)
-	o.OnEvent, o.Folder = onEvent, finetune.NewFolder(t.spec.Out)
-	o.Objective, err = t.spec.objective(t.model.Classes, t.train.Targets())
-	return o, err
-}
-
 // withUnreadable says how a spec goes on without a damaged image.
 func withUnreadable(err error) error {
 	if errors.As(err, new(*vision.UnreadableError)) {
 		return fmt.Errorf("%w (images.unreadable=skip leaves such images out)", err)
 	}
 	return err
-}
-
-// skipped tells of the images that turned out damaged; "" when there were none.
-func (t *imageTask) skipped() string {
-	count, first := 0, error(nil)
-	for _, d := range []*vision.Dataset{t.train, t.test} {
-		lowest := -1
-		for i, err := range d.Skipped() {
-			count++
-			if first == nil || lowest >= 0 && i < lowest {
-				lowest, first = i, err
-			}
-		}
-	}
-	if count == 0 {
-		return ""
-	}
-	return fmt.Sprintf("%s left out, unreadable; the first: %v", quantity.Count(count, "image", "images"), first)
 }
 
 // Close implements Task.

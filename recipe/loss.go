@@ -71,7 +71,7 @@ func (s *Spec) objective(classes []string, targets objective.Targets) (objective
 	default:
 		o = objective.Classification{Classes: classes, LabelSmoothing: s.LabelSmoothing, Weights: weights, FocalGamma: s.FocalGamma}
 	}
-	return s.measured(o)
+	return withMetrics(s, o)
 }
 
 func (s *Spec) weights(classes []string, targets objective.Targets) (weights []float64, err error) {

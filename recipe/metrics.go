@@ -6,33 +6,33 @@ import (
 
 	"github.com/thaw-ml/thaw/finetune/train/metric"
 	"github.com/thaw-ml/thaw/finetune/train/objective"
-	"github.com/thaw-ml/thaw/vision/detection"
 )
 
 // resolveMetrics checks that the head's objective has the metrics that are named. Their number of classes may be known
-// only once the data is read: measured checks again.
-func (s *Spec) resolveMetrics(f *faults) {
+// only once the data is read: withMetrics checks again.
+func (s *Spec) resolveMetrics(f *faults, k kind) {
 	f.check(len(s.Metrics) > 0 || !f.source.given("metrics"), "metrics", "must name one metric or more; leave the key out for the usual ones")
 	if len(s.Metrics) == 0 {
 		s.Metrics = nil
 		return
 	}
-	var err error
-	if s.Head.Objective == Detection {
-		_, err = detection.Objective{}.WithMetrics(s.Metrics)
-	} else {
-		err = objective.CheckMetrics(s.Head.problem(), len(s.Head.Classes), s.Metrics)
-	}
-	if e := metricFault(err); e != nil {
+	if e := metricFault(k.checkMetrics(s)); e != nil {
 		f.add(metricKey(e), "%w", e)
 	}
 }
 
-// measured is an objective with the spec's metrics.
-func (s *Spec) measured(o objective.Objective) (objective.Objective, error) {
+// checkMetrics is that of texts and images.
+func (s *Spec) checkMetrics() error {
+	return objective.CheckMetrics(s.Head.problem(), len(s.Head.Classes), s.Metrics)
+}
+
+// withMetrics is an objective with the spec's metrics.
+func withMetrics[O interface {
+	WithMetrics(names []string) (O, error)
+}](s *Spec, o O) (O, error) {
 	o, err := o.WithMetrics(s.Metrics)
 	if e := metricFault(err); e != nil {
-		return nil, s.Errorf(metricKey(e), "%w", e)
+		err = s.Errorf(metricKey(e), "%w", e)
 	}
 	return o, err
 }

@@ -19,48 +19,5 @@ type Rehearsal interface {
 var (
 	_ Rehearsal = (*textTask)(nil)
 	_ Rehearsal = (*imageTask)(nil)
+	_ Rehearsal = (*detectionTask)(nil)
 )
-
-// FindRate implements Rehearsal.
-func (t *textTask) FindRate(
-	ctx context.Context, phase int, rates finetune.RateRange, onEvent func(finetune.Event) error,
-) (*finetune.RateCurve, error) {
-	o, err := t.options(onEvent)
-	if err != nil {
-		return nil, err
-	}
-	curve, err := finetune.FindRate(ctx, t.model, t.train, o, phase, rates)
-	return curve, t.spec.located(err)
-}
-
-// EstimateCost implements Rehearsal.
-func (t *textTask) EstimateCost(ctx context.Context) (*finetune.Forecast, error) {
-	o, err := t.options(nil)
-	if err != nil {
-		return nil, err
-	}
-	f, err := finetune.EstimateCost(ctx, t.model, t.train, t.test, o)
-	return f, t.spec.located(err)
-}
-
-// FindRate implements Rehearsal.
-func (t *imageTask) FindRate(
-	ctx context.Context, phase int, rates finetune.RateRange, onEvent func(finetune.Event) error,
-) (*finetune.RateCurve, error) {
-	o, err := t.options(onEvent)
-	if err != nil {
-		return nil, err
-	}
-	curve, err := finetune.FindRate(ctx, t.model, t.train, o, phase, rates)
-	return curve, withUnreadable(t.spec.located(err))
-}
-
-// EstimateCost implements Rehearsal.
-func (t *imageTask) EstimateCost(ctx context.Context) (*finetune.Forecast, error) {
-	o, err := t.options(nil)
-	if err != nil {
-		return nil, err
-	}
-	f, err := finetune.EstimateCost(ctx, t.model, t.train, t.test, o)
-	return f, withUnreadable(t.spec.located(err))
-}

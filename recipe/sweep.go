@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math"
 	"os"
@@ -357,14 +356,7 @@ func (w *Sweep) read(run *SweepRun) error {
 // write keeps what the sweep came to so far.
 func (w *Sweep) write() error {
 	w.Groups = w.grouped()
-	text, err := json.MarshalIndent(w, "", "  ")
-	if err != nil {
-		return err
-	}
-	return atomicfile.Write(filepath.Join(w.folder, sweepFile), func(out io.Writer) error {
-		_, err := out.Write(append(text, '\n'))
-		return err
-	})
+	return atomicfile.WriteJSON(filepath.Join(w.folder, sweepFile), w)
 }
 
 // Took is how long the runs took in all.

@@ -56,6 +56,8 @@ type kind interface {
 	hasHead(m hub.Model) bool        // whether the model predicts as it was published
 	means(s *Spec) bool              // whether the keys of a spec that names no kind are those of this one
 	resolve(s *Spec, f *faults)      // fills in and checks the keys that are this kind's
+	objectives() []string            // of a head, the default first
+	checkMetrics(s *Spec) error      // that a head's objective has the metrics that are named
 	checkModel(s *Spec, f *faults)   // that there is what a spec that names no registered model calls its model
 	isArchitecture(s *Spec) bool     // whether model is no checkpoint, but what random or other weights are for
 	takesFolders() bool              // whether data may be a folder
@@ -96,9 +98,6 @@ func (s *Spec) resolveKind(f *faults) kind {
 		s.Kind = s.kind().name()
 	}
 	f.choice("kind", &s.Kind, names...)
-	if s.Kind == (boxes{}).name() && s.Head.Objective == "" && !f.source.given("head.objective") {
-		s.Head.Objective = Detection
-	}
 	return s.kind()
 }
 

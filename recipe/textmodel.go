@@ -75,7 +75,11 @@ func (texts) evaluate(ctx context.Context, r *Run, o EvalOptions) (*metric.Score
 	if err != nil {
 		return nil, err
 	}
-	return evaluate(ctx, m.Classifier, set, objective.New(m.Config.ProblemType, m.Classes), s, o)
+	measured, err := withMetrics(s, objective.New(m.Config.ProblemType, m.Classes))
+	if err != nil {
+		return nil, err
+	}
+	return evaluate(ctx, m.Classifier, set, measured, o, finetune.DefaultPredictBatch)
 }
 
 // testTable reads the rows that a run is measured on: those of file, or the run's own test rows.

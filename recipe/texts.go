@@ -9,8 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/thaw-ml/thaw/finetune"
-	"github.com/thaw-ml/thaw/finetune/lora"
+	"github.com/thaw-ml/thaw/finetune/train"
 	"github.com/thaw-ml/thaw/hub"
 	"github.com/thaw-ml/thaw/internal/quantity"
 	"github.com/thaw-ml/thaw/preflight"
@@ -37,6 +36,8 @@ func (texts) isArchitecture(*Spec) bool       { return false }
 func (texts) takesFolders() bool              { return false }
 func (texts) sizeKey() string                 { return "data.max_length" }
 func (texts) loraTargets() []string           { return []string{"query", "value"} }
+func (texts) objectives() []string            { return labelObjectives }
+func (texts) checkMetrics(s *Spec) error      { return s.checkMetrics() }
 
 func (texts) resolve(s *Spec, f *faults) {
 	h, d := &s.Head, &s.Data
@@ -48,7 +49,6 @@ func (texts) resolve(s *Spec, f *faults) {
 		f.check(0 <= *h.Dropout && *h.Dropout < 1, "head.dropout", "must be from 0 to below 1, found %v", *h.Dropout)
 	}
 	f.check(s.Images == nil, "images", "is for images, and kind is texts")
-	f.check(s.Head.Objective != Detection, "head.objective", "detection is for kind: boxes")
 	f.check(s.Boxes == nil, "boxes", "is for boxes, and kind is texts")
 	f.check(d.Columns.Image == "", "data.columns.image", "is for images")
 	f.check(d.OtherClasses == "", "data.other_classes", "is for images")
@@ -87,11 +87,9 @@ func (texts) checkModel(s *Spec, f *faults) {
 
 // textTask is a Task on texts.
 type textTask struct {
-	spec        *Spec
+	job[*text.Batch]
 	model       *text.Classifier
 	train, test *text.Dataset
-	adapters    *lora.Adapters // nil: none
-	shown       shown
 	// What is worth telling of the data.
 	duplicates   int // test rows whose text is among the training rows
 	notUTF8      int // rows with bytes that are not UTF-8, kept with the replacement character
@@ -114,7 +112,7 @@ func (texts) open(_ context.Context, s *Spec) (Task, error) {
 	}
 	head := textHead(s)
 	labels := newLabelReader(head.Problem, s.Head.Classes, s.Head.Separator)
-	t := &textTask{spec: s}
+	t := &textTask{job: job[*text.Batch]{spec: s}}
 	t.inspect(train, test)
 	tok, err := tokenizer.Load(s.Model)
 	if err != nil {
@@ -139,6 +137,7 @@ func (texts) open(_ context.Context, s *Spec) (Task, error) {
 		return nil, err
 	}
 	t.model.Remember(t.train)
+	t.ready()
 	task := "SEQ_CLS" // of which PEFT's model pools as transformers does
 	if head.Pooling != text.CLS {
 		task = ""
@@ -151,6 +150,12 @@ func (texts) open(_ context.Context, s *Spec) (Task, error) {
 		return nil, err
 	}
 	return t, nil
+}
+
+// ready has the job know what was opened.
+func (t *textTask) ready() {
+	t.network, t.trainSet, t.testSet = t.model, t.train, t.test
+	t.objective = func() (train.Objective, error) { return t.spec.objective(t.model.Classes, t.train.Targets()) }
 }
 
 // textHead is the head that a spec asks for.
@@ -342,41 +347,6 @@ func describeHead(s *Spec, classes []string) string {
 		return fmt.Sprintf("%d [%s], several at once", len(classes), names)
 	}
 	return fmt.Sprintf("%d [%s]", len(classes), names)
-}
-
-// Train implements Task.
-func (t *textTask) Train(ctx context.Context, onEvent func(finetune.Event) error) (*finetune.Result, error) {
-	return t.run(ctx, onEvent, false)
-}
-
-// Resume implements Task.
-func (t *textTask) Resume(ctx context.Context, onEvent func(finetune.Event) error) (*finetune.Result, error) {
-	return t.run(ctx, onEvent, true)
-}
-
-func (t *textTask) run(ctx context.Context, onEvent func(finetune.Event) error, resume bool) (*finetune.Result, error) {
-	o, err := t.options(onEvent)
-	if err != nil {
-		return nil, err
-	}
-	o.Resume = resume
-	return fit(ctx, t.spec, t.model, t.train, t.test, o, t.shown)
-}
-
-// Verify implements Task.
-func (t *textTask) Verify(ctx context.Context, onEvent func(finetune.Event) error) (from, to string, err error) {
-	o, err := t.options(onEvent)
-	if err != nil {
-		return "", "", err
-	}
-	return finetune.Verify(ctx, t.model, t.train, t.test, o)
-}
-
-func (t *textTask) options(onEvent func(finetune.Event) error) (o finetune.Options, err error) {
-	o = withAdapters(t.spec.Options(), t.adapters)
-	o.OnEvent, o.Folder = onEvent, finetune.NewFolder(t.spec.Out)
-	o.Objective, err = t.spec.objective(t.model.Classes, t.train.Targets())
-	return o, err
 }
 
 // Close implements Task.

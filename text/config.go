@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -251,12 +250,5 @@ func (c Config) write(folder string) error {
 	if c.Pooling == CLS { // transformers has no class for another
 		out["architectures"] = []string{bertForSequenceClassification}
 	}
-	text, err := json.MarshalIndent(out, "", "  ") // keys come sorted
-	if err != nil {
-		return err
-	}
-	return atomicfile.Write(filepath.Join(folder, "config.json"), func(w io.Writer) error {
-		_, err := w.Write(append(text, '\n'))
-		return err
-	})
+	return atomicfile.WriteJSON(filepath.Join(folder, "config.json"), out) // keys come sorted
 }

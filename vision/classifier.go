@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -69,18 +68,7 @@ func (c *Classifier) headConfig() headConfig {
 
 // SaveConfig writes config.json: the architecture, the input, the classes or labels, and what the head was made for.
 func (c *Classifier) SaveConfig(folder string) error {
-	return writeJSON(filepath.Join(folder, "config.json"), config{"resnet", c.Net.Architecture, c.Input, c.headConfig()})
-}
-
-func writeJSON(path string, value any) error {
-	data, err := json.MarshalIndent(value, "", "  ")
-	if err != nil {
-		return err
-	}
-	return atomicfile.Write(path, func(w io.Writer) error {
-		_, err := w.Write(append(data, '\n'))
-		return err
-	})
+	return atomicfile.WriteJSON(filepath.Join(folder, "config.json"), config{"resnet", c.Net.Architecture, c.Input, c.headConfig()})
 }
 
 // readConfig reads what SaveConfig wrote.

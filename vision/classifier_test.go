@@ -47,8 +47,9 @@ func some(n int) *vision.Batch {
 	for i := range n {
 		b.Index, b.Target.Classes = append(b.Index, i), append(b.Target.Classes, i%3)
 	}
+	word := torchtest.Words("pixels")
 	for i := range n * 32 * 32 * 3 {
-		b.Pixels = append(b.Pixels, byte(word(1, i)))
+		b.Pixels = append(b.Pixels, byte(word(i)))
 	}
 	return b
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/thaw-ml/thaw/internal/atomicfile"
 	"github.com/thaw-ml/thaw/vision/transform"
 )
 
@@ -34,7 +35,7 @@ func (c *Classifier) SaveTransformers(folder string) error {
 	if err := c.savePreprocessor(folder); err != nil {
 		return err
 	}
-	return writeJSON(filepath.Join(folder, "config.json"), map[string]any{
+	return atomicfile.WriteJSON(filepath.Join(folder, "config.json"), map[string]any{
 		"architectures": []string{"ResNetForImageClassification"},
 		"model_type":    "resnet", "num_channels": 3, "embedding_size": 64, "hidden_sizes": hidden, "depths": arch.blocks,
 		"layer_type": layer, "hidden_act": "relu", "downsample_in_first_stage": false, "downsample_in_bottleneck": false,
@@ -61,7 +62,7 @@ func (c *Classifier) HasTransformers() bool {
 
 // savePreprocessor writes preprocessor_config.json, which transformers' image processors read.
 func (c *Classifier) savePreprocessor(folder string) error {
-	return writeJSON(filepath.Join(folder, "preprocessor_config.json"), map[string]any{
+	return atomicfile.WriteJSON(filepath.Join(folder, "preprocessor_config.json"), map[string]any{
 		"image_processor_type": "BitImageProcessor",
 		"do_resize":            true, "size": map[string]int{"shortest_edge": c.Input.Resize}, "resample": c.Input.pillowFilter(),
 		"do_center_crop": true, "crop_size": map[string]int{"height": c.Input.Crop, "width": c.Input.Crop},
@@ -100,7 +101,7 @@ func (c *Classifier) SaveTorchvision(folder string) error {
 		Classes      int              `json:"num_classes"`
 		Transforms   transformsConfig `json:"transforms"`
 	}
-	return writeJSON(filepath.Join(folder, "config.json"), struct {
+	return atomicfile.WriteJSON(filepath.Join(folder, "config.json"), struct {
 		config
 		Torchvision constructor `json:"torchvision"`
 	}{

@@ -1,9 +1,7 @@
 package lora
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,14 +37,7 @@ func (a *Adapters) Save(folder string) error {
 	if err := torch.SaveCheckpoint(filepath.Join(folder, WeightsFile), state, map[string]string{"format": "pt"}); err != nil {
 		return fmt.Errorf("writing adapters: %w", err)
 	}
-	text, err := json.MarshalIndent(a.peftConfig(), "", "  ")
-	if err != nil {
-		return err
-	}
-	return atomicfile.Write(filepath.Join(folder, ConfigFile), func(w io.Writer) error {
-		_, err := w.Write(append(text, '\n'))
-		return err
-	})
+	return atomicfile.WriteJSON(filepath.Join(folder, ConfigFile), a.peftConfig())
 }
 
 // peftConfig is adapter_config.json. It has the keys that PEFT has had since use_rslora came with 0.7; what newer

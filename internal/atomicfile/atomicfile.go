@@ -5,6 +5,7 @@ package atomicfile
 import (
 	"bufio"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -69,6 +70,18 @@ func Write(path string, write func(io.Writer) error) (err error) {
 	}
 	renamed = true
 	return syncDir(filepath.Dir(path))
+}
+
+// WriteJSON writes a value as indented JSON, with a line feed at the end.
+func WriteJSON(path string, value any) error {
+	text, err := json.MarshalIndent(value, "", "  ")
+	if err != nil {
+		return err
+	}
+	return Write(path, func(w io.Writer) error {
+		_, err := w.Write(append(text, '\n'))
+		return err
+	})
 }
 
 // create makes a new temporary file in dir. os.CreateTemp would do but for its mode of 0600.
