@@ -33,8 +33,7 @@ type Dataset struct {
 	evaluation, training transform.Pipeline
 	workers              chan struct{} // a place for each picture that is worked on
 
-	mutex   sync.Mutex
-	skipped map[int]error // pictures that could not be read
+	skipped data.Skipped // pictures that could not be read
 }
 
 // DatasetOptions say how pictures become samples. The zero value of a field stands for its default.
@@ -84,7 +83,7 @@ func newDataset(p pictures, targets objective.Targets, outputs int, input Input,
 	}
 	return &Dataset{
 		pictures: p, targets: targets, outputs: outputs, input: input, options: o, evaluation: input.evaluation(),
-		training: training, workers: make(chan struct{}, workers), skipped: map[int]error{},
+		training: training, workers: make(chan struct{}, workers),
 	}, nil
 }
 
@@ -133,15 +132,7 @@ func (d *Dataset) Augmented() bool {
 func (d *Dataset) Concurrency() int { return 3 }
 
 // Skipped tells which pictures could not be read so far, by their positions.
-func (d *Dataset) Skipped() map[int]error {
-	d.mutex.Lock()
-	defer d.mutex.Unlock()
-	out := make(map[int]error, len(d.skipped))
-	for i, err := range d.skipped {
-		out[i] = err
-	}
-	return out
-}
+func (d *Dataset) Skipped() map[int]error { return d.skipped.All() }
 
 // Batch reads pictures. One that cannot be read is an error that names it, or left out, as the options say; a batch may
 // come out empty then, but it is an error when none of all pictures can be read.
@@ -206,9 +197,7 @@ func (d *Dataset) fill(all []byte, r data.Request) error {
 		if !d.options.SkipUnreadable {
 			return &UnreadableError{err}
 		}
-		d.mutex.Lock()
-		d.skipped[r.Indices[k]] = err
-		d.mutex.Unlock()
+		d.skipped.Note(r.Indices[k], err)
 	}
 	return nil
 }
@@ -271,11 +260,9 @@ func (d *Dataset) picture(into *picture.Image, i, epoch int) (err error) {
 
 // list notes which pictures the batch has, and moves their pixels together.
 func (d *Dataset) list(b *Batch, asked []int) {
-	d.mutex.Lock()
-	defer d.mutex.Unlock()
 	size := d.pixels()
 	for k, i := range asked {
-		if d.skipped[i] != nil {
+		if d.skipped.Why(i) != nil {
 			continue
 		}
 		if at := len(b.Index); b.Pixels != nil && at < k {

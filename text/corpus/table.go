@@ -7,19 +7,17 @@ package corpus
 
 import (
 	"bufio"
-	"bytes"
-	"cmp"
 	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/thaw-ml/thaw/internal/fserror"
+	"github.com/thaw-ml/thaw/internal/labels"
 	"github.com/thaw-ml/thaw/internal/suggest"
+	"github.com/thaw-ml/thaw/internal/utf8text"
 )
 
 // Columns names the columns to read: of the header line in CSV and TSV, of the keys in JSON lines.
@@ -106,9 +104,6 @@ func Read(name string, r io.Reader, columns Columns) (*Table, error) {
 	return t, nil
 }
 
-// gitLFS begins the file that git leaves in the place of a large one.
-const gitLFS = "version https://git-lfs"
-
 func (t *Table) read(r io.Reader) error {
 	name, zipped := strings.CutSuffix(strings.ToLower(t.Path), ".gz")
 	var parse func(*bufio.Reader) error
@@ -133,19 +128,14 @@ func (t *Table) read(r io.Reader) error {
 		r = z
 	}
 	b := bufio.NewReaderSize(r, 1<<16)
-	start, err := b.Peek(len(gitLFS))
-	if err != nil && err != io.EOF {
+	switch err := utf8text.Begin(b); err {
+	case nil:
+	case utf8text.ErrEmpty, utf8text.ErrGitLFS:
+		return t.fail(0, "%v", err)
+	case utf8text.ErrUTF16:
+		return t.fail(1, "%v", err)
+	default:
 		return err
-	}
-	switch {
-	case len(start) == 0:
-		return t.fail(0, "the file is empty")
-	case string(start) == gitLFS:
-		return t.fail(0, "this is a git-lfs pointer: fetch the file itself (git lfs pull)")
-	case bytes.HasPrefix(start, []byte("\xef\xbb\xbf")):
-		b.Discard(3)
-	case bytes.HasPrefix(start, []byte("\xff\xfe")), bytes.HasPrefix(start, []byte("\xfe\xff")):
-		return t.fail(1, "the file is UTF-16; save it as UTF-8")
 	}
 	if err := parse(b); err != nil {
 		return err
@@ -200,26 +190,13 @@ func (t *Table) count(r Row) {
 func (t *Table) Classes() []string {
 	seen := map[string]bool{}
 	var classes []string
-	numbers := true
 	for _, r := range t.Rows {
-		if r.Label == "" || seen[r.Label] {
-			continue
+		if r.Label != "" && !seen[r.Label] {
+			seen[r.Label] = true
+			classes = append(classes, r.Label)
 		}
-		seen[r.Label] = true
-		classes = append(classes, r.Label)
-		_, err := strconv.ParseInt(r.Label, 10, 64)
-		numbers = numbers && err == nil
 	}
-	slices.SortFunc(classes, func(a, b string) int {
-		if numbers {
-			x, _ := strconv.ParseInt(a, 10, 64)
-			y, _ := strconv.ParseInt(b, 10, 64)
-			if x != y {
-				return cmp.Compare(x, y)
-			}
-		}
-		return strings.Compare(a, b)
-	})
+	labels.Sort(classes)
 	return classes
 }
 

@@ -3,6 +3,7 @@ package detection
 import (
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/vision/detection/annotation"
+	"github.com/thaw-ml/thaw/vision/detection/evaluation"
 )
 
 // Batch is a number of pictures, each in the upper left corner of a canvas that all of them fit on.
@@ -120,10 +121,11 @@ const (
 	truthWidth
 )
 
-// truthOf reads what is annotated of each picture, and the pictures' positions in the data set.
-func truthOf(t torch.Tensor) (out [][]annotation.Box, samples []int) {
+// truthOf reads what is annotated of each picture, in classes that count from 0 where the network's labels do from first, and
+// the pictures' positions in the data set.
+func truthOf(t torch.Tensor, first int) (out [][]evaluation.Truth, samples []int) {
 	values := torch.ToSlice[float64](t)
-	out, samples = make([][]annotation.Box, t.Size(0)), make([]int, t.Size(0))
+	out, samples = make([][]evaluation.Truth, t.Size(0)), make([]int, t.Size(0))
 	for i := range out {
 		samples[i] = int(values[truthWidth*i*t.Size(1)+truthSample])
 		for j := range t.Size(1) {
@@ -131,8 +133,8 @@ func truthOf(t torch.Tensor) (out [][]annotation.Box, samples []int) {
 			if v[truthClass] < 0 {
 				break
 			}
-			out[i] = append(out[i], annotation.Box{
-				X1: v[0], Y1: v[1], X2: v[2], Y2: v[3], Area: v[truthArea], Class: int(v[truthClass]),
+			out[i] = append(out[i], evaluation.Truth{
+				X1: v[0], Y1: v[1], X2: v[2], Y2: v[3], Area: v[truthArea], Class: int(v[truthClass]) - first,
 				Crowd: v[truthCrowd] != 0, Difficult: v[truthDifficult] != 0,
 			})
 		}
@@ -200,7 +202,10 @@ func (b *Batch) Targets() []torch.Tensor {
 // Images is the network's input, [N, 3, Height, Width] float32 in channels-last order: normalised, and 0 where there is
 // no picture.
 func (b *Batch) Images() torch.Tensor {
-	x := b.tensors()[images]
+	x := b.memory
+	if b.given != nil {
+		x = b.given[images]
+	}
 	if n := b.Size(); n < x.Size(0) {
 		x = x.Narrow(0, b.from, n)
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/data"
+	"github.com/thaw-ml/thaw/vision"
 	"github.com/thaw-ml/thaw/vision/detection/annotation"
 	"github.com/thaw-ml/thaw/vision/picture"
 )
@@ -51,8 +52,7 @@ type Dataset struct {
 	options  DatasetOptions
 	workers  int
 
-	mutex   sync.Mutex
-	skipped map[int]error // pictures that could not be read
+	skipped data.Skipped // pictures that could not be read
 }
 
 // DatasetOptions say how pictures become samples. The zero value of a field stands for its default.
@@ -106,7 +106,7 @@ func NewDataset(p Pictures, firstLabel int, input Input, o DatasetOptions) (*Dat
 	if workers == 0 {
 		workers = min(runtime.GOMAXPROCS(0), runtime.NumCPU())
 	}
-	return &Dataset{pictures: p, first: firstLabel, input: input, options: o, workers: workers, skipped: map[int]error{}}, nil
+	return &Dataset{pictures: p, first: firstLabel, input: input, options: o, workers: workers}, nil
 }
 
 // Len is the number of pictures.
@@ -121,8 +121,12 @@ func (d *Dataset) Augmented() bool {
 	if d.options.Augment != "none" || len(d.options.MinSizes) > 1 {
 		return true
 	}
+	if d.Len() == 0 {
+		return false
+	}
+	first := d.evaluated(0)
 	for i := 1; i < d.Len(); i++ {
-		first, size := d.evaluated(0), d.evaluated(i)
+		size := d.evaluated(i)
 		if canvas(first.Height) != canvas(size.Height) || canvas(first.Width) != canvas(size.Width) {
 			return true
 		}
@@ -142,15 +146,7 @@ func (d *Dataset) evaluated(i int) Size {
 func (d *Dataset) Concurrency() int { return 2 }
 
 // Skipped tells which pictures could not be read so far, by their positions.
-func (d *Dataset) Skipped() map[int]error {
-	d.mutex.Lock()
-	defer d.mutex.Unlock()
-	out := make(map[int]error, len(d.skipped))
-	for i, err := range d.skipped {
-		out[i] = err
-	}
-	return out
-}
+func (d *Dataset) Skipped() map[int]error { return d.skipped.All() }
 
 // sample is a picture that is to be read.
 type sample struct {
@@ -233,10 +229,8 @@ func (d *Dataset) fill(b *Batch, pixels []float32, samples []sample) error {
 			return err
 		}
 	}
-	d.mutex.Lock()
-	defer d.mutex.Unlock()
 	for k, s := range samples {
-		if d.skipped[s.index] != nil {
+		if d.skipped.Why(s.index) != nil {
 			continue
 		}
 		if at := len(b.Index); pixels != nil && at < k {
@@ -245,8 +239,8 @@ func (d *Dataset) fill(b *Batch, pixels []float32, samples []sample) error {
 		b.Index, b.Sizes = append(b.Index, s.index), append(b.Sizes, s.size)
 		b.Boxes, b.Truth = append(b.Boxes, s.boxes), append(b.Truth, s.truth)
 	}
-	if len(b.Index) == 0 && len(d.skipped) == d.Len() && len(samples) > 0 {
-		return fmt.Errorf("none of the %d pictures can be read; one of them: %w", d.Len(), d.skipped[samples[0].index])
+	if len(b.Index) == 0 && len(samples) > 0 && len(d.skipped.All()) == d.Len() {
+		return fmt.Errorf("none of the %d pictures can be read; one of them: %w", d.Len(), d.skipped.Why(samples[0].index))
 	}
 	return nil
 }
@@ -258,11 +252,9 @@ func (d *Dataset) note(samples []sample, failures []error) error {
 			continue
 		}
 		if !d.options.SkipUnreadable {
-			return &UnreadableError{err}
+			return &vision.UnreadableError{Err: err}
 		}
-		d.mutex.Lock()
-		d.skipped[samples[k].index] = err
-		d.mutex.Unlock()
+		d.skipped.Note(samples[k].index, err)
 	}
 	return nil
 }
@@ -299,14 +291,6 @@ func (d *Dataset) Fingerprint() string {
 	fmt.Fprint(how, d.first, d.input, o)
 	return fmt.Sprintf("%d pictures, %s, transforms %s", d.Len(), d.ContentHash(), hex.EncodeToString(how.Sum(nil))[:16])
 }
-
-// UnreadableError is a picture that cannot be read, where SkipUnreadable was not asked for.
-type UnreadableError struct{ Err error }
-
-func (e *UnreadableError) Error() string { return e.Err.Error() }
-
-// Unwrap gives Err.
-func (e *UnreadableError) Unwrap() error { return e.Err }
 
 // ContentHash tells data sets apart by their pictures' names and sizes and by what is annotated, wherever the files are.
 func (d *Dataset) ContentHash() string {

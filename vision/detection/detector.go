@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -158,7 +157,7 @@ func modelType(architecture string) string {
 
 // SaveConfig writes config.json: the architecture, the input and the classes by label.
 func (d *Detector) SaveConfig(folder string) error {
-	return writeJSON(filepath.Join(folder, "config.json"), d.config())
+	return atomicfile.WriteJSON(filepath.Join(folder, "config.json"), d.config())
 }
 
 func (d *Detector) config() config {
@@ -172,17 +171,6 @@ func (d *Detector) config() config {
 		c.ID2Label[strconv.Itoa(label)], c.Label2ID[name] = name, label
 	}
 	return c
-}
-
-func writeJSON(path string, value any) error {
-	data, err := json.MarshalIndent(value, "", "  ")
-	if err != nil {
-		return err
-	}
-	return atomicfile.Write(path, func(w io.Writer) error {
-		_, err := w.Write(append(data, '\n'))
-		return err
-	})
 }
 
 // OpenDetector loads a detector with its head from a folder with config.json and weights, as a run leaves it. weights names
@@ -264,7 +252,7 @@ func (d *Detector) SaveTorchvision(folder string) error {
 		FrozenNorms  bool           `json:"frozen_norms"`
 		NormEps      float64        `json:"norm_eps"`
 	}
-	return writeJSON(filepath.Join(folder, "config.json"), struct {
+	return atomicfile.WriteJSON(filepath.Join(folder, "config.json"), struct {
 		config
 		Torchvision constructor `json:"torchvision"`
 	}{d.config(), constructor{

@@ -10,7 +10,6 @@ import (
 	"github.com/thaw-ml/thaw/internal/suggest"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/nn"
-	"github.com/thaw-ml/thaw/vision/detection/annotation"
 	"github.com/thaw-ml/thaw/vision/detection/evaluation"
 )
 
@@ -94,12 +93,12 @@ func (m *measured) Add(output, target nn.Values) (err error) {
 	torch.Scoped(func() {
 		loss := Loss(n, output, target)
 		m.loss += loss.Item() * float64(len(found))
-		truths, samples := truthOf(truth)
+		truths, samples := truthOf(truth, first)
 		for i, truths := range truths {
 			if m.objective.Found != nil {
 				m.objective.Found(samples[i], found[i])
 			}
-			if err = m.evaluation.Add(int64(samples[i]), truthsOf(truths, first), foundOf(found[i], first, len(m.objective.Classes))); err != nil {
+			if err = m.evaluation.Add(int64(samples[i]), truths, foundOf(found[i], first, len(m.objective.Classes))); err != nil {
 				return
 			}
 			m.pictures++
@@ -108,17 +107,7 @@ func (m *measured) Add(output, target nn.Values) (err error) {
 	return err
 }
 
-// truthsOf gives what is annotated to an evaluation, whose classes count from 0.
-func truthsOf(boxes []annotation.Box, first int) (out []evaluation.Truth) {
-	for _, b := range boxes {
-		out = append(out, evaluation.Truth{
-			Class: b.Class - first, X1: b.X1, Y1: b.Y1, X2: b.X2, Y2: b.Y2, Area: b.Area, Crowd: b.Crowd, Difficult: b.Difficult,
-		})
-	}
-	return out
-}
-
-// foundOf is the same of what was found. Labels without a class, such as the background, are left out.
+// foundOf gives an evaluation what was found, in classes that count from 0. Labels without a class, such as the background, are left out.
 func foundOf(found []Detection, first, classes int) (out []evaluation.Detection) {
 	for _, d := range found {
 		if class := d.Label - first; class >= 0 && class < classes {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 
 	"github.com/thaw-ml/thaw/finetune"
@@ -69,12 +70,11 @@ func (d *Detector) Predict(ctx context.Context, pictures []vision.Image, o finet
 		return nil, err
 	}
 	size := cmp.Or(o.BatchSize, DefaultPredictBatch)
-	source := &unannotated{pictures: pictures, decoded: map[int]*picture.Image{}}
 	var out []Prediction
-	for first := 0; first < len(pictures); first += size {
-		last, failure := source.load(first, min(first+size, len(pictures)))
-		if last > first {
-			found, err := d.predict(ctx, n, source, first, last)
+	for some := range slices.Chunk(pictures, size) {
+		decoded, failure := decode(some)
+		if len(decoded.images) > 0 {
+			found, err := d.predict(ctx, n, decoded)
 			out = append(out, found...)
 			if err != nil {
 				return out, err
@@ -87,23 +87,23 @@ func (d *Detector) Predict(ctx context.Context, pictures []vision.Image, o finet
 	return out, nil
 }
 
-// predict is of the pictures from first to before last, which are decoded.
-func (d *Detector) predict(ctx context.Context, n *finetune.Inference[*Batch], source *unannotated, first, last int) (out []Prediction, err error) {
-	set, err := d.NewDataset(source, DatasetOptions{Augment: "none"})
+// predict is of pictures as one batch.
+func (d *Detector) predict(ctx context.Context, n *finetune.Inference[*Batch], p unannotated) (out []Prediction, err error) {
+	set, err := d.NewDataset(p, DatasetOptions{Augment: "none"})
 	if err != nil {
 		return nil, err
 	}
 	r := data.Request{}
-	for i := first; i < last; i++ {
+	for i := range p.Len() {
 		r.Indices = append(r.Indices, i)
 	}
 	err = n.Outputs(ctx, set, []data.Request{r}, func(b *Batch, output nn.Values) error {
 		if err := d.checkFinite(output); err != nil {
 			return err
 		}
-		for k, found := range d.Detections(output, b.Targets()[targetSizes-targetBoxes]) {
-			p := source.At(b.Index[k])
-			out = append(out, Prediction{p.Path, p.Width, p.Height, found})
+		for i, found := range d.Detections(output, b.Targets()[targetSizes-targetBoxes]) {
+			m := p.images[i]
+			out = append(out, Prediction{p.names[i], m.Width, m.Height, found})
 		}
 		return nil
 	})
@@ -122,51 +122,36 @@ func (d *Detector) checkFinite(output nn.Values) error {
 	return nil
 }
 
-// unannotated are pictures without boxes, decoded a few at a time.
+// unannotated are pictures in memory, without boxes.
 type unannotated struct {
-	pictures []vision.Image
-
-	mutex   sync.Mutex
-	decoded map[int]*picture.Image
+	names  []string
+	images []*picture.Image
 }
 
-// load decodes pictures, in place of those that were, up to one that cannot be read.
-func (u *unannotated) load(first, last int) (until int, err error) {
-	images, failures := make([]*picture.Image, last-first), make([]error, last-first)
+// decode decodes pictures up to one that cannot be read.
+func decode(pictures []vision.Image) (out unannotated, err error) {
+	images, failures := make([]*picture.Image, len(pictures)), make([]error, len(pictures))
 	var busy sync.WaitGroup
-	for i := range images {
-		busy.Go(func() { images[i], failures[i] = u.pictures[first+i].Decode(picture.Options{}) })
+	for i, p := range pictures {
+		busy.Go(func() { images[i], failures[i] = p.Decode(picture.Options{}) })
 	}
 	busy.Wait()
-	u.mutex.Lock()
-	defer u.mutex.Unlock()
-	clear(u.decoded)
 	for i, m := range images {
 		if failures[i] != nil {
-			return first + i, failures[i]
+			return out, failures[i]
 		}
-		u.decoded[first+i] = m
+		out.names, out.images = append(out.names, pictures[i].Name()), append(out.images, m)
 	}
-	return last, nil
+	return out, nil
 }
 
 // Len implements Pictures.
-func (u *unannotated) Len() int { return len(u.pictures) }
+func (u unannotated) Len() int { return len(u.images) }
 
 // At implements Pictures.
-func (u *unannotated) At(i int) annotation.Picture {
-	u.mutex.Lock()
-	defer u.mutex.Unlock()
-	m := u.decoded[i]
-	if m == nil { // of another batch
-		return annotation.Picture{Path: u.pictures[i].Name(), Width: 1, Height: 1}
-	}
-	return annotation.Picture{Path: u.pictures[i].Name(), Width: m.Width, Height: m.Height}
+func (u unannotated) At(i int) annotation.Picture {
+	return annotation.Picture{Path: u.names[i], Width: u.images[i].Width, Height: u.images[i].Height}
 }
 
 // Read implements Pictures.
-func (u *unannotated) Read(i int, _ picture.Options) (*picture.Image, error) {
-	u.mutex.Lock()
-	defer u.mutex.Unlock()
-	return u.decoded[i], nil
-}
+func (u unannotated) Read(i int, _ picture.Options) (*picture.Image, error) { return u.images[i], nil }

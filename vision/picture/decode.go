@@ -52,29 +52,43 @@ func Read(path string, o Options) (*Image, error) {
 
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// readFile reads a file into buf. A file too large for any picture of maxPixels is refused.
-func readFile(path string, maxPixels int, buf *[]byte) error {
+// openFile opens a picture's file and tells its size. One too large for any picture of maxPixels is refused.
+func openFile(path string, maxPixels int) (_ *os.File, size int64, err error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe without a writer would hold it up
 	if err != nil {
-		return fserror.WithoutPath(err)
+		return nil, 0, fserror.WithoutPath(err)
 	}
-	defer f.Close()
+	defer func() {
+		if err != nil {
+			f.Close()
+		}
+	}()
 	info, err := f.Stat()
 	if err != nil {
-		return fserror.WithoutPath(err)
+		return nil, 0, fserror.WithoutPath(err)
 	}
 	if !info.Mode().IsRegular() {
 		kind := "a device, pipe or socket"
 		if info.IsDir() {
 			kind = "a folder"
 		}
-		return fmt.Errorf("it is %s, not a file", kind)
+		return nil, 0, fmt.Errorf("it is %s, not a file", kind)
 	}
 	const metadata = 64 << 20
 	if most := 8*int64(maxPixels) + metadata; info.Size() > most { // 8 bytes a pixel: 16-bit RGBA
-		return fmt.Errorf("its %d bytes are more than any picture of %d pixels takes", info.Size(), maxPixels)
+		return nil, 0, fmt.Errorf("its %d bytes are more than any picture of %d pixels takes", info.Size(), maxPixels)
 	}
-	*buf = slices.Grow((*buf)[:0], int(info.Size()))[:info.Size()]
+	return f, info.Size(), nil
+}
+
+// readFile reads a file into buf.
+func readFile(path string, maxPixels int, buf *[]byte) error {
+	f, size, err := openFile(path, maxPixels)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	*buf = slices.Grow((*buf)[:0], int(size))[:size]
 	if _, err := io.ReadFull(f, *buf); err != nil {
 		return fmt.Errorf("it became shorter while it was read, or: %w", fserror.WithoutPath(err))
 	}

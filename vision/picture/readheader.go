@@ -4,9 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
-	"syscall"
 
 	"github.com/thaw-ml/thaw/internal/fserror"
 )
@@ -22,22 +20,11 @@ func ReadHeader(path string, maxPixels int) (Header, error) {
 	if maxPixels == 0 {
 		maxPixels = DefaultMaxPixels
 	}
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe without a writer would hold it up
+	f, size, err := openFile(path, maxPixels)
 	if err != nil {
-		return Header{}, fserror.WithoutPath(err)
+		return Header{}, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return Header{}, fserror.WithoutPath(err)
-	}
-	if !info.Mode().IsRegular() {
-		return Header{}, errors.New("it is not a file")
-	}
-	const metadata = 64 << 20
-	if most := 8*int64(maxPixels) + metadata; info.Size() > most { // as Read says
-		return Header{}, fmt.Errorf("its %d bytes are more than any picture of %d pixels takes", info.Size(), maxPixels)
-	}
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
 	read := func(n int64) error {
@@ -49,12 +36,12 @@ func ReadHeader(path string, maxPixels int) (Header, error) {
 		}
 		return nil
 	}
-	if err := read(min(info.Size(), headerBytes)); err != nil {
+	if err := read(min(size, headerBytes)); err != nil {
 		return Header{}, err
 	}
 	h, err := DecodeHeader(*buf)
-	if err != nil && info.Size() > headerBytes {
-		if err := read(info.Size()); err != nil {
+	if err != nil && size > headerBytes {
+		if err := read(size); err != nil {
 			return Header{}, err
 		}
 		h, err = DecodeHeader(*buf)

@@ -5,12 +5,10 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
-	"sync"
-	"sync/atomic"
 
 	"github.com/thaw-ml/thaw/internal/fserror"
+	"github.com/thaw-ml/thaw/internal/parallel"
 	"github.com/thaw-ml/thaw/internal/quantity"
 	"github.com/thaw-ml/thaw/internal/suggest"
 	"github.com/thaw-ml/thaw/vision/picture"
@@ -148,7 +146,7 @@ func (b *builder) wantedClasses() ([]int, error) {
 // checkPictures reads the pictures' headers and tells which pictures are left out.
 func (b *builder) checkPictures() ([]bool, error) {
 	faults := make([]*Fault, len(b.pictures))
-	each(len(b.pictures), func(i int) { faults[i] = b.checkPicture(&b.pictures[i]) })
+	parallel.Each(len(b.pictures), func(i int) { faults[i] = b.checkPicture(&b.pictures[i]) })
 	bad := make([]bool, len(b.pictures))
 	missing := 0
 	for i, f := range faults {
@@ -273,20 +271,6 @@ func wrongBox(box *Box) (Kind, string) {
 }
 
 func edges(b *Box) string { return fmt.Sprintf("x %g to %g, y %g to %g", b.X1, b.X2, b.Y1, b.Y2) }
-
-// each calls f for 0 to n-1 from a goroutine for each core.
-func each(n int, f func(i int)) {
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), n) {
-		wg.Go(func() {
-			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				f(i)
-			}
-		})
-	}
-	wg.Wait()
-}
 
 func exists(path string) bool {
 	_, err := os.Stat(path)

@@ -1,12 +1,11 @@
 package annotation
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
+	"github.com/thaw-ml/thaw/internal/labels"
 	"github.com/thaw-ml/thaw/internal/quantity"
 	"github.com/thaw-ml/thaw/internal/suggest"
 )
@@ -32,22 +31,8 @@ func (b *builder) className(names map[string]int, name string) (int, error) {
 // sortClasses puts the classes that were found into an order: by value if all are whole numbers, by their bytes else.
 // Options.Classes has an order of its own.
 func (b *builder) sortClasses() {
-	numbers := true
-	for _, c := range b.classes {
-		_, err := strconv.ParseInt(c, 10, 64)
-		numbers = numbers && err == nil
-	}
 	sorted := slices.Clone(b.classes)
-	slices.SortFunc(sorted, func(x, y string) int {
-		if numbers {
-			m, _ := strconv.ParseInt(x, 10, 64)
-			n, _ := strconv.ParseInt(y, 10, 64)
-			if m != n {
-				return cmp.Compare(m, n)
-			}
-		}
-		return strings.Compare(x, y)
-	})
+	labels.Sort(sorted)
 	at := make(map[string]int, len(sorted))
 	b.ids = nil
 	for i, c := range sorted {

@@ -11,10 +11,8 @@ import (
 
 	"github.com/thaw-ml/thaw/internal/fserror"
 	"github.com/thaw-ml/thaw/internal/quantity"
+	"github.com/thaw-ml/thaw/internal/utf8text"
 )
-
-// gitLFS begins the file that git leaves in the place of a large one.
-const gitLFS = "version https://git-lfs"
 
 // textFile is a file that is read from its beginning, without its byte order mark.
 type textFile struct {
@@ -52,19 +50,8 @@ func newTextFile(f *os.File, most int64, emptyToo bool) (*textFile, error) {
 			quantity.Digits(int(info.Size())), quantity.Digits(int(most)))
 	}
 	t := &textFile{bufio.NewReaderSize(f, 64<<10), f}
-	start, err := t.Peek(len(gitLFS))
-	if err != nil && err != io.EOF {
+	if err := utf8text.Begin(t.Reader); err != nil && !(emptyToo && err == utf8text.ErrEmpty) {
 		return nil, fserror.WithoutPath(err)
-	}
-	switch {
-	case len(start) == 0 && !emptyToo:
-		return nil, errors.New("the file is empty")
-	case string(start) == gitLFS:
-		return nil, errors.New("this is a git-lfs pointer: fetch the file itself (git lfs pull)")
-	case bytes.HasPrefix(start, []byte("\xef\xbb\xbf")):
-		t.Discard(3)
-	case bytes.HasPrefix(start, []byte("\xff\xfe")), bytes.HasPrefix(start, []byte("\xfe\xff")):
-		return nil, errors.New("the file is UTF-16; save it as UTF-8")
 	}
 	return t, nil
 }

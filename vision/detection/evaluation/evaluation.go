@@ -9,10 +9,9 @@ import (
 	"cmp"
 	"fmt"
 	"math"
-	"runtime"
 	"slices"
-	"sync"
-	"sync/atomic"
+
+	"github.com/thaw-ml/thaw/internal/parallel"
 )
 
 // Truth is an annotated object.
@@ -121,21 +120,14 @@ func (c *class) picture(id int64, order int) *pictureOf {
 func (e *Evaluation) Result() *Result {
 	r := &Result{Pictures: e.pictures, Classes: make([]ClassResult, len(e.classes))}
 	all := make([]tables, len(e.classes))
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(e.classes)) {
-		wg.Go(func() {
-			for i := int(next.Add(1)) - 1; i < len(e.classes); i = int(next.Add(1)) - 1 {
-				c := &e.classes[i]
-				slices.SortStableFunc(c.pictures, func(a, b pictureOf) int {
-					return cmp.Or(cmp.Compare(a.id, b.id), cmp.Compare(a.order, b.order))
-				})
-				c.coco(&all[i])
-				r.Classes[i] = all[i].result(e.names[i], c)
-			}
+	parallel.Each(len(e.classes), func(i int) {
+		c := &e.classes[i]
+		slices.SortStableFunc(c.pictures, func(a, b pictureOf) int {
+			return cmp.Or(cmp.Compare(a.id, b.id), cmp.Compare(a.order, b.order))
 		})
-	}
-	wg.Wait()
+		c.coco(&all[i])
+		r.Classes[i] = all[i].result(e.names[i], c)
+	})
 	r.together(all)
 	return r
 }
