@@ -17,7 +17,7 @@ type evalCmd struct {
 	Run_    string            `arg:"" name:"run" help:"A run folder."`
 	Data    string            `help:"Labelled texts with the run's columns, or images, in place of the run's own test data." type:"path" placeholder:"PATH"`
 	Columns map[string]string `help:"Columns of --data in place of the run's, as in text=review,label=stars; the names are text, pair, image and label." mapsep:"," placeholder:"NAME=COLUMN,..."`
-	Batch   int               `help:"Samples that go through the model together (${default}); 4 of a detector's, unless given." default:"64"`
+	Batch   *int              `help:"Samples that go through the model together (64); 4 of a detector's, unless given." placeholder:"64"`
 
 	Detections string `help:"Of a detector: a file to write what it finds to, in COCO's result format." type:"path" placeholder:"FILE"`
 
@@ -53,11 +53,14 @@ func (c *evalCmd) Run(ctx context.Context, s streams) error {
 			return usageError{"eval: --data: " + unreadable("file or folder", c.Data, err)}
 		}
 	}
-	if c.Batch < 1 {
-		return usageError{fmt.Sprintf("eval: --batch %d: give 1 or more", c.Batch)}
+	o := recipe.EvalOptions{Data: c.Data, Device: c.Device, Precision: c.Precision, Detections: c.Detections}
+	if c.Batch != nil {
+		if o.Batch = *c.Batch; o.Batch < 1 {
+			return usageError{fmt.Sprintf("eval: --batch %d: give 1 or more", o.Batch)}
+		}
 	}
-	columns, err := c.columns()
-	if err != nil {
+	var err error
+	if o.Columns, err = c.columns(); err != nil {
 		return err
 	}
 	run, err := recipe.OpenRun(c.Run_)
@@ -66,7 +69,7 @@ func (c *evalCmd) Run(ctx context.Context, s streams) error {
 	}
 	defer run.Close()
 	s.warnOfCPU(c.Device)
-	m, err := run.Evaluate(ctx, recipe.EvalOptions{Data: c.Data, Columns: columns, Device: c.Device, Precision: c.Precision, Batch: c.Batch, Detections: c.Detections})
+	m, err := run.Evaluate(ctx, o)
 	if err != nil {
 		return c.wrong("eval", err)
 	}

@@ -31,8 +31,9 @@ func (c *predictCmd) find(ctx context.Context, s streams, f recipe.Finder, given
 	if err != nil {
 		return err
 	}
-	some := func(paths []string) error {
-		found, failure := f.Find(ctx, paths, finetune.PredictOptions{BatchSize: c.batch(detection.DefaultPredictBatch)})
+	size := c.batch(detection.DefaultPredictBatch)
+	return inputs(ctx, s, given, size, func(ctx context.Context, paths []string, _ string) error {
+		found, failure := f.Find(ctx, paths, finetune.PredictOptions{BatchSize: size})
 		for _, p := range found {
 			p.Detections = slices.DeleteFunc(p.Detections, func(d detection.Detection) bool { return float64(d.Score) < c.MinScore })
 			line, err := c.found(f, p)
@@ -47,33 +48,7 @@ func (c *predictCmd) find(ctx context.Context, s streams, f recipe.Finder, given
 			}
 		}
 		return failure
-	}
-	size := c.batch(detection.DefaultPredictBatch)
-	if len(given) > 0 {
-		for paths := range slices.Chunk(given, size) {
-			if err := some(paths); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	for paths, err := range lines(ctx, s, size) {
-		if err == nil {
-			err = some(paths)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// batch is how many inputs go through the model together.
-func (c *predictCmd) batch(otherwise int) int {
-	if c.Batch == finetune.DefaultPredictBatch { // not given
-		return otherwise
-	}
-	return c.Batch
+	})
 }
 
 // foundBox is a detection as --json prints it.

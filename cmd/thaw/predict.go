@@ -23,7 +23,7 @@ type predictCmd struct {
 	Weights string   `help:"A weights file in place of the one of --model." type:"path" placeholder:"FILE"`
 	JSONL   bool     `name:"jsonl" help:"Inputs are JSON objects, one a line, with the keys text and, for pairs, pair; for images text is the path."`
 	JSON    bool     `name:"json" help:"Print one JSON object a line: input, label, class, score, top (the five best), scores (of at most 50 classes) and logits; labels where several may hold, value of a regression."`
-	Batch   int      `help:"Inputs that go through the model together (${default}); 4 of a detector's, unless given." default:"64"`
+	Batch   *int     `help:"Inputs that go through the model together (64); 4 of a detector's, unless given." placeholder:"64"`
 	Draw    string   `help:"Of a detector: the folder to leave the pictures in, with the boxes that were found." type:"path" placeholder:"FOLDER"`
 
 	MinScore float64 `help:"Of a detector: leave out boxes with a lower score." placeholder:"SCORE"`
@@ -44,8 +44,8 @@ func (c *predictCmd) Run(ctx context.Context, s streams) error {
 	case c.Model == "" && c.Run_ == nil:
 		return usageError{"predict: give a run folder, or --model MODEL"}
 	}
-	if c.Batch < 1 {
-		return usageError{fmt.Sprintf("predict: --batch %d: give 1 or more", c.Batch)}
+	if c.Batch != nil && *c.Batch < 1 {
+		return usageError{fmt.Sprintf("predict: --batch %d: give 1 or more", *c.Batch)}
 	}
 	if c.Weights != "" {
 		if info, err := os.Stat(c.Weights); err != nil {
@@ -70,10 +70,24 @@ func (c *predictCmd) Run(ctx context.Context, s streams) error {
 		return usageError{"predict: --draw and --min-score are for detectors, which find boxes"}
 	}
 	p := predicting{model: model, cmd: c, out: s}
-	together := model.Together() * min(c.Batch, 1024)
+	together := model.Together() * min(c.batch(finetune.DefaultPredictBatch), 1024)
+	return inputs(ctx, s, given, together, p.print)
+}
+
+// batch is how many inputs go through the model together, where --batch does not say so many.
+func (c *predictCmd) batch(otherwise int) int {
+	if c.Batch == nil {
+		return otherwise
+	}
+	return *c.Batch
+}
+
+// inputs calls each with the arguments that were given, or else with the lines of the standard input, some at a time: what is
+// known is printed, whatever comes. kind is what one of them is.
+func inputs(ctx context.Context, s streams, given []string, together int, each func(ctx context.Context, some []string, kind string) error) error {
 	if len(given) > 0 {
-		for some := range slices.Chunk(given, together) { // what is known is printed, whatever comes
-			if err := p.print(ctx, some, "argument"); err != nil {
+		for some := range slices.Chunk(given, together) {
+			if err := each(ctx, some, "argument"); err != nil {
 				return err
 			}
 		}
@@ -81,7 +95,7 @@ func (c *predictCmd) Run(ctx context.Context, s streams) error {
 	}
 	for some, err := range lines(ctx, s, together) {
 		if err == nil {
-			err = p.print(ctx, some, "line")
+			err = each(ctx, some, "line")
 		}
 		if err != nil {
 			return err
@@ -130,7 +144,7 @@ func (p *predicting) print(ctx context.Context, some []string, kind string) erro
 		inputs = append(inputs, in)
 	}
 	p.done += len(some)
-	found, failure := p.model.Predict(ctx, inputs, finetune.PredictOptions{BatchSize: p.cmd.Batch})
+	found, failure := p.model.Predict(ctx, inputs, finetune.PredictOptions{BatchSize: p.cmd.batch(0)})
 	var out []byte
 	for _, r := range found {
 		line, err := p.render(r)

@@ -13,46 +13,19 @@
 set -euo pipefail
 export LC_ALL=C
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-thaw=${THAW:-$here/../../bin/thaw}
 test=$here/data/t10k-images-idx3-ubyte.gz
+make=fashion
 seeds=(1 2 3)
-
-if [[ $# != 1 ]]; then
-	echo "usage: examples/fashion/demo.sh FOLDER" >&2
-	exit 2
-fi
-out=$1
-if [[ -e $out ]]; then
-	echo "thaw: $out is there already: name a folder to make" >&2
-	exit 1
-fi
-if [[ ! -x $thaw ]]; then
-	echo "thaw: $thaw is not there: run make build first" >&2
-	exit 1
-fi
-if [[ ! -f $test ]]; then
-	echo "thaw: $test is not there: run make fashion first" >&2
-	exit 1
-fi
-mkdir -p "$out"
+. "$here/../demo-functions.sh"
+begin "$@"
 
 # run NAME SPEC KEY=VALUE... trains into $out/NAME, measures the result, prints a line and leaves the accuracy, in per
 # cent, in the variable accuracy.
 run() {
-	local name=$1 spec=$2 began=$SECONDS log=$out/$1.log
-	shift 2
-	if ! "$thaw" train "$here/$spec" out="$out/$name" "$@" >"$log" 2>&1; then
-		cat "$log" >&2
-		exit 1
-	fi
-	mv "$log" "$out/$name/log.txt"
-	"$thaw" eval "$out/$name" --data "$test" --json >"$out/$name/test.json"
-	accuracy=$(sed -n 's/.*"accuracy":\([0-9.e-]*\).*/\1/p' "$out/$name/test.json" | awk '{ printf "%.2f", 100 * $1 }')
-	if [[ -z $accuracy ]]; then
-		echo "thaw: $out/$name/test.json has no accuracy" >&2
-		exit 1
-	fi
-	printf '%-12s%7s %% of the test pictures  %4d s\n' "$name" "$accuracy" $((SECONDS - began))
+	train "$@"
+	measure "$1"
+	accuracy=$(percent accuracy "$1")
+	printf '%-12s%7s %% of the test pictures  %4d s\n' "$1" "$accuracy" $((SECONDS - began))
 }
 
 run pretrain pretrain.yaml

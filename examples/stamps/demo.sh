@@ -16,61 +16,21 @@
 set -euo pipefail
 export LC_ALL=C
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-thaw=${THAW:-$here/../../bin/thaw}
 test=$here/composed/test.json
+make=stamps
 seeds=(1 2 3)
-
-if [[ $# != 1 ]]; then
-	echo "usage: examples/stamps/demo.sh FOLDER" >&2
-	exit 2
-fi
-out=$1
-if [[ -e $out ]]; then
-	echo "thaw: $out is there already: name a folder to make" >&2
-	exit 1
-fi
-if [[ ! -x $thaw ]]; then
-	echo "thaw: $thaw is not there: run make build first" >&2
-	exit 1
-fi
-if [[ ! -f $test ]]; then
-	echo "thaw: $test is not there: run make stamps first" >&2
-	exit 1
-fi
-mkdir -p "$out"
-
-# run NAME SPEC KEY=VALUE... trains into $out/NAME.
-run() {
-	local name=$1 spec=$2 log=$out/$1.log
-	shift 2
-	began=$SECONDS
-	if ! "$thaw" train "$here/$spec" out="$out/$name" "$@" >"$log" 2>&1; then
-		cat "$log" >&2
-		exit 1
-	fi
-	mv "$log" "$out/$name/log.txt"
-}
+. "$here/../demo-functions.sh"
+begin "$@"
 
 # detector NAME SPEC KEY=VALUE... trains, measures the result, prints a line and leaves the average precision, in per
 # cent, in the variable ap.
 detector() {
 	local ap50
-	run "$@"
-	"$thaw" eval "$out/$1" --data "$test" --json >"$out/$1/test.json"
-	ap=$(percent ap "$out/$1/test.json")
-	ap50=$(percent ap50 "$out/$1/test.json")
+	train "$@"
+	measure "$1"
+	ap=$(percent ap "$1")
+	ap50=$(percent ap50 "$1")
 	printf '%-12s AP %5.2f  AP50 %5.2f  %4d s\n' "$1" "$ap" "$ap50" $((SECONDS - began))
-}
-
-# percent KEY FILE is a number of thaw eval's, of all classes, which comes before those of each.
-percent() {
-	local value
-	value=$(grep -o "\"$1\":[0-9.e-]*" "$2" | awk -F : 'NR == 1 { printf "%.2f", 100 * $2 }') || true
-	if [[ -z $value ]]; then
-		echo "thaw: $2 has no $1" >&2
-		exit 1
-	fi
-	echo "$value"
 }
 
 # epoch NAME is the seconds of a run's last epoch.
@@ -82,7 +42,7 @@ epoch() {
 	' "$out/$1/metrics.csv"
 }
 
-run pretrain pretrain.yaml
+train pretrain pretrain.yaml
 printf '%-12s%*s%4d s\n' pretrain 25 "" $((SECONDS - began))
 backbone=weights=$out/pretrain/weights/best.safetensors
 fine=() scratch=() best=
@@ -95,8 +55,8 @@ for seed in "${seeds[@]}"; do
 	detector "scratch-$seed" scratch.yaml seed="$seed"
 	scratch+=("$ap")
 done
-run frozen frozen.yaml "$backbone"
-run unfrozen unfrozen.yaml "$backbone"
+train frozen frozen.yaml "$backbone"
+train unfrozen unfrozen.yaml "$backbone"
 "$thaw" predict "$out/$best" --draw "$out/drawn" --min-score 0.5 "$here"/composed/test/*.jpg >"$out/drawn.txt"
 
 for i in "${!seeds[@]}"; do
