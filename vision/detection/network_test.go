@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/fused"
 	"github.com/thaw-ml/thaw/torch/nn"
 	"github.com/thaw-ml/thaw/torch/optim"
 	"github.com/thaw-ml/thaw/torch/torchtest"
@@ -181,6 +182,11 @@ func takeSteps(n detection.Network, g detectorGolden, first func(parts []torch.N
 
 func TestTrainingIsTorchvisions(t *testing.T) {
 	forEach(t, func(t *testing.T, name string, g detectorGolden) {
+		if name == "fasterrcnn_resnet18_fpn_v2" {
+			// Some input of a ReLU lies so near 0 in each of the generator's pictures that Winograd's rounding moves a gradient, by
+			// 2e-4; torchvision's own float32 is luckier.
+			defer fused.UseWinograd(fused.UseWinograd(fused.WinogradNever))
+		}
 		n := newNetwork(t, name, g.Classes)
 		asGolden(n, g, true)
 		detection.ChannelsLast(n)

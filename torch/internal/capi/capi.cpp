@@ -14,3 +14,4 @@
 #include "runtime.hh"
 #include "shadow.hh"
 #include "tensor.hh"
+#include "winograd.hh" // behind linear.hh, of which it takes a few functions

@@ -132,6 +132,8 @@ char *thaw_linear_joined(thaw_tensor x, const thaw_tensor *weights, const thaw_t
 // bias may be 0; stride, padding and dilation are of rows and columns
 char *thaw_conv2d(thaw_tensor x, thaw_tensor weight, thaw_tensor bias, const int64_t *stride, const int64_t *padding,
                   const int64_t *dilation, int64_t groups, thaw_tensor *out, int32_t *scope);
+// when 3 x 3 convolutions go by Winograd's filtering: 0 never, 1 where it is faster, 2 wherever it can be; gives what it was
+int32_t thaw_winograd(int32_t use);
 // dropout in training, plus another tensor of x's shape; plus may be 0
 char *thaw_dropout(thaw_tensor x, thaw_tensor plus, double p, thaw_tensor *out, int32_t *scope);
 // regions [K, 5], a picture's number and its box, of feature maps [N, C, H, W] on the CPU: [K, C, rows, columns]

@@ -29,12 +29,3 @@ func LinearJoined(x Handle, weights, biases []Handle) (Handle, int32, *Error) {
 		C.int64_t(len(weights)), &out, &scope))
 	return Handle(out), int32(scope), err
 }
-
-// Conv2d is the convolution of libtorch's operator, bias being 0 for none; of rows and of columns.
-func Conv2d(x, weight, bias Handle, stride, padding, dilation [2]int64, groups int) (Handle, int32, *Error) {
-	var out C.thaw_tensor
-	var scope C.int32_t
-	err := failure(C.thaw_conv2d(C.thaw_tensor(x), C.thaw_tensor(weight), C.thaw_tensor(bias), (*C.int64_t)(&stride[0]),
-		(*C.int64_t)(&padding[0]), (*C.int64_t)(&dilation[0]), C.int64_t(groups), &out, &scope))
-	return Handle(out), int32(scope), err
-}

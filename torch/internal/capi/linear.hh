@@ -7,7 +7,6 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/as_strided.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/conv2d.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/linear.h>
@@ -187,14 +186,18 @@ bool suits(const Tensor &x, const Tensor &weight) {
          at::globalContext().userEnabledMkldnn() && !at::autocast::is_autocast_enabled(at::kCPU);
 }
 
-// Whether MKL multiplies as fast as oneDNN.
-bool mkl_is_fast() {
+bool intel() {
 #ifdef __x86_64__
-  static const bool intel = __builtin_cpu_is("intel");
-  return intel && at::globalContext().hasMKL();
+  return __builtin_cpu_is("intel");
 #else
   return false;
 #endif
+}
+
+// Whether MKL multiplies as fast as oneDNN.
+bool mkl_is_fast() {
+  static const bool fast = intel() && at::globalContext().hasMKL();
+  return fast;
 }
 
 bool recording(const Tensor &x, const Tensor &weight, const Tensor &bias) {
@@ -265,16 +268,6 @@ extern "C" char *thaw_linear_joined(thaw_tensor x_, const thaw_tensor *weights_,
       y = at::linear(x, joined(weights), joined(biases));
     }
     *out = release(std::move(y));
-    *scope = current_scope;
-  });
-}
-
-extern "C" char *thaw_conv2d(thaw_tensor x_, thaw_tensor weight_, thaw_tensor bias_, const int64_t *stride, const int64_t *padding,
-                             const int64_t *dilation, int64_t groups, thaw_tensor *out, int32_t *scope) {
-  return guarded([&] {
-    const Tensor x = borrow(x_);
-    *out = release(at::conv2d(x, leaf_of(borrow(weight_), x), maybe(leaf_of(borrow(bias_), x)), c10::IntArrayRef(stride, 2),
-                              c10::IntArrayRef(padding, 2), c10::IntArrayRef(dilation, 2), groups));
     *scope = current_scope;
   });
 }
