@@ -112,7 +112,7 @@ func runDist(o options) error {
 			peer: thaw("one process", 0, 1, spec, "phases[0].epochs=1"),
 		},
 	}
-	if r.Comparisons, err = compare(cmp.Or(o.rounds, 3), 0, trials); err != nil {
+	if r.Comparisons, err = compare(cmp.Or(o.rounds, 3), 0, o.wanted(trials)); err != nil {
 		return err
 	}
 	overlap, err := measureRanks("steps")

@@ -1,6 +1,6 @@
 // Command bench measures Thaw beside the Python stack: both in one run, in turn, on the same machine.
 //
-//	go run . [-rounds N] [opcall] [tokenizer] [loader] [steps] [demo] [lora] [dist] [all]
+//	go run . [-rounds N] [opcall] [tokenizer] [loader] [steps] [demo] [lora] [dist] [detect] [all]
 //	go run . opcall -profile
 //	go run . overlap
 //	go run . scale
@@ -19,25 +19,32 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 )
+
+// wanted are the trials that were asked for.
+func (o options) wanted(all []trial) []trial {
+	return slices.DeleteFunc(all, func(t trial) bool { return o.only != nil && !o.only.MatchString(t.name) })
+}
 
 // options is the command line.
 type options struct {
 	benchmarks []string
-	rounds     int     // 0: as many as the benchmark takes by itself
-	calls      int     // of an operator, a round
-	profile    bool    // opcall: where the time goes, in place of how much it is
-	seconds    float64 // of profiling, a case
-	results    string  // the folder for results
+	rounds     int            // 0: as many as the benchmark takes by itself
+	calls      int            // of an operator, a round
+	profile    bool           // opcall: where the time goes, in place of how much it is
+	seconds    float64        // of profiling, a case
+	results    string         // the folder for results
+	only       *regexp.Regexp // of detect and dist, the cases; nil is all
 }
 
 var benchmarks = map[string]func(options) error{
 	"opcall": runOpcall, "tokenizer": runTokenizer, "loader": runLoader, "steps": runSteps, "demo": runDemo, "lora": runLoRA,
-	"dist": runDist, "overlap": runOverlap, "scale": runScale,
+	"dist": runDist, "overlap": runOverlap, "detect": runDetect, "scale": runScale,
 }
 
-const usage = "usage: go run . [flags] [opcall] [tokenizer] [loader] [steps] [demo] [lora] [dist] [overlap] [scale] [all]    (by default: opcall tokenizer)\n"
+const usage = "usage: go run . [flags] [opcall] [tokenizer] [loader] [steps] [demo] [lora] [dist] [detect] [overlap] [scale] [all]    (by default: opcall tokenizer)\n"
 
 // parse reads the command line; flags may stand behind names.
 func parse(args []string) (options, error) {
@@ -48,6 +55,10 @@ func parse(args []string) (options, error) {
 	flags.IntVar(&o.calls, "calls", 200_000, "opcall: calls of an operator, a round")
 	flags.BoolVar(&o.profile, "profile", false, "opcall: show where Thaw's time goes instead (needs perf)")
 	flags.Float64Var(&o.seconds, "seconds", 5, "opcall -profile: seconds of each case")
+	flags.Func("only", "detect, dist: the cases whose names match a `regexp`", func(text string) (err error) {
+		o.only, err = regexp.Compile(text)
+		return err
+	})
 	flags.StringVar(&o.results, "results", "results", "the `folder` for results")
 	for {
 		if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
@@ -64,7 +75,7 @@ func parse(args []string) (options, error) {
 		name := flags.Arg(0)
 		switch {
 		case name == "all":
-			o.benchmarks = []string{"opcall", "tokenizer", "loader", "steps", "demo", "lora", "dist"}
+			o.benchmarks = []string{"opcall", "tokenizer", "loader", "steps", "demo", "lora", "dist", "detect"}
 		case benchmarks[name] == nil:
 			return o, fmt.Errorf("%q is no benchmark", name)
 		case !slices.Contains(o.benchmarks, name):
@@ -88,6 +99,9 @@ func parse(args []string) (options, error) {
 }
 
 func main() {
+	if os.Getenv(detectKey) != "" {
+		os.Exit(detectSide(os.Args[1:]))
+	}
 	if os.Getenv(overlapKey) != "" {
 		os.Exit(overlapRank())
 	}
