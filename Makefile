@@ -69,7 +69,7 @@ gen: deps ## makes the generated code anew
 
 # Every package with goroutines or locks. Of those whose tests are long, the tests that use them.
 race: deps reviews ## runs tests under the race detector
-	$(GO) test -race -timeout 20m ./torch/... ./finetune/... ./serve/... ./hub/... ./vision/album ./vision/picture ./internal/...
+	$(GO) test -race -timeout 20m -skip '^TestCUDAIsLinked$$' ./torch/... ./finetune/... ./serve/... ./hub/... ./vision/album ./vision/picture ./internal/...
 	$(GO) test -race -timeout 20m -run 'COCO|Pycocotools' ./vision/detection/annotation ./vision/detection/evaluation
 	$(GO) test -race -timeout 20m -run 'Goroutines|Concurrent|Encode|Lines|Pipe|Predict|Dataset|Skip|Items' ./vision ./text/... ./cmd/...
 
@@ -88,7 +88,7 @@ fuzz: deps ## runs every fuzz target for FUZZTIME (60s)
 		done; \
 	done
 
-bench: build peers ## measures beside PyTorch's Python: opcall and tokenizer, or BENCH="steps", "demo" or "lora" (10 minutes each), "dist" (two ranks beside DDP), "overlap", "scale", "loader", "opcall -profile", "all"
+bench: build peers ## measures beside PyTorch's Python: opcall and tokenizer, or BENCH="steps", "demo" or "lora" (10 minutes each), "detect", "dist" (two ranks beside DDP), "overlap", "scale", "loader", "opcall -profile", "all"
 	@third_party/fetch.sh --set reviews
 	@examples/reviews/prepare.sh
 	cd bench && $(GO) run . $(BENCH)
@@ -100,7 +100,7 @@ peers: ## brings the Python stack that benchmarks and goldens compare with into 
 		cp bench/peers/requirements.txt $(PEERS)/requirements.txt; \
 	}
 
-exports: deps reviews peers ## checks that what thaw export writes gives the same logits in transformers, torchvision and onnxruntime (5 minutes)
+exports: deps reviews peers ## checks that what thaw export writes gives the same logits and boxes in transformers, torchvision and onnxruntime (6 minutes)
 	THAW_EXPORTS=1 $(GO) test -count=1 -v -timeout 30m -run '^TestExportsLoadElsewhere$$' ./recipe
 
 gpu-bundle: deps reviews ## makes dist/gpu: programs, tests and run.sh for a machine with a GPU, PyTorch and no Go
