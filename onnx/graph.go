@@ -1,7 +1,9 @@
 package onnx
 
 import (
+	"encoding/binary"
 	"fmt"
+	"math"
 	"strconv"
 
 	"github.com/thaw-ml/thaw/torch"
@@ -15,9 +17,10 @@ type Type int32
 
 // The types that the graphs here have.
 const (
-	Float Type = 1 // float32
-	Int64 Type = 7
-	Bool  Type = 9
+	Float  Type = 1 // float32
+	Int64  Type = 7
+	Bool   Type = 9
+	Double Type = 11
 )
 
 // Dim is a dimension of an input or output: a number, or a name that stands for any number.
@@ -66,7 +69,7 @@ type weight struct {
 
 // size is how many bytes the elements take.
 func (w weight) size() int64 {
-	n := map[Type]int64{Float: 4, Int64: 8, Bool: 1}[w.kind]
+	n := map[Type]int64{Float: 4, Int64: 8, Bool: 1, Double: 8}[w.kind]
 	for _, d := range w.shape {
 		n *= int64(d)
 	}
@@ -75,8 +78,7 @@ func (w weight) size() int64 {
 
 type node struct {
 	name, op   string
-	in         []Value
-	out        Value
+	in, out    []Value
 	attributes []Attribute
 }
 
@@ -103,15 +105,22 @@ func (g *Graph) Input(name string, kind Type, dims ...Dim) Value {
 // Output makes a value an output of the graph, under a name of its own.
 func (g *Graph) Output(v Value, name string, kind Type, dims ...Dim) {
 	name = g.unique(name)
-	g.nodes = append(g.nodes, node{name: g.unique("Identity"), op: "Identity", in: []Value{v}, out: Value(name)})
+	g.nodes = append(g.nodes, node{name: g.unique("Identity"), op: "Identity", in: []Value{v}, out: []Value{Value(name)}})
 	g.outputs = append(g.outputs, port{name, kind, dims})
 }
 
 // Op adds a node and gives its output. An empty input stands for one that is left out.
 func (g *Graph) Op(op, name string, in []Value, attributes ...Attribute) Value {
+	return g.OpOf(op, name, 1, in, attributes...)[0]
+}
+
+// OpOf is Op for an operator with so many outputs.
+func (g *Graph) OpOf(op, name string, outputs int, in []Value, attributes ...Attribute) []Value {
 	name = g.unique(name)
-	out := Value(name + "_output")
-	g.taken[string(out)] = true
+	out := make([]Value, outputs)
+	for i := range out {
+		out[i] = Value(g.unique(name + "_output"))
+	}
 	g.nodes = append(g.nodes, node{name, op, in, out, attributes})
 	return out
 }
@@ -151,6 +160,23 @@ func (g *Graph) Ints(name string, list ...int) Value {
 
 // Int adds a constant number, without dimensions.
 func (g *Graph) Int(name string, n int) Value { return g.constant(name, Int64, nil, int64s([]int{n})) }
+
+// Floats adds a constant tensor of a shape, its numbers row by row.
+func (g *Graph) Floats(name string, shape []int, list ...float32) Value {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	if n != len(list) {
+		panic(&torch.Error{Op: "onnx", Shapes: [][]int{shape}, Msg: fmt.Sprintf("%s has %d numbers", name, len(list))})
+	}
+	return g.constant(name, Float, shape, float32s(list))
+}
+
+// Double adds a constant number of the type Double, without dimensions.
+func (g *Graph) Double(name string, x float64) Value {
+	return g.constant(name, Double, nil, binary.LittleEndian.AppendUint64(nil, math.Float64bits(x)))
+}
 
 // Scalar adds a constant number, without dimensions.
 func (g *Graph) Scalar(name string, x float32) Value {

@@ -3,21 +3,25 @@ package onnx
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/nn"
 )
 
 // Layers adds layers of torch/nn to a graph. Key is always the layer's name in the state, "bert.pooler.dense": its
-// weights are State's "bert.pooler.dense.weight" and so on, so that those of adapters are merged (nn.MergedState).
+// weights are State's "bert.pooler.dense.weight" and so on, so that those of adapters are merged (nn.MergedState). A
+// layer that is added more than once has its weights in the graph once.
 type Layers struct {
 	*Graph
 	State map[string]torch.Tensor
+
+	added map[string]Value // weights that are in the graph
 }
 
 // NewLayers makes an empty graph for layers of a state.
 func NewLayers(name string, state []torch.Named) Layers {
-	l := Layers{NewGraph(name), map[string]torch.Tensor{}}
+	l := Layers{NewGraph(name), map[string]torch.Tensor{}, map[string]Value{}}
 	for _, n := range state {
 		l.State[n.Name] = n.Tensor
 	}
@@ -33,25 +37,42 @@ func (l Layers) tensor(name string) torch.Tensor {
 	return t
 }
 
+// once gives the weight of a name, which add adds where it is not in the graph yet.
+func (l Layers) once(name string, add func() Value) Value {
+	v, ok := l.added[name]
+	if !ok {
+		v = add()
+		if l.added != nil {
+			l.added[name] = v
+		}
+	}
+	return v
+}
+
+// weight is a tensor of the state in the graph.
+func (l Layers) weight(name string) Value {
+	return l.once(name, func() Value { return l.Weight(name, l.tensor(name)) })
+}
+
 // Linear maps x [..., in] to [..., out], as nn.Linear.
 func (l Layers) Linear(x Value, key string) Value {
-	w := l.Transposed(key+".weight.T", l.tensor(key+".weight"))
+	name := key + ".weight.T"
+	w := l.once(name, func() Value { return l.Transposed(name, l.tensor(key+".weight")) })
 	x = l.Op("MatMul", key+"/MatMul", []Value{x, w})
-	if bias, ok := l.State[key+".bias"]; ok {
-		x = l.Op("Add", key+"/Add", []Value{x, l.Weight(key+".bias", bias)})
+	if _, ok := l.State[key+".bias"]; ok {
+		x = l.Op("Add", key+"/Add", []Value{x, l.weight(key + ".bias")})
 	}
 	return x
 }
 
 // Embedding maps ids [...] to rows of the table, [..., dim], as nn.Embedding.
 func (l Layers) Embedding(ids Value, key string) Value {
-	w := l.Weight(key+".weight", l.tensor(key+".weight"))
-	return l.Op("Gather", key+"/Gather", []Value{w, ids}, Attribute{"axis", 0})
+	return l.Op("Gather", key+"/Gather", []Value{l.weight(key + ".weight"), ids}, Attribute{"axis", 0})
 }
 
 // LayerNorm normalises the last dimension of x, as norm.
 func (l Layers) LayerNorm(x Value, key string, norm *nn.LayerNorm) Value {
-	in := []Value{x, l.Weight(key+".weight", l.tensor(key+".weight")), l.Weight(key+".bias", l.tensor(key+".bias"))}
+	in := []Value{x, l.weight(key + ".weight"), l.weight(key + ".bias")}
 	return l.Op("LayerNormalization", key+"/LayerNormalization", in,
 		Attribute{"axis", -1}, Attribute{"epsilon", float32(norm.Eps)})
 }
@@ -59,9 +80,9 @@ func (l Layers) LayerNorm(x Value, key string, norm *nn.LayerNorm) Value {
 // Conv2d maps x [N, in, H, W] to [N, out, H', W'], as conv.
 func (l Layers) Conv2d(x Value, key string, conv *nn.Conv2d) Value {
 	w := l.tensor(key + ".weight")
-	in := []Value{x, l.Weight(key+".weight", w)}
-	if bias, ok := l.State[key+".bias"]; ok {
-		in = append(in, l.Weight(key+".bias", bias))
+	in := []Value{x, l.weight(key + ".weight")}
+	if _, ok := l.State[key+".bias"]; ok {
+		in = append(in, l.weight(key+".bias"))
 	}
 	p := conv.Padding
 	return l.Op("Conv", key+"/Conv", in,
@@ -71,11 +92,49 @@ func (l Layers) Conv2d(x Value, key string, conv *nn.Conv2d) Value {
 
 // BatchNorm normalises each channel of x [N, C, ...] by the running statistics, as norm does outside of training.
 func (l Layers) BatchNorm(x Value, key string, norm *nn.BatchNorm) Value {
+	return l.batchNorm(x, key, norm.Eps)
+}
+
+func (l Layers) batchNorm(x Value, key string, eps float64) Value {
 	in := []Value{x}
 	for _, name := range []string{"weight", "bias", "running_mean", "running_var"} {
-		in = append(in, l.Weight(key+"."+name, l.tensor(key+"."+name)))
+		in = append(in, l.weight(key+"."+name))
 	}
-	return l.Op("BatchNormalization", key+"/BatchNormalization", in, Attribute{"epsilon", float32(norm.Eps)})
+	return l.Op("BatchNormalization", key+"/BatchNormalization", in, Attribute{"epsilon", float32(eps)})
+}
+
+// GroupNorm normalises each group of channels of x [N, C, H, W], as norm. It is written as an InstanceNormalization of
+// the groups, since opset 17 has no operator of this name.
+func (l Layers) GroupNorm(x Value, key string, norm *nn.GroupNorm) Value {
+	op := func(op string, in ...Value) Value { return l.Op(op, key+"/"+op, in) }
+	constant := func(name string, x float32) Value {
+		return l.once(key+name, func() Value {
+			return l.Floats(key+name, []int{norm.Groups}, slices.Repeat([]float32{x}, norm.Groups)...)
+		})
+	}
+	perChannel := func(name string) Value { // [C, 1, 1]
+		shape := l.once(key+".channels", func() Value { return l.Ints(key+".channels", -1, 1, 1) })
+		return op("Reshape", l.weight(key+name), shape)
+	}
+	groups := l.once(key+".groups", func() Value { return l.Ints(key+".groups", 0, norm.Groups, -1) })
+	in := []Value{op("Reshape", x, groups), constant(".ones", 1), constant(".zeros", 0)}
+	y := l.Op("InstanceNormalization", key+"/InstanceNormalization", in, Attribute{"epsilon", float32(norm.Eps)})
+	y = op("Reshape", y, op("Shape", x))
+	return op("Add", op("Mul", y, perChannel(".weight")), perChannel(".bias"))
+}
+
+// Norm normalises x [N, C, H, W] as norm does outside of training: a *nn.BatchNorm, *nn.FrozenBatchNorm or
+// *nn.GroupNorm. Another one panics *torch.Error.
+func (l Layers) Norm(x Value, key string, norm nn.Norm) Value {
+	switch norm := norm.(type) {
+	case *nn.BatchNorm:
+		return l.batchNorm(x, key, norm.Eps)
+	case *nn.FrozenBatchNorm:
+		return l.batchNorm(x, key, norm.Eps)
+	case *nn.GroupNorm:
+		return l.GroupNorm(x, key, norm)
+	}
+	panic(&torch.Error{Op: "onnx", Msg: fmt.Sprintf("%s is a %T, which has no form in ONNX files", key, norm)})
 }
 
 // MaxPool2d takes the largest value of each window of x [N, C, H, W], as pool.

@@ -71,6 +71,56 @@ func TestLayers(t *testing.T) {
 	})
 }
 
+// A layer that is used twice has its weights in the graph once. Norms are those that pictures' networks have.
+func TestNormsAndSharedLayers(t *testing.T) {
+	g := torch.NewGenerator(1)
+	conv := nn.NewConv2d(6, 6, 3, nn.ConvOptions{Padding: 1}, g)
+	group, frozen := nn.EmptyGroupNorm(3, 6), nn.EmptyFrozenBatchNorm(6)
+	defer func() {
+		for _, m := range []any{conv, group, frozen} {
+			nn.Close(m)
+		}
+	}()
+	scoped(func() {
+		frozen.Init()
+		for _, w := range []torch.Tensor{group.Weight, group.Bias, frozen.Weight, frozen.RunningVar} {
+			w.Uniform_(0.5, 2, g)
+		}
+		l := onnx.NewLayers("norms", append(append(named("conv", conv), named("group", group)...), named("frozen", frozen)...))
+		add := func(x onnx.Value) onnx.Value {
+			x = l.Norm(l.Conv2d(x, "conv", conv), "group", group)
+			return l.Norm(x, "frozen", frozen)
+		}
+		l.Output(add(add(l.Input("x", onnx.Float, onnx.Fixed(2), onnx.Fixed(6), onnx.Dynamic("h"), onnx.Dynamic("w")))), "y", onnx.Float)
+		x := torch.Randn(g, torch.Float32, torch.CPU, 2, 6, 9, 7)
+		read, got := run(t, onnx.Model{Graph: l.Graph}, "x", x)
+		forward := func(x torch.Tensor) torch.Tensor { return frozen.Forward(group.Forward(conv.Forward(x))) }
+		assert.InDeltaSlice(t, torch.ToSlice[float32](forward(forward(x))), got, 1e-5)
+		count := 0
+		for name := range read.Weights {
+			if strings.HasPrefix(name, "conv") {
+				count++
+			}
+		}
+		assert.Equal(t, 2, count, "weight and bias")
+	})
+}
+
+func TestConstantsAndSeveralOutputs(t *testing.T) {
+	scoped(func() {
+		g := onnx.NewGraph("constants")
+		x := g.Op("Add", "add", []onnx.Value{g.Input("x", onnx.Float, onnx.Dynamic("n")), g.Floats("list", []int{3}, 1, 5, 3)})
+		cast := func(v onnx.Value, to onnx.Type) onnx.Value {
+			return g.Op("Cast", "cast", []onnx.Value{v}, onnx.Attribute{Name: "to", Value: int(to)})
+		}
+		best := g.OpOf("TopK", "best", 2, []onnx.Value{x, g.Ints("k", 2)}, onnx.Attribute{Name: "axis", Value: 0})
+		y := g.Op("Mul", "mul", []onnx.Value{cast(best[1], onnx.Double), g.Double("tenth", 0.1)})
+		g.Output(cast(g.Op("Add", "sum", []onnx.Value{cast(best[0], onnx.Double), y}), onnx.Float), "y", onnx.Float, onnx.Fixed(2))
+		_, got := run(t, onnx.Model{Graph: g}, "x", torch.FromSlice([]float32{0, 0, 1}, 3))
+		assert.Equal(t, []float32{5.1, 4.2}, got)
+	})
+}
+
 func TestActivations(t *testing.T) {
 	for _, name := range []string{"gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu", "swish", "tanh", "sigmoid"} {
 		scoped(func() {
@@ -133,6 +183,8 @@ func TestMistakes(t *testing.T) {
 			"a.weight is float64; weights of a graph are float32": func() { l.Embedding("x", "a") },
 			"b.weight.T is no matrix":                             func() { l.Linear("x", "b") },
 			`the model's state has no "c.weight"`:                 func() { l.Linear("x", "c") },
+			"d has 3 numbers":                                     func() { l.Floats("d", []int{2, 2}, 1, 2, 3) },
+			"e is a *onnx_test.otherNorm, which has no form":      func() { l.Norm("x", "e", &otherNorm{}) },
 		} {
 			err := torch.Try(f)
 			require.Error(t, err)
@@ -140,6 +192,8 @@ func TestMistakes(t *testing.T) {
 		}
 	})
 }
+
+type otherNorm struct{ nn.Norm }
 
 func TestSaveFails(t *testing.T) {
 	scoped(func() {

@@ -101,7 +101,9 @@ func (n node) encode() (b []byte) {
 	for _, v := range n.in {
 		b = text(b, nodeInput, string(v))
 	}
-	b = text(b, nodeOutput, string(n.out))
+	for _, v := range n.out {
+		b = text(b, nodeOutput, string(v))
+	}
 	b = text(b, nodeName, n.name)
 	b = text(b, nodeOp, n.op)
 	for _, a := range n.attributes {

@@ -85,10 +85,13 @@ func (m *boxModel) Predict(context.Context, []Input, finetune.PredictOptions) ([
 
 // save implements Model.
 func (m *boxModel) save(folder string, to Format) error {
-	if to == Torchvision {
+	switch to {
+	case Torchvision:
 		return m.SaveTorchvision(folder)
+	case ONNX:
+		return m.SaveONNX(folder)
 	}
-	return noSuch("detectors are written for torchvision: --to %s", Torchvision)
+	return noSuch("detectors are not written for %s: there are --to %s and --to %s", to, Torchvision, ONNX)
 }
 
 // task implements Model.
@@ -97,7 +100,22 @@ func (m *boxModel) task() (pipeline, sentence string) {
 }
 
 // use implements Model.
-func (m *boxModel) use(string, Format) (program, after string) {
+func (m *boxModel) use(_ string, to Format) (program, after string) {
+	if to == ONNX {
+		return `import json
+
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+session = onnxruntime.InferenceSession("model.onnx")
+names = json.loads(session.get_modelmeta().custom_metadata_map["id2label"])
+picture = np.asarray(Image.open("picture.png").convert("RGB"), np.float32) / 255  # [height, width, 3]
+boxes, labels, scores = session.run(["boxes", "labels", "scores"], {"image": picture.transpose(2, 0, 1)})
+for box, label, score in zip(boxes, labels, scores):
+    print(names[str(label)], round(float(score), 3), box.tolist())
+`, aboutBoxes
+	}
 	return `import json
 
 import torch
@@ -122,9 +140,11 @@ for box, label, score in zip(found["boxes"], found["labels"], found["scores"]):
 `, m.afterUse()
 }
 
+const aboutBoxes = "Boxes are x1, y1, x2, y2 in pixels, scores from 0 to 1."
+
 // afterUse says what the program prints, and where it does not serve.
 func (m *boxModel) afterUse() string {
-	after := "Boxes are x1, y1, x2, y2 in pixels, scores from 0 to 1."
+	after := aboutBoxes
 	if !strings.Contains(m.Name(), "resnet50") {
 		after += " torchvision's get_model names detectors on a ResNet-50 alone: build one on another ResNet of its parts, as" +
 			" bench/peers/check_boxes.py of Thaw does."

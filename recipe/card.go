@@ -172,14 +172,18 @@ func indexed(name, pipeline, data string, score metric.Score) []cardModel {
 	return []cardModel{{name, []cardResult{result}}}
 }
 
-// cardClasses lists what the logits stand for.
+// cardClasses lists what the logits, or a detector's labels, stand for.
 func (r *Run) cardClasses(b *bytes.Buffer) {
 	if len(r.Labels()) == 0 {
 		return
 	}
-	b.WriteString("\n## Classes\n\n| logit | class |\n|---|---|\n")
+	number, first := "logit", 0
+	if m, ok := r.Model.(interface{ FirstLabel() int }); ok {
+		number, first = "label", m.FirstLabel()
+	}
+	fmt.Fprintf(b, "\n## Classes\n\n| %s | class |\n|---|---|\n", number)
 	for i, class := range r.Labels() {
-		fmt.Fprintf(b, "| %d | %s |\n", i, cell(class))
+		fmt.Fprintf(b, "| %d | %s |\n", first+i, cell(class))
 	}
 }
 

@@ -66,17 +66,26 @@ func (r *ResNet) graph(state []torch.Named, input Input) *onnx.Graph {
 	l := resnetLayers{onnx.NewLayers(r.Architecture, state)}
 	batch := onnx.Dynamic("batch")
 	x := l.Input("pixel_values", onnx.Float, batch, onnx.Fixed(3), onnx.Fixed(input.Crop), onnx.Fixed(input.Crop))
-	x = l.relu(l.norm(x, "conv1", r.Conv1, "bn1", r.BN1), "stem")
-	x = l.MaxPool2d(x, "stem", stemPool)
-	for i, layer := range []Layer{r.Layer1, r.Layer2, r.Layer3, r.Layer4} {
-		for k, block := range layer {
-			x = block.addTo(l, x, "layer"+strconv.Itoa(i+1)+"."+strconv.Itoa(k))
-		}
-	}
+	x = r.AddBody(l.Layers, x, "")[3]
 	x = l.Op("GlobalAveragePool", "pool/GlobalAveragePool", []onnx.Value{x})
 	x = l.Op("Flatten", "pool/Flatten", []onnx.Value{x}, onnx.Attribute{Name: "axis", Value: 1})
 	l.Output(l.Linear(x, "fc"), "logits", onnx.Float, batch, onnx.Fixed(r.Classes()))
 	return l.Graph
+}
+
+// AddBody adds stem and layers to a graph, in inference: x [N, 3, H, W], normalised, becomes what each of the four
+// layers gives out. prefix is what the keys of the graph's state have before the network's: "backbone.body.".
+func (r *ResNet) AddBody(to onnx.Layers, x onnx.Value, prefix string) (layers [4]onnx.Value) {
+	l := resnetLayers{to}
+	x = l.relu(l.norm(x, prefix+"conv1", r.Conv1, prefix+"bn1", r.BN1), prefix+"stem")
+	x = l.MaxPool2d(x, prefix+"stem", stemPool)
+	for i, layer := range []Layer{r.Layer1, r.Layer2, r.Layer3, r.Layer4} {
+		for k, block := range layer {
+			x = block.addTo(l, x, prefix+"layer"+strconv.Itoa(i+1)+"."+strconv.Itoa(k))
+		}
+		layers[i] = x
+	}
+	return layers
 }
 
 // resnetLayers adds the parts of a ResNet to a graph.
@@ -84,11 +93,7 @@ type resnetLayers struct{ onnx.Layers }
 
 // norm is a convolution and its norm.
 func (l resnetLayers) norm(x onnx.Value, convKey string, conv *nn.Conv2d, normKey string, norm nn.Norm) onnx.Value {
-	known, ok := norm.(*nn.BatchNorm)
-	if !ok {
-		known = &nn.BatchNorm{Eps: norm.(*nn.FrozenBatchNorm).Eps} // the rest is in the state
-	}
-	return l.BatchNorm(l.Conv2d(x, convKey, conv), normKey, known)
+	return l.Norm(l.Conv2d(x, convKey, conv), normKey, norm)
 }
 
 func (l resnetLayers) relu(x onnx.Value, key string) onnx.Value {

@@ -199,7 +199,7 @@ def check_card(folder, picture):
     """The model card: its front matter, and its program, which runs in the folder."""
     card = ModelCard.load(folder / "README.md")
     data = card.data.to_dict()
-    if data["pipeline_tag"] not in ("text-classification", "image-classification") or "thaw" not in data["tags"]:
+    if data["pipeline_tag"] not in ("text-classification", "image-classification", "object-detection") or "thaw" not in data["tags"]:
         sys.exit(f"{folder}: {data}")
     if re.search(r"(/tmp|/work|/root|/home)/", card.content):
         sys.exit(f"{folder}/README.md names a path of this machine")

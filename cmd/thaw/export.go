@@ -18,9 +18,9 @@ func (*exportCmd) Help() string {
 
 transformers: config.json, model.safetensors, and the tokenizer or preprocessor_config.json, for from_pretrained. Of texts it takes pooling: cls.
 
-torchvision: of images, model.safetensors for the constructor of the architecture, and config.json with what it and the transforms take.
+torchvision: of images and boxes, model.safetensors for the constructor of the architecture, and config.json with what it and the transforms take.
 
-onnx: model.onnx for onnxruntime and others, and the tokenizer or preprocessor_config.json. Batches of any size, texts of any length.
+onnx: model.onnx for onnxruntime and others, and the tokenizer or preprocessor_config.json. Batches of any size, texts of any length. Of detectors the graph takes one picture of any size, [3, height, width], 0 to 1, and gives boxes in its pixels, labels and scores: resizing and non-maximum suppression are inside.
 
 Nothing is overwritten, and a folder that could not be written whole is not there. docs/guide/export.md has more.`
 }

@@ -8,8 +8,14 @@ import (
 	"github.com/thaw-ml/thaw/torch"
 )
 
-// Run computes the model's output of inputs, as the operators' definitions say. It belongs to the caller's scope.
+// Run computes the model's first output of inputs, as the operators' definitions say. It belongs to the caller's scope.
 func (m *Model) Run(t testing.TB, inputs map[string]torch.Tensor) (out torch.Tensor) {
+	t.Helper()
+	return m.RunAll(t, inputs)[0]
+}
+
+// RunAll is Run of all outputs.
+func (m *Model) RunAll(t testing.TB, inputs map[string]torch.Tensor) (out []torch.Tensor) {
 	t.Helper()
 	require.Len(t, inputs, len(m.Inputs))
 	values := map[string]torch.Tensor{}
@@ -20,19 +26,26 @@ func (m *Model) Run(t testing.TB, inputs map[string]torch.Tensor) (out torch.Ten
 		require.Contains(t, inputs, p.Name)
 		values[p.Name] = inputs[p.Name]
 	}
-	return torch.Tidy(func() torch.Tensor {
+	return torch.TidyAll(func() (out []torch.Tensor) {
 		torch.NoGrad(func() {
 			for _, n := range m.Nodes {
 				in := make([]torch.Tensor, len(n.In))
 				for i, name := range n.In {
 					in[i] = values[name]
 				}
+				if n.Op == "TopK" {
+					values[n.Out[0]], values[n.Out[1]] = topK(n, in)
+					continue
+				}
 				operator, ok := operators[n.Op]
 				require.True(t, ok, "the operator %s is not known here", n.Op)
-				values[n.Out] = operator(n, in)
+				values[n.Out[0]] = operator(n, in)
+			}
+			for _, p := range m.Outputs {
+				out = append(out, values[p.Name].Clone())
 			}
 		})
-		return values[m.Outputs[0].Name].Clone()
+		return out
 	})
 }
 
@@ -59,8 +72,16 @@ var operators = map[string]func(n Node, in []torch.Tensor) torch.Tensor{
 	"Identity": func(_ Node, in []torch.Tensor) torch.Tensor { return in[0].Alias() },
 	"Add":      func(_ Node, in []torch.Tensor) torch.Tensor { return in[0].Add(in[1]) },
 	"Mul":      func(_ Node, in []torch.Tensor) torch.Tensor { return in[0].Mul(in[1]) },
-	"Div":      func(_ Node, in []torch.Tensor) torch.Tensor { return in[0].Div(in[1]) },
+	"Sub":      func(_ Node, in []torch.Tensor) torch.Tensor { return in[0].Sub(in[1]) },
 	"Max":      func(_ Node, in []torch.Tensor) torch.Tensor { return in[0].Maximum(in[1]) },
+	"Min":      func(_ Node, in []torch.Tensor) torch.Tensor { return in[0].Minimum(in[1]) },
+	"Mod":      func(_ Node, in []torch.Tensor) torch.Tensor { return in[0].Remainder(in[1]) },
+	"Sqrt":     func(_ Node, in []torch.Tensor) torch.Tensor { return in[0].Sqrt() },
+	"Exp":      func(_ Node, in []torch.Tensor) torch.Tensor { return in[0].Exp() },
+	"Log":      func(_ Node, in []torch.Tensor) torch.Tensor { return in[0].Log() },
+	"Floor":    func(_ Node, in []torch.Tensor) torch.Tensor { return in[0].Floor() },
+	"Equal":    func(_ Node, in []torch.Tensor) torch.Tensor { return in[0].Eq(in[1]) },
+	"Greater":  func(_ Node, in []torch.Tensor) torch.Tensor { return in[0].Gt(in[1]) },
 	"MatMul":   func(_ Node, in []torch.Tensor) torch.Tensor { return in[0].MatMul(in[1]) },
 	"Erf":      func(_ Node, in []torch.Tensor) torch.Tensor { return in[0].Erf() },
 	"Tanh":     func(_ Node, in []torch.Tensor) torch.Tensor { return in[0].Tanh() },
@@ -69,11 +90,25 @@ var operators = map[string]func(n Node, in []torch.Tensor) torch.Tensor{
 	"Where":    func(_ Node, in []torch.Tensor) torch.Tensor { return torch.Where(in[0], in[1], in[2]) },
 	"Softmax":  func(n Node, in []torch.Tensor) torch.Tensor { return in[0].Softmax(n.integer("axis", -1)) },
 	"Flatten":  func(n Node, in []torch.Tensor) torch.Tensor { return in[0].Flatten(n.integer("axis", 1), -1) },
+	"GreaterOrEqual": func(_ Node, in []torch.Tensor) torch.Tensor {
+		return in[0].Ge(in[1])
+	},
+	"LessOrEqual": func(_ Node, in []torch.Tensor) torch.Tensor {
+		return in[0].Le(in[1])
+	},
+	"Div": func(_ Node, in []torch.Tensor) torch.Tensor {
+		if in[0].DType() == torch.Int64 {
+			return in[0].DivRounded(in[1], "trunc")
+		}
+		return in[0].Div(in[1])
+	},
+	"Concat": func(n Node, in []torch.Tensor) torch.Tensor { return torch.Cat(in, n.integer("axis", 0)) },
+	"Expand": func(_ Node, in []torch.Tensor) torch.Tensor { return in[0].Expand(list(in[1])...) },
 	"Transpose": func(n Node, in []torch.Tensor) torch.Tensor {
 		return in[0].Permute(n.ints("perm")...)
 	},
 	"Cast": func(n Node, in []torch.Tensor) torch.Tensor {
-		return in[0].To(map[int]torch.DType{1: torch.Float32, 7: torch.Int64, 9: torch.Bool}[n.integer("to", 0)])
+		return in[0].To(types[n.integer("to", 0)])
 	},
 	"Gather": func(n Node, in []torch.Tensor) torch.Tensor {
 		axis := n.integer("axis", 0)

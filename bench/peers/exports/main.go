@@ -4,7 +4,8 @@
 //
 //	go run ./peers/exports FOLDER
 //
-// FOLDER/inputs.json names the texts, the pairs, the pictures and the folders of BERTs to begin with.
+// FOLDER/inputs.json names the texts, the pairs, the pictures and the folders of BERTs to begin with; or, of
+// ../check_detector_onnx.py, detectors and pictures, see maker.detectors.
 package main
 
 import (
@@ -34,6 +35,7 @@ type inputs struct {
 	BERTs      map[string]string // folders by name
 	BatchSizes []int
 	Only       string // a part of the names of the models that are made
+	Detectors  []detector
 }
 
 // result is a model's exports and its own logits.
@@ -70,6 +72,9 @@ func makeAll(folder string) error {
 		return err
 	}
 	m := maker{folder: folder, in: in}
+	if len(in.Detectors) > 0 { // ../check_detector_onnx.py asks
+		return m.detectors()
+	}
 	for name, base := range in.BERTs {
 		if err := m.texts(name, base); err != nil {
 			return fmt.Errorf("%s: %w", name, err)

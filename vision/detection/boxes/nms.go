@@ -42,9 +42,9 @@ func NMS(boxes []Box, scores []float32, threshold float64) []int {
 	return out
 }
 
-// coordinateTrickBoxes is up to how many boxes torchvision's batched_nms moves classes apart instead of looking at each
+// CoordinateTrickBoxes is up to how many boxes torchvision's batched_nms moves classes apart instead of looking at each
 // (boxes.numel() <= 4000).
-const coordinateTrickBoxes = 1000
+const CoordinateTrickBoxes = 1000
 
 // BatchedNMS is NMS of each class by itself: the positions of what is kept in descending order of the scores. As
 // torchvision.ops.batched_nms on the CPU, it takes one of two ways, whose results differ by the rounding of an IoU near the
@@ -54,7 +54,7 @@ func BatchedNMS(boxes []Box, scores []float32, classes []int, threshold float64)
 	if len(boxes) != len(classes) {
 		panic(fmt.Sprintf("boxes: NMS of %d boxes with %d classes", len(boxes), len(classes)))
 	}
-	if len(boxes) > coordinateTrickBoxes {
+	if len(boxes) > CoordinateTrickBoxes {
 		return nmsByClass(boxes, scores, classes, threshold)
 	}
 	if len(boxes) == 0 {

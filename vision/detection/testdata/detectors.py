@@ -278,4 +278,5 @@ def main():
             f.write(json.dumps(out).encode())
 
 
-main()
+if __name__ == "__main__":
+    main()
