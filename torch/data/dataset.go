@@ -58,6 +58,11 @@ type Concurrent interface {
 	Concurrency() int // calls at once, at most
 }
 
+// Grouped is a data set some of whose samples fit together better than others, as pictures of like shape do: samples of
+// one group share batches, but where what is left over of a group does not fill one, which then takes samples of the
+// next group along. Each sample is in one batch of an epoch all the same.
+type Grouped interface{ Group(i int) int }
+
 // Fingerprinter is a data set that tells itself from others: equal fingerprints stand for the same samples in the same
 // order, with the same targets and the same random changes. A run goes on from a checkpoint with the same data alone.
 type Fingerprinter interface{ Fingerprint() string }

@@ -1,13 +1,15 @@
 package data
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"slices"
 )
 
-// Sampler cuts a data set into batches of samples of like length.
+// Sampler cuts a data set into batches of samples of like length, and of one group where the data set is Grouped.
 type Sampler struct {
 	lengths []int
+	groups  []int // nil: the data set is not Grouped
 	size    int
 	tokens  int
 	buckets []int // the lengths that training batches are padded to, rising; nil to pad as each batch needs
@@ -28,6 +30,12 @@ func NewSampler[B Batch[B]](set Dataset[B], o SamplerOptions) Sampler {
 	s := Sampler{lengths: make([]int, set.Len()), size: o.Size, tokens: o.Tokens}
 	for i := range s.lengths {
 		s.lengths[i] = set.Length(i)
+	}
+	if g, ok := any(set).(Grouped); ok {
+		s.groups = make([]int, set.Len())
+		for i := range s.groups {
+			s.groups[i] = g.Group(i)
+		}
 	}
 	if o.FixedShapes {
 		s.buckets = chooseBuckets(s.lengths)
@@ -80,9 +88,14 @@ func (s Sampler) shuffled(seed uint64, epoch int) [][]int {
 	return batches
 }
 
-// cut sorts order by length, ties as they come, and cuts it.
+// cut sorts order by group and length, ties as they come, and cuts it.
 func (s Sampler) cut(order []int) [][]int {
-	slices.SortStableFunc(order, func(a, b int) int { return s.lengths[a] - s.lengths[b] })
+	slices.SortStableFunc(order, func(a, b int) int {
+		if s.groups != nil && s.groups[a] != s.groups[b] {
+			return cmp.Compare(s.groups[a], s.groups[b])
+		}
+		return s.lengths[a] - s.lengths[b]
+	})
 	var batches [][]int
 	start := 0
 	for i := range order {

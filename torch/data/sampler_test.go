@@ -149,3 +149,34 @@ func TestSamplersOfFixedShapesKeepToWhatAModelTakes(t *testing.T) {
 	}
 	assert.False(t, NewSampler[*rows](newSamples(64, nil), SamplerOptions{Size: 8, FixedShapes: true}).FixedShapes(), "nothing to pad")
 }
+
+// grouped are samples of groups.
+type grouped struct{ *samples }
+
+func (grouped) Group(i int) int { return i % 3 }
+
+func TestBatchesAreOfOneGroup(t *testing.T) {
+	set := grouped{newSamples(50, func(i int) int { return 1 + i%7 })} // 17, 17 and 16 of each group
+	s := NewSampler[*rows](set, SamplerOptions{Size: 4})
+	for _, batches := range [][][]int{s.sorted(), s.shuffled(1, 1), s.shuffled(1, 2)} {
+		assert.Len(t, batches, 13, "as many as without groups")
+		mixed := 0
+		for _, b := range batches {
+			if slices.ContainsFunc(b, func(i int) bool { return i%3 != b[0]%3 }) {
+				mixed++
+			}
+		}
+		assert.LessOrEqual(t, mixed, 2, "where one group ends and the next begins")
+		all := slices.Sorted(slices.Values(slices.Concat(batches...)))
+		assert.Len(t, slices.Compact(all), 50, "each sample once")
+	}
+	assert.Equal(t, s.shuffled(1, 1), s.shuffled(1, 1))
+	assert.NotEqual(t, s.shuffled(1, 1), s.shuffled(1, 2))
+	mixed := 0
+	for _, b := range newSampler(set.samples, 4).shuffled(1, 1) {
+		if slices.ContainsFunc(b, func(i int) bool { return i%3 != b[0]%3 }) {
+			mixed++
+		}
+	}
+	assert.Greater(t, mixed, 2, "of samples without groups")
+}

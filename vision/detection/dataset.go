@@ -6,7 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	"image"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -20,6 +20,7 @@ import (
 	"github.com/thaw-ml/thaw/vision"
 	"github.com/thaw-ml/thaw/vision/detection/annotation"
 	"github.com/thaw-ml/thaw/vision/picture"
+	"github.com/thaw-ml/thaw/vision/transform"
 )
 
 // Pictures are what a data set reads: pictures with what is annotated on them. The methods may be called from several
@@ -57,24 +58,39 @@ type Dataset struct {
 
 // DatasetOptions say how pictures become samples. The zero value of a field stands for its default.
 type DatasetOptions struct {
-	// Augment is what happens to training pictures: "flip", the default, turns them left to right in one of two cases, as
-	// torchvision's references do; "none" shows them as in evaluation, so that the output of frozen stages can be kept.
+	// Augment is what happens to training pictures, one of Augmentations, as in torchvision's references:
+	//
+	//   - "flip", the default, turns them left to right in one of two cases, as all others do but "none" (torchvision's hflip).
+	//   - "multiscale" has MinSizes be 0.6 to 1 of the input's size, in eleven steps, where they are not given.
+	//   - "lsj" shows them at a random scale, Scale, and of what is larger then than without a part (large-scale jitter).
+	//   - "ssdlite" shows parts of them that keep an object at least, see augment.IoUCrop.
+	//   - "ssd" is "ssdlite" with Distort, and pictures that lie on a larger ground in one of two cases, see augment.ZoomOut.
+	//   - "none" shows them as in evaluation, so that the output of frozen stages can be kept.
 	Augment string
+	// Scale are the bounds of lsj's scale, 1 being that of evaluation; 0, 0 stands for 0.1, 2.
+	Scale [2]float64
+	// Distort changes the colours of training pictures, see augment.PhotometricDistort.
+	Distort bool
 	// MinSizes are what the shorter side of a training picture is made, one of them at random; the default is the input's.
 	MinSizes []int
+	// AspectGroups puts pictures of like shape into one batch, so that they are padded less: so many groups of widths up to
+	// the height, and as many of larger ones, see Group. 0 stands for 3, as in torchvision's references
+	// (aspect_ratio_group_factor); -1 is one group.
+	AspectGroups int
 	// SkipUnreadable goes on without pictures that cannot be read, see Skipped; otherwise one is an error.
 	SkipUnreadable bool
 	Workers        int // pictures that are read at a time; the default is one for each core
 	Seed           uint64
 }
 
-// augmentations are the values of DatasetOptions.Augment.
-var augmentations = []string{"flip", "none"}
-
 func (o *DatasetOptions) resolve(in Input) error {
-	o.Augment = cmp.Or(o.Augment, augmentations[0])
+	names := Augmentations()
+	o.Augment = cmp.Or(o.Augment, names[0])
 	if len(o.MinSizes) == 0 {
 		o.MinSizes = []int{in.MinSize}
+		if o.augmentation().sizes {
+			o.MinSizes = multiscaleSizes(in.MinSize)
+		}
 	}
 	var wrong []error
 	check := func(ok bool, format string, args ...any) {
@@ -82,10 +98,14 @@ func (o *DatasetOptions) resolve(in Input) error {
 			wrong = append(wrong, fmt.Errorf(format, args...))
 		}
 	}
-	check(slices.Contains(augmentations, o.Augment), "Augment must be one of %s, found %q", strings.Join(augmentations, ", "), o.Augment)
+	check(slices.Contains(names, o.Augment), "Augment must be one of %s, found %q", strings.Join(names, ", "), o.Augment)
+	lowest, highest := o.Scale[0], o.Scale[1]
+	check(o.Scale == [2]float64{} || 0 < lowest && lowest <= highest && highest <= 16, "Scale must be two numbers, rising, above 0 and at most 16, found %v", o.Scale)
 	for _, size := range o.MinSizes {
 		check(1 <= size && size <= in.MaxSize, "MinSizes must be from 1 to the input's largest size, %d, found %d", in.MaxSize, size)
 	}
+	o.AspectGroups = cmp.Or(o.AspectGroups, 3)
+	check(-1 <= o.AspectGroups && o.AspectGroups <= 100, "AspectGroups must be from 1 to 100, or -1 for one group, found %d", o.AspectGroups)
 	check(o.Workers >= 0, "Workers must be 0 (one for each core) or above, found %d", o.Workers)
 	if err := errors.Join(wrong...); err != nil {
 		return fmt.Errorf("detection: DatasetOptions: %w", err)
@@ -118,7 +138,7 @@ func (d *Dataset) Length(int) int { return 1 }
 // Augmented reports whether what frozen stages make of a picture cannot be kept: training pictures are changed at random,
 // or pictures differ in size, so that a batch's canvas depends on all of them.
 func (d *Dataset) Augmented() bool {
-	if d.options.Augment != "none" || len(d.options.MinSizes) > 1 {
+	if d.options.random() {
 		return true
 	}
 	if d.Len() == 0 {
@@ -155,22 +175,17 @@ type sample struct {
 	size  Size
 	boxes []Box // to be found, in pixels of the resized picture
 	truth []annotation.Box
+
+	left, top int             // of what is drawn, in the resized picture
+	colour    *transform.Plan // of the stored picture; nil: its colours stay
 }
 
 // plan draws what is random of a picture.
 func (d *Dataset) plan(i, epoch int) sample {
 	p := d.pictures.At(i)
 	height, width := p.Height, p.Width
-	s := sample{index: i, how: drawing{part: region{0, 0, width, height}}}
-	short := d.input.MinSize
-	if epoch > 0 {
-		rng := rand.New(rand.NewPCG(d.options.Seed, uint64(epoch)<<40|uint64(i)))
-		short = d.options.MinSizes[rng.IntN(len(d.options.MinSizes))]
-		s.how.flip = d.options.Augment == "flip" && rng.IntN(2) == 0
-	}
-	s.how.height, s.how.width = d.input.resized(height, width, short)
-	s.size = Size{s.how.height, s.how.width, height, width}
-	fx, fy := float32(s.how.width)/float32(width), float32(s.how.height)/float32(height)
+	s := sample{index: i, size: Size{OriginalHeight: height, OriginalWidth: width}}
+	var boxes []annotation.Box
 	for _, b := range p.Boxes {
 		b.Class += d.first
 		s.truth = append(s.truth, b)
@@ -178,11 +193,19 @@ func (d *Dataset) plan(i, epoch int) sample {
 		if b.Crowd || b.Difficult || b.X2 <= b.X1 || b.Y2 <= b.Y1 {
 			continue
 		}
-		if s.how.flip {
-			b.X1, b.X2 = float64(width)-b.X2, float64(width)-b.X1
-		}
-		s.boxes = append(s.boxes, Box{float32(b.X1) * fx, float32(b.Y1) * fy, float32(b.X2) * fx, float32(b.Y2) * fy, b.Class})
+		boxes = append(boxes, b)
 	}
+	least := float32(0)
+	if epoch > 0 {
+		boxes = d.augmented(&s, epoch, boxes)
+		if does := d.options.augmentation(); does.crop || does.jitter {
+			least = smallest
+		}
+	} else {
+		h, w := d.input.resized(height, width, d.input.MinSize)
+		s.place(image.Rect(0, 0, width, height), h, w)
+	}
+	s.seen(boxes, least)
 	return s
 }
 
@@ -278,7 +301,14 @@ func (d *Dataset) read(draw *drawer, stored *picture.Image, s sample, into []flo
 			"the boxes may be of the picture before it is turned; correct its size and boxes in the annotations, or the file",
 			d.pictures.At(s.index).Path, m.Width, m.Height, s.size.OriginalWidth, s.size.OriginalHeight)
 	}
-	draw.draw(m, s.how, into, stride)
+	shown, err := s.coloured(m)
+	if shown != m {
+		defer decoded.Put(shown)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", d.pictures.At(s.index).Path, err)
+	}
+	draw.draw(shown, s.how, into[s.top*stride+3*s.left:], stride)
 	return nil
 }
 

@@ -185,3 +185,72 @@ func TestWrongSettings(t *testing.T) {
 	require.NoError(t, err)
 	assert.True(t, w >= 1 && h == 1)
 }
+
+func TestZoomOut(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 5))
+	larger := 0
+	for range 200 {
+		c := ZoomOut{}.Canvas(rng, 30, 20)
+		require.True(t, image.Rect(0, 0, 30, 20).In(c))
+		require.LessOrEqual(t, c.Dx(), 120)
+		if c.Dx() > 30 {
+			larger++
+			require.InDelta(t, float64(c.Dx())/30, float64(c.Dy())/20, 0.1)
+		}
+	}
+	assert.InDelta(t, 100, larger, 35)
+}
+
+func TestPhotometricDistort(t *testing.T) {
+	rng := rand.New(rand.NewPCG(6, 6))
+	m := &picture.Image{Width: 4, Height: 3, Pix: make([]byte, 36)}
+	for i := range m.Pix {
+		m.Pix[i] = byte(7 * i)
+	}
+	of := map[string]int{}
+	same := 0
+	for range 400 {
+		plan, err := transform.NewPlan(4, 3)
+		require.NoError(t, err)
+		require.NoError(t, PhotometricDistort{}.Draw(plan, rng))
+		if len(plan.Operations()) == 0 {
+			same++
+		}
+		for i, op := range plan.Operations() {
+			switch op := op.(type) {
+			case transform.Brightness:
+				of["brightness"]++
+				assert.Zero(t, i)
+				assert.True(t, 0.875 <= op.Factor && op.Factor <= 1.125)
+			case transform.Contrast:
+				of["contrast"]++
+			case transform.Saturation:
+				of["saturation"]++
+			case transform.Hue:
+				of["hue"]++
+				assert.True(t, -0.05 <= op.Shift && op.Shift <= 0.05)
+			case Channels:
+				of["channels"]++
+				assert.Equal(t, len(plan.Operations())-1, i)
+			}
+		}
+		out := new(picture.Image)
+		require.NoError(t, plan.Apply(out, m))
+		require.Len(t, out.Pix, 36)
+	}
+	for name, n := range of {
+		assert.InDelta(t, 200, n, 45, name)
+	}
+	assert.Len(t, of, 5)
+	assert.InDelta(t, 400/32., same, 12)
+	assert.Equal(t, byte(7), m.Pix[1], "what is given stays")
+
+	out := new(picture.Image)
+	require.NoError(t, Channels{2, 0, 1}.Apply(out, m))
+	assert.Equal(t, []byte{14, 0, 7, 35, 21, 28}, out.Pix[:6])
+	require.ErrorContains(t, Channels{0, 0, 1}.Apply(out, m), "Channels [0 0 1]")
+	require.ErrorContains(t, Channels{0, 1, 6}.Apply(out, m), "Channels [0 1 6]")
+	plan, err := transform.NewPlan(4, 3)
+	require.NoError(t, err)
+	require.ErrorContains(t, PhotometricDistort{Hue: [2]float64{-1, 0}}.Draw(plan, rng), "PhotometricDistort: Hue [-1 0]")
+}

@@ -152,3 +152,25 @@ func overlaps(boxes []annotation.Box, part image.Rectangle, keep []bool) (most f
 	}
 	return most, any
 }
+
+// ZoomOut draws a larger canvas around a picture, in one of two cases, for objects to become small: torchvision's
+// RandomZoomOut, of SSD.
+type ZoomOut struct {
+	Scale [2]float64 // bounds of the canvas's sides, in those of the picture; 0, 0 stands for 1, 4
+}
+
+// Canvas draws the canvas, in pixels of the picture: its upper left corner is at or before 0, 0. It is the picture
+// itself in the other case.
+func (z ZoomOut) Canvas(rng *rand.Rand, width, height int) image.Rectangle {
+	scale := z.Scale
+	if scale == [2]float64{} {
+		scale = [2]float64{1, 4}
+	}
+	if rng.IntN(2) == 0 {
+		return image.Rect(0, 0, width, height)
+	}
+	r := max(between(rng, scale), 1)
+	w, h := int(float64(width)*r), int(float64(height)*r)
+	x, y := int(float64(w-width)*rng.Float64()), int(float64(h-height)*rng.Float64())
+	return image.Rect(-x, -y, w-x, h-y)
+}
