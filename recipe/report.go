@@ -20,6 +20,7 @@ import (
 type shown struct {
 	train, test report.DataSet
 	sample      func(number int) (report.Sample, error) // of the test data
+	detection   func() (*report.Detection, error)       // of a detector: what its last evaluation came to; else nil
 }
 
 // record has a run's folder get the records of a report, and the report when finish is called, at the end of the run.
@@ -27,7 +28,7 @@ func record(s *Spec, model interface{ Objective() train.Objective }, o *finetune
 	if s.group.Rank() != 0 { // the folder is rank 0's
 		return func() {}
 	}
-	ro := report.RecorderOptions{Folder: s.Out, Device: s.Device, Train: shown.train, Test: shown.test, Sample: shown.sample}
+	ro := report.RecorderOptions{Folder: s.Out, Device: s.Device, Train: shown.train, Test: shown.test, Sample: shown.sample, Detection: shown.detection}
 	if m, ok := model.Objective().(objective.Objective); ok {
 		ro.Problem = m.ProblemType()
 	}

@@ -17,6 +17,7 @@ type chart struct {
 	floor  bool // the values are not negative, and 0 is near enough to be shown
 	log    bool // y is logarithmic; all values are above 0
 	whole  bool // x is counted
+	unit   bool // x and y are shares: both axes go from 0 to 1
 }
 
 // curve is a curve of a chart. Where a value is no finite number it has a gap.
@@ -144,6 +145,9 @@ func round(v float64) float64 { return math.Round(v*1e6) / 1e6 }
 
 // scales are those of a chart's axes.
 func (c chart) scales(xTicks, yTicks int) (x, y scale) {
+	if c.unit {
+		return newScale(0, 1, xTicks, false), newScale(0, 1, yTicks, false)
+	}
 	lowX, highX := math.Inf(1), math.Inf(-1)
 	lowY, highY := math.Inf(1), math.Inf(-1)
 	for _, curve := range c.curves {

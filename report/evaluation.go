@@ -39,6 +39,7 @@ type Evaluation struct {
 	Calibration *Calibration `json:"calibration,omitempty"`
 	Points      [][2]float64 `json:"points,omitempty"` // of numbers: true and predicted
 	Mistakes    []Mistake    `json:"mistakes,omitempty"`
+	Detection   *Detection   `json:"detection,omitempty"` // of a detector
 }
 
 // Cell counts samples of one class that were taken for another, or for what they are.
@@ -83,7 +84,7 @@ type Sample struct {
 }
 
 // writeEvaluation writes evaluation.json of the outputs that were seen last.
-func (r *Recorder) writeEvaluation(epoch int) error {
+func (r *Recorder) writeEvaluation(epoch int) (err error) {
 	host := &r.seen.host
 	e := Evaluation{Epoch: epoch, Problem: r.options.Problem, Classes: r.options.Classes, Rows: len(host.samples)}
 	if r.score != nil {
@@ -111,6 +112,13 @@ func (r *Recorder) writeEvaluation(epoch int) error {
 			}
 		}
 		e.Mistakes = append(e.Mistakes, m)
+	}
+	if r.options.Detection != nil {
+		if e.Detection, err = r.options.Detection(); err != nil {
+			return err
+		}
+		e.Detection.bounded()
+		e.Rows = e.Score.Rows
 	}
 	return writeJSON(filepath.Join(r.options.Folder, finetune.EvaluationFile), e)
 }

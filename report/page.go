@@ -17,7 +17,7 @@ import (
 //go:embed page.html
 var pageText string
 
-var pageTemplate = template.Must(template.New("page").Parse(pageText))
+var pageTemplate = template.Must(template.New("page").Parse(pageText + detectionText))
 
 // mostClasses is the number of classes whose scores stand open on the page.
 const mostClasses = 30
@@ -42,6 +42,7 @@ type view struct {
 	Mistakes    []mistakeView
 	MistakesOf  string
 	Pictures    bool
+	Detection   *detectionView // nil of what is no detector
 	Plan, Spec  string
 	Versions    []fact
 }
@@ -297,6 +298,9 @@ func (v *view) classes(c *metric.Classes) {
 }
 
 func (v *view) evaluation(e *Evaluation) {
+	if e.Detection != nil {
+		v.detection(e.Detection)
+	}
 	if c := e.Calibration; c != nil && c.count() > 0 {
 		v.Reliability, v.Calibration = c.reliability(), short(c.Error)
 	}
@@ -320,8 +324,7 @@ func (v *view) evaluation(e *Evaluation) {
 		if m.Probability != nil {
 			shown.Probability = percent(*m.Probability)
 		}
-		// Nothing but what a Recorder makes is taken for a picture.
-		if strings.HasPrefix(m.Encoded, dataURI("image/png", nil)) || strings.HasPrefix(m.Encoded, dataURI("image/jpeg", nil)) {
+		if isPicture(m.Encoded) {
 			shown.Picture = template.URL(m.Encoded)
 			v.Pictures = true
 		}

@@ -30,6 +30,9 @@ type RecorderOptions struct {
 	Train, Test DataSet
 	// Sample gives a test sample, by its number in the data set, for the list of mistakes; nil leaves what they show out.
 	Sample func(number int) (Sample, error)
+	// Detection gives what the last evaluation of a detector came to; it is called after the one of each best epoch. nil
+	// is for what is no detector.
+	Detection func() (*Detection, error)
 }
 
 // DataSet tells a data set from others.
@@ -116,7 +119,7 @@ func (r *Recorder) record(e finetune.Event) error {
 	case train.TaskDone:
 		return r.done(e)
 	case finetune.EpochDone:
-		if e.Best && r.seen.rows() > 0 {
+		if e.Best && (r.seen.rows() > 0 || r.options.Detection != nil && r.score != nil && r.score.Rows > 0) {
 			return r.writeEvaluation(e.Number)
 		}
 	}

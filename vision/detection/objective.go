@@ -22,6 +22,8 @@ type Objective struct {
 	Metrics []string
 	// Found, where not nil, is called in evaluation with what is found in each picture, by its position in the data set.
 	Found func(sample int, found []Detection)
+	// Measured, where not nil, is called at the end of an evaluation with all of its numbers.
+	Measured func(*evaluation.Result)
 }
 
 // defaultMetrics are those of an Objective that names none.
@@ -123,6 +125,9 @@ func foundOf(found []Detection, first, classes int) (out []evaluation.Detection)
 func (m *measured) Score() (metric.Score, error) {
 	score := metric.Score{Loss: m.loss / float64(max(m.pictures, 1)), Rows: m.pictures}
 	result := m.evaluation.Result()
+	if m.objective.Measured != nil {
+		m.objective.Measured(result)
+	}
 	for _, name := range m.names {
 		score.Values = append(score.Values, metric.Value{Name: name, Value: valueOf(result.Numbers, result.VOC, name)})
 	}
