@@ -1,6 +1,7 @@
 package recipe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,6 +36,14 @@ type Boxes struct {
 	// counts edges from 0, as many tools write them. See
 	// annotation.VOC.
 	VOCOrigin string `yaml:"voc_origin,omitempty"`
+	// TrainList and TestList are Pascal VOC's lists of pictures, as ImageSets/Main/train.txt: of the folders data.train and
+	// data.test, which may be one, only the files that they name are read.
+	TrainList string `yaml:"train_list,omitempty"`
+	TestList  string `yaml:"test_list,omitempty"`
+	// TrainSplit and TestSplit are the parts of YOLO's data.yaml that are trained and tested on, "train", "val" or "test".
+	// The defaults are "train" and "val".
+	TrainSplit string `yaml:"train_split,omitempty"`
+	TestSplit  string `yaml:"test_split,omitempty"`
 	// Faults says what becomes of boxes and pictures with something wrong, such as no area or a file that is missing:
 	// "fail", the default, ends the run, "skip" goes on without them. Either names them.
 	Faults string `yaml:"faults"`
@@ -44,11 +53,20 @@ type Boxes struct {
 	// The defaults are torchvision's, 800 and 1333.
 	MinSize int `yaml:"min_size"`
 	MaxSize int `yaml:"max_size"`
-	// TrainSizes are what the shorter side of a training picture becomes, one of them at random. The default is MinSize.
+	// TrainSizes are what the shorter side of a training picture becomes, one of them at random. The default is MinSize, or,
+	// of augment: multiscale, eleven sizes from 0.6 of it on.
 	TrainSizes []int `yaml:"train_sizes,omitempty"`
 	// Augment is what happens to training pictures: "flip", the default, turns them left to right in one of two cases;
-	// "none" shows them as in evaluation.
+	// "multiscale", "lsj" (large-scale jitter), "ssd" and "ssdlite" are torchvision's; "none" shows them as in evaluation.
+	// See detection.DatasetOptions.
 	Augment string `yaml:"augment"`
+	// Scale are the bounds of lsj's scale, 1 being that of evaluation. The default is 0.1 to 2.
+	Scale *[2]float64 `yaml:"scale,omitempty"`
+	// Distort changes brightness, contrast, saturation, hue and the channels' order of training pictures, as "ssd" does.
+	Distort bool `yaml:"distort,omitempty"`
+	// AspectGroups puts pictures of like shape into one batch, so that less of it is padding: so many groups of pictures
+	// higher than wide, and as many of wider ones. The default is torchvision's 3; 0 puts them together as they come.
+	AspectGroups *int `yaml:"aspect_groups"`
 	// TrainNorms trains the backbone's batch norms. By default they stay as they were pre-trained, as in torchvision, but
 	// in networks whose weights are random, and in torchvision's second versions.
 	TrainNorms bool `yaml:"train_norms,omitempty"`
@@ -98,6 +116,10 @@ func (boxes) resolve(s *Spec, f *faults) {
 		s.Boxes = &Boxes{}
 	}
 	s.Boxes.resolve(f)
+	if _, apart := d.TestFile(); !apart {
+		f.check(s.Boxes.TestList == "", "boxes.test_list", "is of data.test, which is no folder: name that of the .xml files, the training one's perhaps")
+		f.check(s.Boxes.TestSplit == "", "boxes.test_split", "is of data.test, which is no data.yaml: name it there, too")
+	}
 }
 
 func (b *Boxes) resolve(f *faults) {
@@ -106,6 +128,14 @@ func (b *Boxes) resolve(f *faults) {
 	}
 	if b.VOCOrigin != "" || f.source.given("boxes.voc_origin") {
 		f.choice("boxes.voc_origin", &b.VOCOrigin, string(annotation.OneBased), string(annotation.ZeroBased))
+	}
+	for _, split := range []struct {
+		key   string
+		value *string
+	}{{"boxes.train_split", &b.TrainSplit}, {"boxes.test_split", &b.TestSplit}} {
+		if *split.value != "" || f.source.given(split.key) {
+			f.choice(split.key, split.value, "train", "val", "test")
+		}
 	}
 	f.choice("boxes.faults", &b.Faults, "fail", "skip")
 	in := detection.DefaultInput()
@@ -116,7 +146,19 @@ func (b *Boxes) resolve(f *faults) {
 	for i, size := range b.TrainSizes {
 		f.check(32 <= size && size <= b.MaxSize, fmt.Sprintf("boxes.train_sizes[%d]", i), "must be from 32 to boxes.max_size, %d, found %d", b.MaxSize, size)
 	}
-	f.choice("boxes.augment", &b.Augment, "flip", "none")
+	f.choice("boxes.augment", &b.Augment, detection.Augmentations()...)
+	if b.Augment == "lsj" && b.Scale == nil {
+		b.Scale = &[2]float64{0.1, 2}
+	}
+	if b.Scale != nil {
+		f.check(b.Augment == "lsj", "boxes.scale", "is for boxes.augment: lsj")
+		f.check(0 < b.Scale[0] && b.Scale[0] <= b.Scale[1] && b.Scale[1] <= 16, "boxes.scale",
+			"must be two numbers, rising, above 0 and at most 16, found %v", *b.Scale)
+	}
+	if b.AspectGroups == nil {
+		b.AspectGroups = new(3)
+	}
+	f.check(0 <= *b.AspectGroups && *b.AspectGroups <= 100, "boxes.aspect_groups", "must be from 0 (none) to 100, found %d", *b.AspectGroups)
 	f.check(0 <= b.Workers && b.Workers <= 1024, "boxes.workers", "must be 0 (one for each core) or from 1 to 1024, found %d", b.Workers)
 }
 
@@ -144,7 +186,7 @@ type detectionTask struct {
 	report            *preflight.Report
 }
 
-func (boxes) open(_ context.Context, s *Spec) (_ Task, err error) {
+func (boxes) open(ctx context.Context, s *Spec) (_ Task, err error) {
 	t := &detectionTask{job: job[*detection.Batch]{spec: s, explained: withFaults}}
 	if t.training, t.testing, err = openBoxes(s); err != nil {
 		return nil, err
@@ -162,7 +204,7 @@ func (boxes) open(_ context.Context, s *Spec) (_ Task, err error) {
 	}); err != nil {
 		return nil, err
 	}
-	if err := t.fit(); err != nil {
+	if err := t.fit(ctx); err != nil {
 		t.Close()
 		return nil, err
 	}
@@ -170,7 +212,7 @@ func (boxes) open(_ context.Context, s *Spec) (_ Task, err error) {
 }
 
 // fit fits the model's input and the data to one another.
-func (t *detectionTask) fit() (err error) {
+func (t *detectionTask) fit(ctx context.Context) (err error) {
 	s := t.spec
 	if s.LoRA != nil {
 		return s.Errorf("lora", "detectors are convolutions of which adapters would save little: name stages, as in train: [head, fpn]")
@@ -179,7 +221,7 @@ func (t *detectionTask) fit() (err error) {
 		return err
 	}
 	t.model.Input.MinSize, t.model.Input.MaxSize = s.Boxes.MinSize, s.Boxes.MaxSize
-	if t.report, err = checkSets(s, t.training, t.testing); err != nil {
+	if t.report, err = checkSets(ctx, s, t.training, t.testing); err != nil {
 		return err
 	}
 	if t.train, err = t.model.NewDataset(detection.Files{Set: t.training}, s.Boxes.options(s.Seed)); err != nil {
@@ -189,25 +231,54 @@ func (t *detectionTask) fit() (err error) {
 		return err
 	}
 	t.network, t.trainSet, t.testSet = t.model, t.train, t.test
-	t.objective = func() (train.Objective, error) { return withMetrics(s, t.model.Objective().(detection.Objective)) }
-	t.shown = shown{train: dataSet(t.train), test: dataSet(t.test)}
+	seen := &sightings{set: t.testing, first: t.model.FirstLabel()}
+	t.objective = func() (train.Objective, error) {
+		return withMetrics(s, seen.watch(t.model.Objective().(detection.Objective)))
+	}
+	t.shown = shown{train: dataSet(t.train), test: dataSet(t.test), detection: seen.report}
 	t.skipped = func() string { return skippedOf("picture", "pictures", t.train, t.test) }
 	return nil
 }
 
+// parted reports whether one folder or file names the training and the test pictures apart.
+func (b *Boxes) parted(path string) bool {
+	if b == nil {
+		return false
+	}
+	switch strings.ToLower(filepath.Ext(path)) {
+	case ".yaml", ".yml":
+		return cmp.Or(b.TrainSplit, "train") != cmp.Or(b.TestSplit, "val")
+	}
+	return b.TrainList != "" && b.TestList != "" && b.TrainList != b.TestList
+}
+
 // options say how a data set makes samples.
 func (b *Boxes) options(seed uint64) detection.DatasetOptions {
+	groups := -1
+	if b.AspectGroups == nil {
+		groups = 0 // as by default, of a run without a spec
+	} else if *b.AspectGroups > 0 {
+		groups = *b.AspectGroups
+	}
+	var scale [2]float64
+	if b.Scale != nil {
+		scale = *b.Scale
+	}
 	return detection.DatasetOptions{
-		Augment: b.Augment, MinSizes: b.TrainSizes, SkipUnreadable: b.Faults == "skip", Workers: b.Workers, Seed: seed,
+		Augment: b.Augment, Scale: scale, Distort: b.Distort, MinSizes: b.TrainSizes, AspectGroups: groups,
+		SkipUnreadable: b.Faults == "skip", Workers: b.Workers, Seed: seed,
 	}
 }
 
 // annotated are the options that a spec's annotations are opened with.
-type annotated struct{ annotation.Options }
+type annotated struct {
+	annotation.Options
+	testSplit, testList string
+}
 
 // forTest are those of the test pictures: YOLO's data.yaml names them, too, as val.
 func (o annotated) forTest(classes []string) annotation.Options {
-	o.Classes, o.YOLO.Split = classes, "val"
+	o.Classes, o.YOLO.Split, o.VOC.List = classes, cmp.Or(o.testSplit, "val"), o.testList
 	return o.Options
 }
 
@@ -218,7 +289,8 @@ func (s *Spec) annotated() annotated {
 		Skip: b.Faults == "skip", Clip: b.Clip,
 	}
 	o.VOC.Origin = annotation.Origin(b.VOCOrigin)
-	return annotated{o}
+	o.VOC.List, o.YOLO.Split = b.TrainList, b.TrainSplit
+	return annotated{o, b.TestSplit, b.TestList}
 }
 
 // openBoxes opens the training and the test pictures.

@@ -88,6 +88,7 @@ func TestBoxesTrainPredictAndExport(t *testing.T) {
 	task.Close()
 	t.Log(result.Before, result.Best)
 	assert.Greater(t, result.Best.Value("ap50"), 0.5, "red and green squares are easy")
+	checkDetectorReport(t, out, result)
 
 	run, err := OpenRun(out)
 	require.NoError(t, err)
@@ -104,4 +105,11 @@ func TestBoxesTrainPredictAndExport(t *testing.T) {
 	}
 	require.NoError(t, run.Export(filepath.Join(folder, "exported"), Torchvision))
 	assert.FileExists(t, filepath.Join(folder, "exported", "model.safetensors"))
+	require.NoError(t, run.Export(filepath.Join(folder, "graph"), ONNX))
+	matter, rest := card(t, filepath.Join(folder, "graph"))
+	assert.Equal(t, "object-detection", matter["pipeline_tag"])
+	assert.Contains(t, rest, `session.run(["boxes", "labels", "scores"]`)
+	assert.Contains(t, rest, "| label | class |\n|---|---|\n| 0 | red |\n")
+	_, err = OpenModel(filepath.Join(folder, "graph"), "")
+	require.ErrorContains(t, err, "was exported for ONNX, which Thaw writes and does not read: name the run")
 }

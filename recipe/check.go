@@ -277,6 +277,7 @@ var otherwise = map[string]string{
 	"gpu": "cuda", "none": "off", "no": "off", "false": "off", "true": "auto", "yes": "auto", "on": "auto",
 	"single-label": "classification", "multilabel": "multi-label", "multi_label": "multi-label", "number": "regression",
 	"adam": "adamw", "first": "cls", "average": "mean", "avg": "mean", "onecycle": "one-cycle", "one_cycle": "one-cycle",
+	"hflip": "flip",
 }
 
 // choice is one of several words; the first is the default.

@@ -20,12 +20,16 @@ import (
 // paths are the keys that are paths, and their values.
 func (s *Spec) paths() iter.Seq2[string, *string] {
 	return func(yield func(string, *string) bool) {
-		pictures := new(string)
-		if s.Boxes != nil {
-			pictures = &s.Boxes.Pictures
+		boxes := s.Boxes
+		if boxes == nil {
+			boxes = &Boxes{}
 		}
-		keys := []string{"model", "weights", "data.train", "data.test", "boxes.pictures", "out"}
-		for i, path := range []*string{&s.Model, &s.Weights, &s.Data.Train, &s.Data.Test, pictures, &s.Out} {
+		keys := []string{
+			"model", "weights", "data.train", "data.test", "boxes.pictures", "boxes.train_list", "boxes.test_list", "out",
+		}
+		for i, path := range []*string{
+			&s.Model, &s.Weights, &s.Data.Train, &s.Data.Test, &boxes.Pictures, &boxes.TrainList, &boxes.TestList, &s.Out,
+		} {
 			if _, isFile := s.Data.TestFile(); keys[i] == "data.test" && !isFile || keys[i] == "weights" && s.FromScratch() {
 				continue
 			}
@@ -77,7 +81,7 @@ func (s *Spec) checkPaths(find func(name string) (path string, err error)) error
 			f.add("data.test", "there is no file %s; did you mean %q?", path, step)
 		}
 		test := there("data.test", path)
-		f.check(train == nil || test == nil || !os.SameFile(train, test), "data.test", "is the training file")
+		f.check(train == nil || test == nil || !os.SameFile(train, test) || s.Boxes.parted(path), "data.test", "is the training file")
 	}
 	if s.Out != "" && !s.goesOn {
 		_, err := os.Lstat(s.Out)

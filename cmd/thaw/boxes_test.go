@@ -80,7 +80,7 @@ func TestBoxes(t *testing.T) {
 		{"drawn is not empty; nothing is overwritten", "predict run 0.png --draw drawn"},
 		{"--min-score 2", "predict run 0.png --min-score 2"},
 		{"absent.png", "predict run 0.png absent.png"},
-		{"detectors are written for torchvision", "export run out --to onnx"},
+		{"detectors are not written for transformers: there are --to torchvision and --to onnx", "export run out --to transformers"},
 		{`there is no such metric of boxes; did you mean`, "train spec.yaml metrics=[ap5]"},
 		{"did you mean \"fcos_resnet18_fpn\"", "train spec.yaml model=fcos_resnet18_fp"},
 		{"lora", `train spec.yaml phases=[{train: lora, epochs: 1, lr: 1e-3}]`},
@@ -96,6 +96,8 @@ func TestBoxes(t *testing.T) {
 	}
 	ok(t, "", "export", "run", "exported", "--to", "torchvision")
 	assert.Contains(t, names(t, "exported"), "model.safetensors")
+	ok(t, "", "export", "run", "graph", "--to", "onnx")
+	assert.Equal(t, []string{"README.md", "config.json", "model.onnx"}, names(t, "graph"))
 }
 
 // names are those in a folder.
