@@ -6,8 +6,7 @@
 #
 # pretrain.yaml trains a ResNet-18 on small pictures of stamps that are looked for nowhere. For each of three seeds,
 # finetune.yaml trains an FCOS on that backbone, and scratch.yaml the same one from random values, on the same pictures.
-# frozen.yaml trains only what stands on the backbone, whose output is computed once, and unfrozen.yaml all on the same
-# terms, for the time of an epoch. Each run is a folder in FOLDER, which must not be there, with what the program
+# frozen.yaml trains only what stands on the backbone, whose output is computed once, for the time of an epoch. Each run is a folder in FOLDER, which must not be there, with what the program
 # printed in its log.txt.
 #
 # No run sees a test picture: thaw eval measures each of them once, after its last epoch. FOLDER/drawn gets the test
@@ -56,7 +55,6 @@ for seed in "${seeds[@]}"; do
 	scratch+=("$ap")
 done
 train frozen frozen.yaml "$backbone"
-train unfrozen unfrozen.yaml "$backbone"
 "$thaw" predict "$out/$best" --draw "$out/drawn" --min-score 0.5 "$here"/composed/test/*.jpg >"$out/drawn.txt"
 
 for i in "${!seeds[@]}"; do
@@ -82,7 +80,7 @@ done | awk '
 		exit margin <= larger
 	}
 ' || verdict=$?
-frozen=$(epoch frozen) unfrozen=$(epoch unfrozen)
+frozen=$(epoch frozen) unfrozen=$(epoch "$best")
 awk -v frozen="$frozen" -v all="$unfrozen" 'BEGIN {
 	printf "an epoch takes %.1f s with the backbone frozen and its output kept, %.1f s with all trained\n", frozen, all
 }'
