@@ -15,7 +15,7 @@ func TestParse(t *testing.T) {
 		{"-profile", "opcall", "", 0},
 		{"opcall -profile", "opcall", "", 0},
 		{"demo -rounds 2 opcall", "demo opcall", "", 2},
-		{"all", "opcall tokenizer loader steps demo lora dist", "", 0},
+		{"all", "opcall tokenizer loader steps demo lora dist detect", "", 0},
 		{"opcal", "", `"opcal" is no benchmark`, 0},
 		{"tokenizer -profile", "", "-profile is for opcall alone", 0},
 		{"-calls 0", "", "above 0", 0},
