@@ -17,7 +17,7 @@ DEMO_VISION := runs/fashion-$(shell date +%Y%m%d-%H%M%S)
 DEMO_DETECT := runs/stamps-$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-cuda build reviews fashion stamps demo demo-vision demo-detect test lint gen race torture faults fuzz bench peers exports gpu-bundle gpu-rehearsal docker docker-bases docker-test cluster-test clean
+.PHONY: help deps deps-cuda build reviews fashion stamps demo demo-vision demo-detect test lint gen race torture faults fuzz bench peers launchers exports gpu-bundle gpu-rehearsal docker docker-bases docker-test cluster-test clean
 
 help: ## lists these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -99,6 +99,9 @@ peers: ## brings the Python stack that benchmarks and goldens compare with into 
 		$(PEERS)/bin/python -m pip install --disable-pip-version-check -q -r bench/peers/requirements.txt; \
 		cp bench/peers/requirements.txt $(PEERS)/requirements.txt; \
 	}
+
+launchers: deps peers ## starts ranks by the real torchrun
+	THAW_LAUNCHERS=1 $(GO) test -count=1 -v -run '^Test(Torchrun|ErrorFile)' ./torch/dist/launch
 
 exports: deps reviews peers ## checks that what thaw export writes gives the same logits and boxes in transformers, torchvision and onnxruntime (6 minutes)
 	THAW_EXPORTS=1 $(GO) test -count=1 -v -timeout 30m -run '^TestExportsLoadElsewhere$$' ./recipe
