@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"image"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -26,6 +25,7 @@ import (
 	"github.com/thaw-ml/thaw/vision/detection"
 	"github.com/thaw-ml/thaw/vision/detection/annotation"
 	"github.com/thaw-ml/thaw/vision/detection/boxes"
+	"github.com/thaw-ml/thaw/vision/detection/draw"
 	"github.com/thaw-ml/thaw/vision/picture"
 )
 
@@ -50,21 +50,20 @@ type detected struct {
 	Kept        int     `json:"kept,omitempty"`  // boxes after NMS
 }
 
-// detectCase is one, with the peer's ways to do it.
+// detectCase is one, with the ways in which the peer does it: layouts of weights in memory, or what it is.
 type detectCase struct {
-	name, what, unit string
-	perUnit          float64 // nanoseconds
-	layouts          []string
-	threads          int
-	seconds          float64
+	name, what string
+	peers      []string
+	threads    int
+	seconds    float64
 }
 
 var detectCases = []detectCase{
-	{"infer", "FCOS ResNet-50, a picture at 800 pixels", "ms", 1e6, []string{"contiguous", "channels_last"}, detectThreads, 8},
-	{"train", "the same, a training step of 2", "ms", 1e6, []string{"channels_last"}, detectThreads, 20},
-	{"load", "training batches of 2 annotated JPEGs, one core", "ms", 1e6, []string{"references/detection"}, 1, 5},
-	{"nms", "NMS of 20,000 boxes", "ms", 1e6, []string{"ops.nms"}, 1, 2},
-	{"batched-nms", "NMS of 20,000 boxes of 80 classes", "ms", 1e6, []string{"ops.batched_nms"}, 1, 2},
+	{"infer", "FCOS ResNet-50, a picture at 800 pixels", []string{"contiguous", "channels_last"}, detectThreads, 8},
+	{"train", "the same, a training step of 2", []string{"channels_last"}, detectThreads, 20},
+	{"load", "training batches of 2 annotated JPEGs, one core", []string{"references/detection"}, 1, 5},
+	{"nms", "NMS of 20,000 boxes", []string{"ops.nms"}, 1, 2},
+	{"batched-nms", "NMS of 20,000 boxes of 80 classes", []string{"ops.batched_nms"}, 1, 2},
 }
 
 // runDetect times detection beside torchvision, in a process of each side a round.
@@ -104,13 +103,13 @@ func runDetect(o options) error {
 				return 0, fmt.Errorf("%s said %q: %w", side, said, err)
 			}
 			runs = append(runs, d)
-			fmt.Printf("%-11s %-33s %8.2f %s  peak %.2f GB  found %v kept %d\n",
-				c.name, side, d.Nanoseconds/c.perUnit, c.unit, float64(d.PeakBytes)/1e9, d.Found, d.Kept)
-			return d.Nanoseconds / c.perUnit, nil
+			fmt.Printf("%-11s %-33s %8.2f ms  peak %.2f GB  found %v kept %d\n",
+				c.name, side, d.Nanoseconds/1e6, float64(d.PeakBytes)/1e9, d.Found, d.Kept)
+			return d.Nanoseconds / 1e6, nil
 		}
-		for _, layout := range c.layouts {
+		for _, layout := range c.peers {
 			trials = append(trials, trial{
-				name: c.what, peerName: "torchvision, " + layout, unit: c.unit,
+				name: c.what, peerName: "torchvision, " + layout, unit: "ms",
 				thaw: func() (float64, error) {
 					cmd := exec.Command("/proc/self/exe", args...)
 					cmd.Env = append(os.Environ(), detectKey+"=1")
@@ -260,11 +259,11 @@ type inMemory struct {
 	images []*picture.Image
 }
 
-func decoded(folder string, count int) (m inMemory, err error) {
+func decoded(folder string) (m inMemory, err error) {
 	if m.Files, err = annotated(folder); err != nil {
 		return m, err
 	}
-	for i := range count {
+	for i := range detectPictures {
 		one, err := m.Files.Read(i, picture.Options{})
 		if err != nil {
 			return m, err
@@ -297,7 +296,7 @@ func fcos() (*detection.Detector, error) {
 }
 
 func (d *detected) infer(folder string, seconds float64) error {
-	set, err := decoded(folder, detectPictures)
+	set, err := decoded(folder)
 	if err != nil {
 		return err
 	}
@@ -308,12 +307,7 @@ func (d *detected) infer(folder string, seconds float64) error {
 	defer model.Close()
 	var pictures []vision.Image
 	for i, m := range set.images {
-		colours := image.NewNRGBA(image.Rect(0, 0, m.Width, m.Height))
-		for at := range m.Width * m.Height {
-			copy(colours.Pix[4*at:], m.Pix[3*at:3*at+3])
-			colours.Pix[4*at+3] = 255
-		}
-		pictures = append(pictures, vision.Pixels(set.At(i).Path, colours))
+		pictures = append(pictures, vision.Pixels(set.At(i).Path, draw.Image(m)))
 	}
 	return d.timed(seconds, func(i int) error {
 		i %= detectPictures
@@ -327,7 +321,7 @@ func (d *detected) infer(folder string, seconds float64) error {
 
 // train measures steps as Fit makes them, the next batch being made beside one.
 func (d *detected) train(folder string, seconds float64) error {
-	set, err := decoded(folder, detectPictures)
+	set, err := decoded(folder)
 	if err != nil {
 		return err
 	}

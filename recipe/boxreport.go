@@ -44,13 +44,7 @@ func (s *sightings) picture(sample int) (p evaluation.Picture) {
 			Class: b.Class, X1: b.X1, Y1: b.Y1, X2: b.X2, Y2: b.Y2, Area: b.Area, Crowd: b.Crowd, Difficult: b.Difficult,
 		})
 	}
-	for _, d := range s.found[sample] {
-		if class := d.Label - s.first; class >= 0 && class < len(s.set.Classes) {
-			p.Detections = append(p.Detections, evaluation.Detection{
-				Class: class, X1: float64(d.X1), Y1: float64(d.Y1), X2: float64(d.X2), Y2: float64(d.Y2), Score: float64(d.Score),
-			})
-		}
-	}
+	p.Detections = detection.ForEvaluation(s.found[sample], s.first, len(s.set.Classes))
 	return p
 }
 
@@ -162,16 +156,14 @@ func (s *sightings) misses(d *report.Detection, samples []int, pictures []evalua
 	}
 }
 
-// drawnSide is the longer side of a drawn picture, which keeps its labels legible on a page.
-const drawnSide = 400
-
-// draw draws a picture's mistakes: objects that were not found dashed, detections that are wrong solid.
+// draw draws a picture's mistakes, as large as the page shows it, so that labels stay legible: objects that were not found
+// dashed, detections that are wrong solid.
 func (s *sightings) draw(sample int, p evaluation.Picture, m miss) (image.Image, error) {
 	read, err := picture.Read(s.set.Pictures[sample].Path, picture.Options{})
 	if err != nil {
 		return nil, err
 	}
-	scale := drawnSide / float64(max(read.Width, read.Height))
+	scale := report.MissSide / float64(max(read.Width, read.Height))
 	small := image.NewRGBA(image.Rect(0, 0,
 		max(1, int(math.Round(float64(read.Width)*scale))), max(1, int(math.Round(float64(read.Height)*scale)))))
 	full := boxdraw.Image(read)

@@ -71,8 +71,8 @@ func lookAlike(ctx context.Context, set *annotation.Set) (hashes []preflight.Pic
 		m, err := picture.Read(set.Pictures[i].Path, picture.Options{MinSize: func(int, int) (int, int) {
 			return preflight.HashedAtLeast, preflight.HashedAtLeast
 		}})
-		if failures[i] = err; err == nil && min(m.FullWidth, m.FullHeight) >= preflight.HashedFrom {
-			hashes[i] = preflight.HashPicture(m.Width, m.Height, m.Pix)
+		if failures[i] = err; err == nil {
+			hashes[i] = hashOf(m)
 		}
 	})
 	for i, failure := range failures {

@@ -142,9 +142,7 @@ func decodeAll(
 			return
 		}
 		sizes[i] = preflight.Size{Width: m.FullWidth, Height: m.FullHeight}
-		if min(m.FullWidth, m.FullHeight) >= preflight.HashedFrom {
-			hashes[i] = preflight.HashPicture(m.Width, m.Height, m.Pix)
-		}
+		hashes[i] = hashOf(m)
 	})
 	if err != nil {
 		return nil, nil, nil, err
@@ -155,6 +153,14 @@ func decodeAll(
 		}
 	}
 	return hashes, sizes, bad, nil
+}
+
+// hashOf is the hash of a picture that was decoded at a part of its size; the zero value of one too small to compare.
+func hashOf(m *picture.Image) (h preflight.PictureHash) {
+	if min(m.FullWidth, m.FullHeight) >= preflight.HashedFrom {
+		h = preflight.HashPicture(m.Width, m.Height, m.Pix)
+	}
+	return h
 }
 
 // reason is an error without the path that stands before it.

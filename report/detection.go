@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	_ "embed"
 	"encoding/json"
 	"fmt"
@@ -16,7 +17,7 @@ import (
 const (
 	MostMisses = 12 // pictures
 
-	missSide     = 400      // of a picture on the page: its longer side in pixels
+	MissSide     = 400      // of a picture on the page: its longer side in pixels
 	missBytes    = 64 << 10 // and what its file may take
 	mostNamed    = 6        // mistakes that are named below a picture
 	mostMultiple = 24       // classes whose curves stand open on the page
@@ -86,7 +87,7 @@ func (d *Detection) bounded() {
 	for i := range d.Misses {
 		m := &d.Misses[i]
 		if m.Picture != nil {
-			m.Encoded, m.Picture = pictureOf(m.Picture, missSide, missBytes), nil
+			m.Encoded, m.Picture = pictureOf(m.Picture, MissSide, missBytes), nil
 		}
 		m.Sample = m.Sample.bounded()
 	}
@@ -209,15 +210,7 @@ func (v *view) detection(d *Detection) {
 	classes := slices.Clone(d.Classes)
 	if s.Sorted = len(classes) > mostClasses; s.Sorted {
 		slices.SortStableFunc(classes, func(a, b DetectionClass) int { // of a class without objects nothing is known
-			switch {
-			case math.IsNaN(a.AP) || math.IsNaN(b.AP):
-				return boolInt(math.IsNaN(a.AP)) - boolInt(math.IsNaN(b.AP))
-			case a.AP < b.AP:
-				return -1
-			case a.AP > b.AP:
-				return 1
-			}
-			return 0
+			return cmp.Or(boolInt(math.IsNaN(a.AP))-boolInt(math.IsNaN(b.AP)), cmp.Compare(a.AP, b.AP))
 		})
 	}
 	for i, c := range classes {

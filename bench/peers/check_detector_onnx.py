@@ -15,7 +15,6 @@ import json
 import pathlib
 import subprocess
 import sys
-import tempfile
 
 import numpy as np
 import onnx
@@ -27,7 +26,7 @@ from safetensors.torch import save_file
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path += [str(ROOT / "vision/detection/testdata"), str(ROOT / "bench/peers")]
 import detectors  # noqa: E402
-from check_exports import check_card  # noqa: E402
+from check_exports import check_card, in_folder  # noqa: E402
 
 EDGE, SCORE = 0.01, 1e-4
 # Least score, shorter and longer side, and whether the export of a run is checked too. Some find nothing in some pictures, some as
@@ -138,12 +137,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--only", default="", help="a part of the name of the detectors to check (those on a ResNet-18)")
     p.add_argument("--keep", help="a new folder to work in, which stays")
-    a = p.parse_args()
-    if a.keep:
-        pathlib.Path(a.keep).mkdir()
-        return check(pathlib.Path(a.keep).resolve(), a)
-    with tempfile.TemporaryDirectory() as folder:
-        check(pathlib.Path(folder), a)
+    in_folder(check, p.parse_args())
 
 
 if __name__ == "__main__":

@@ -217,7 +217,11 @@ def main():
     p.add_argument("--most", type=float, default=1e-5)
     p.add_argument("--only", default="", help="a part of the name of the models to check")
     p.add_argument("--keep", help="a new folder to work in, which stays")
-    a = p.parse_args()
+    in_folder(check, p.parse_args())
+
+
+def in_folder(check, a):
+    """Calls check with the folder that --keep names, or with one that goes."""
     if a.keep:
         pathlib.Path(a.keep).mkdir()
         return check(pathlib.Path(a.keep).resolve(), a)

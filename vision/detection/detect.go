@@ -19,6 +19,17 @@ type Limits struct {
 	PerPicture int     `json:"per_picture"` // of detections, the best
 }
 
+// LimitsOf are those of a network of New or Load, to be read and changed.
+func LimitsOf(n Network) *Limits {
+	switch n := n.(type) {
+	case *FCOS:
+		return &n.Limits
+	case *RetinaNet:
+		return &n.Limits
+	}
+	return &n.(*FasterRCNN).Limits
+}
+
 // candidates are boxes before NMS, on the device: of each picture as many.
 type candidates struct {
 	boxes  torch.Tensor // [N, k, 4], in pixels of the resized picture

@@ -100,7 +100,7 @@ func (m *measured) Add(output, target nn.Values) (err error) {
 			if m.objective.Found != nil {
 				m.objective.Found(samples[i], found[i])
 			}
-			if err = m.evaluation.Add(int64(samples[i]), truths, foundOf(found[i], first, len(m.objective.Classes))); err != nil {
+			if err = m.evaluation.Add(int64(samples[i]), truths, ForEvaluation(found[i], first, len(m.objective.Classes))); err != nil {
 				return
 			}
 			m.pictures++
@@ -109,8 +109,9 @@ func (m *measured) Add(output, target nn.Values) (err error) {
 	return err
 }
 
-// foundOf gives an evaluation what was found, in classes that count from 0. Labels without a class, such as the background, are left out.
-func foundOf(found []Detection, first, classes int) (out []evaluation.Detection) {
+// ForEvaluation gives an evaluation what was found, in so many classes that count from 0 where labels do from first. Labels without
+// a class, such as the background, are left out.
+func ForEvaluation(found []Detection, first, classes int) (out []evaluation.Detection) {
 	for _, d := range found {
 		if class := d.Label - first; class >= 0 && class < classes {
 			out = append(out, evaluation.Detection{

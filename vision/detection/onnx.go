@@ -47,7 +47,7 @@ func (d *Detector) SaveONNX(folder string) error {
 	if err := d.SaveConfig(folder); err != nil {
 		return err
 	}
-	metadata, err := d.onnxMetadata(net)
+	metadata, err := d.onnxMetadata()
 	if err != nil {
 		return err
 	}
@@ -71,9 +71,9 @@ func (d *Detector) SaveONNX(folder string) error {
 }
 
 // onnxMetadata is what the graph says of itself.
-func (d *Detector) onnxMetadata(net graphed) (map[string]string, error) {
+func (d *Detector) onnxMetadata() (map[string]string, error) {
 	out := map[string]string{"architecture": d.Name()}
-	for key, value := range map[string]any{"id2label": d.config().ID2Label, "input": d.Input, "limits": limitsOf(net)} {
+	for key, value := range map[string]any{"id2label": d.config().ID2Label, "input": d.Input, "limits": LimitsOf(d.Network)} {
 		text, err := json.Marshal(value)
 		if err != nil {
 			return nil, err
@@ -81,16 +81,6 @@ func (d *Detector) onnxMetadata(net graphed) (map[string]string, error) {
 		out[key] = string(text)
 	}
 	return out, nil
-}
-
-func limitsOf(net graphed) Limits {
-	switch n := net.(type) {
-	case *FCOS:
-		return n.Limits
-	case *RetinaNet:
-		return n.Limits
-	}
-	return net.(*FasterRCNN).Limits
 }
 
 // graph adds the parts of a detector to a graph. Its pictures are one at a time.

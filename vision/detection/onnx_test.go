@@ -39,16 +39,6 @@ func opened(t *testing.T, name string) *detection.Detector {
 	return d
 }
 
-func limitsOf(d *detection.Detector) *detection.Limits {
-	switch n := d.Network.(type) {
-	case *detection.FCOS:
-		return &n.Limits
-	case *detection.RetinaNet:
-		return &n.Limits
-	}
-	return &d.Network.(*detection.FasterRCNN).Limits
-}
-
 // patches is a picture of patches with noise.
 func patches(width, height int, seed uint64) *image.NRGBA {
 	rng := rand.New(rand.NewPCG(seed, 1))
@@ -118,7 +108,8 @@ func TestSaveONNX(t *testing.T) {
 			d := opened(t, name)
 			d.Classes[2] = "a \"dog\"\n"
 			for _, minScore := range []float64{0.05, 0.9999} {
-				limitsOf(d).MinScore, limitsOf(d).PerPicture = minScore, 20
+				limits := detection.LimitsOf(d.Network)
+				limits.MinScore, limits.PerPicture = minScore, 20
 				folder := filepath.Join(t.TempDir(), "out")
 				require.NoError(t, d.SaveONNX(folder))
 				torchtest.Scoped(t, func() {

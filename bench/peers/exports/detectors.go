@@ -57,7 +57,7 @@ func (m *maker) detector(c detector) error {
 			return err
 		}
 	}
-	limitsOf(d.Network).MinScore = c.MinScore
+	detection.LimitsOf(d.Network).MinScore = c.MinScore
 	if f, ok := d.Network.(*detection.FasterRCNN); ok {
 		f.Head.Sampling.AfterNMS = c.Proposals
 	}
@@ -86,16 +86,6 @@ func (m *maker) detector(c detector) error {
 		return err
 	}
 	return os.WriteFile(filepath.Join(m.folder, c.Name+".json"), data, 0o666)
-}
-
-func limitsOf(n detection.Network) *detection.Limits {
-	switch n := n.(type) {
-	case *detection.FCOS:
-		return &n.Limits
-	case *detection.RetinaNet:
-		return &n.Limits
-	}
-	return &n.(*detection.FasterRCNN).Limits
 }
 
 // detectorRun leaves a run folder, as a run does, and exports it.
