@@ -17,7 +17,7 @@ DEMO_VISION := runs/fashion-$(shell date +%Y%m%d-%H%M%S)
 DEMO_DETECT := runs/stamps-$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-cuda build reviews fashion stamps demo demo-vision demo-detect test lint gen race torture faults fuzz bench peers launchers exports gpu-bundle gpu-rehearsal docker docker-bases docker-test cluster-test clean
+.PHONY: help deps deps-cuda build reviews fashion stamps demo demo-vision demo-detect test lint gen race torture cache-torture faults fuzz bench peers launchers exports gpu-bundle gpu-rehearsal docker docker-bases docker-test cluster-test clean
 
 help: ## lists these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ race: deps reviews ## runs tests under the race detector
 torture: deps ## kills and stops 200 training processes at random moments and has them go on: same weights to the last bit
 	THAW_TORTURE=200 $(GO) test -count=1 -v -timeout 2h -run '^TestTorture$$' ./cmd/thaw
 
+cache-torture: deps ## kills 50 runs at random moments while they write what frozen layers gave: no later run reads a bad row
+	THAW_CACHE_TORTURE=50 $(GO) test -count=1 -v -timeout 1h -run '^TestCacheTorture$$' ./cmd/thaw
+
 faults: deps ## kills, stops, cuts off and starves ranks of runs of 2 and 4 at 100 random moments and starts them again: same weights
 	THAW_FAULTS=$(FAULTS) $(GO) test -count=1 -v -timeout 2h -run '^TestFaults' ./cmd/thaw
 
@@ -88,7 +91,7 @@ fuzz: deps ## runs every fuzz target for FUZZTIME (60s)
 		done; \
 	done
 
-bench: build peers ## measures beside PyTorch's Python: opcall and tokenizer, or BENCH="steps", "demo" or "lora" (10 minutes each), "detect", "dist" (two ranks beside DDP), "overlap", "scale", "loader", "opcall -profile", "all"
+bench: build peers ## measures beside PyTorch's Python: opcall and tokenizer, or BENCH="steps", "demo" or "lora" (10 minutes each), "detect", "dist" (two ranks beside DDP), "overlap", "scale", "shared" (beside busy processes; half an hour), "loader", "opcall -profile", "all"
 	@third_party/fetch.sh --set reviews
 	@examples/reviews/prepare.sh
 	cd bench && $(GO) run . $(BENCH)

@@ -4,11 +4,13 @@
 //	go run . opcall -profile
 //	go run . overlap
 //	go run . scale
+//	go run . shared [-only REGEXP]
 //
 // opcall is the cost of a call of an operator, tokenizer that of tokenizing two files of texts, loader that of making
 // training batches of JPEGs, steps that of training steps of whole networks on the CPU, demo the whole fine-tuning of
 // `make demo`, and dist that of training on two ranks beside DistributedDataParallel. overlap, which is part of dist, shows when
-// gradients are sent; scale computes what more GPUs would bring. Without a name it is opcall and tokenizer, as the others take minutes. Each prints a table and leaves its
+// gradients are sent; scale computes what more GPUs would bring; shared is steps
+// beside busy processes, which taskset keeps to a core, and takes half an hour. Without a name it is opcall and tokenizer, as the others take minutes. Each prints a table and leaves its
 // rounds, with the machine and the versions, in results. The machine should have nothing else to do. It runs in the folder
 // bench and needs what `make bench` brings.
 package main
@@ -36,15 +38,15 @@ type options struct {
 	profile    bool           // opcall: where the time goes, in place of how much it is
 	seconds    float64        // of profiling, a case
 	results    string         // the folder for results
-	only       *regexp.Regexp // of detect and dist, the cases; nil is all
+	only       *regexp.Regexp // of detect, dist and shared, the cases; nil is all
 }
 
 var benchmarks = map[string]func(options) error{
 	"opcall": runOpcall, "tokenizer": runTokenizer, "loader": runLoader, "steps": runSteps, "demo": runDemo, "lora": runLoRA,
-	"dist": runDist, "overlap": runOverlap, "detect": runDetect, "scale": runScale,
+	"dist": runDist, "overlap": runOverlap, "detect": runDetect, "scale": runScale, "shared": runShared,
 }
 
-const usage = "usage: go run . [flags] [opcall] [tokenizer] [loader] [steps] [demo] [lora] [dist] [detect] [overlap] [scale] [all]    (by default: opcall tokenizer)\n"
+const usage = "usage: go run . [flags] [opcall] [tokenizer] [loader] [steps] [demo] [lora] [dist] [detect] [overlap] [scale] [shared] [all]    (by default: opcall tokenizer)\n"
 
 // parse reads the command line; flags may stand behind names.
 func parse(args []string) (options, error) {
@@ -55,7 +57,7 @@ func parse(args []string) (options, error) {
 	flags.IntVar(&o.calls, "calls", 200_000, "opcall: calls of an operator, a round")
 	flags.BoolVar(&o.profile, "profile", false, "opcall: show where Thaw's time goes instead (needs perf)")
 	flags.Float64Var(&o.seconds, "seconds", 5, "opcall -profile: seconds of each case")
-	flags.Func("only", "detect, dist: the cases whose names match a `regexp`", func(text string) (err error) {
+	flags.Func("only", "detect, dist, shared: the cases whose names match a `regexp`", func(text string) (err error) {
 		o.only, err = regexp.Compile(text)
 		return err
 	})
@@ -99,6 +101,9 @@ func parse(args []string) (options, error) {
 }
 
 func main() {
+	if os.Getenv(spinnerKey) != "" {
+		spin()
+	}
 	if os.Getenv(detectKey) != "" {
 		os.Exit(detectSide(os.Args[1:]))
 	}

@@ -21,12 +21,13 @@ const stepSeconds = "8"
 
 // measuredSteps is a line of peers/gpu_steps.py, and what thaw bench writes of a case.
 type measuredSteps struct {
-	Case      string  `json:"case"`
-	Mode      string  `json:"mode"`
-	Rate      float64 `json:"samples_per_second"`
-	PeakBytes int64   `json:"peak_memory_bytes"` // of the process
-	Precision string  `json:"precision,omitempty"`
-	Error     string  `json:"error,omitempty"`
+	Case      string    `json:"case"`
+	Mode      string    `json:"mode"`
+	Rate      float64   `json:"samples_per_second"`
+	Rounds    []float64 `json:"rounds,omitempty"`  // samples per second of each
+	PeakBytes int64     `json:"peak_memory_bytes"` // of the process
+	Precision string    `json:"precision,omitempty"`
+	Error     string    `json:"error,omitempty"`
 }
 
 // runSteps times training steps on random samples, of the same networks by the same rules, in a process of each side a round.
@@ -74,6 +75,11 @@ func runSteps(o options) error {
 
 // thawSteps measures a case in a process of its own.
 func thawSteps(name, precision string) (m measuredSteps, err error) {
+	return thawStepsIn(name, precision, "--rounds", "1", "--seconds", stepSeconds)
+}
+
+// thawStepsIn is thawSteps in rounds as flags say.
+func thawStepsIn(name, precision string, rounds ...string) (m measuredSteps, err error) {
 	folder, err := os.MkdirTemp("", "thaw-bench-")
 	if err != nil {
 		return m, err
@@ -81,8 +87,8 @@ func thawSteps(name, precision string) (m measuredSteps, err error) {
 	defer os.RemoveAll(folder)
 	path := filepath.Join(folder, "steps.json")
 	var said bytes.Buffer
-	if _, err := runProcess(&said, program, "bench", "^"+name+"$", "--device", "cpu", "--precision", precision, "--mode", "eager",
-		"--rounds", "1", "--seconds", stepSeconds, "--json", path); err != nil {
+	args := append([]string{"bench", "^" + name + "$", "--device", "cpu", "--precision", precision, "--mode", "eager", "--json", path}, rounds...)
+	if _, err := runProcess(&said, program, args...); err != nil {
 		return m, fmt.Errorf("%w: %s", err, said.Bytes())
 	}
 	text, err := os.ReadFile(path)

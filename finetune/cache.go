@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/thaw-ml/thaw/finetune/train"
+	"github.com/thaw-ml/thaw/internal/rowcache"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/data"
 	"github.com/thaw-ml/thaw/torch/nn"
@@ -18,75 +19,36 @@ type cache[B data.Batch[B]] struct {
 	// rows is [total+1, ...] for each value of the output: for padded data one row a token, else one a sample; row 0 is
 	// zeros and stands for padding.
 	rows      nn.Values
-	starts    []int        // of each sample, in rows
+	values    []keptValue
+	starts    []int        // of each sample of each view, in rows
+	samples   int          // of the data set
+	views     int          // how many rows there are of each sample, 1 where samples are not augmented
+	view      int          // the one that is written, or read
+	stored    int          // samples of all views that were kept
 	perSample bool         // a row is a sample, also of padded data
 	shared    bool         // Options.Shared frees the rows
 	device    torch.Device // where the rows lie
 	compute   torch.Device // where the trained stages run
+
+	writer   *rowcache.Writer // of the file that rows are written to; nil: they are kept in rows
+	file     *rowcache.Rows   // that rows are mapped from
+	prefetch bool             // the file is larger than memory
 }
 
-// planCache decides whether the frozen stages' output is kept, and where, and says how large that will be.
-func (r *run[B]) planCache(plan *Plan) error {
-	if kept, err := r.chooseCache(plan); kept || err != nil || plan.CacheBytes == 0 {
-		return err
-	}
-	return r.warn(train.NotCached, "the frozen stages' output is %s and %s of memory are free: it is not kept, the stages run at every step",
-		byteSize(plan.CacheBytes), byteSize(train.AvailableMemory()))
+// keptValue is one of the tensors that the frozen stages give, and how its rows are kept.
+type keptValue struct {
+	dtype torch.DType // as the stages give it
+	kept  torch.DType
+	row   []int // shape
 }
 
-// chooseCache fills in a plan's cache. kept says that there is one.
-func (r *run[B]) chooseCache(plan *Plan) (kept bool, err error) {
-	if plan.NumFrozen == 0 || r.options.NoCache || r.train.Augmented() {
-		return false, nil
+// bytes is the size of a kept row.
+func (v keptValue) bytes() int64 {
+	n := int64(v.kept.Size())
+	for _, d := range v.row {
+		n *= int64(d)
 	}
-	row, err := r.rowBytes(plan)
-	if err != nil {
-		return false, err
-	}
-	for _, s := range []data.Sampler{r.trainSampler, r.testSampler} {
-		for _, n := range s.Lengths() {
-			plan.CacheBytes += int64(plan.keptRows(n)) * row
-		}
-	}
-	// What is left must suffice for the trained stages' activations: half of the memory is a careful share.
-	for _, place := range []struct {
-		device torch.Device
-		free   int64
-	}{{r.backend.Device(), r.backend.FreeMemory()}, {torch.CPU, train.AvailableMemory()}} {
-		if place.free <= 0 || plan.CacheBytes <= (place.free+r.options.Shared.held(place.device))/2 {
-			plan.Cached, plan.CacheDevice = true, place.device
-			return true, nil
-		}
-	}
-	return false, nil
-}
-
-// rowBytes is the size of a kept row, found by running the frozen stages on one sample.
-func (r *run[B]) rowBytes(plan *Plan) (bytes int64, err error) {
-	var b B
-	for _, request := range slices.Backward(r.trainSampler.Evaluation()) { // short samples first
-		for _, i := range request.Indices {
-			if b, err = r.train.Batch(data.Request{Indices: []int{i}}); err != nil {
-				return 0, err
-			}
-			if b.Size() > 0 {
-				break
-			}
-			closeBatch(b)
-		}
-		if b.Size() > 0 {
-			break
-		}
-	}
-	defer closeBatch(b)
-	c := &cache[B]{perSample: plan.perSample()}
-	torch.Scoped(func() {
-		for _, x := range r.forward.Run(r.forward.Upload(b), 0, plan.NumFrozen) {
-			row := c.flat(b, x).Select(0, 0)
-			bytes += int64(row.NBytes())
-		}
-	})
-	return bytes, nil
+	return n
 }
 
 // fillCaches runs the frozen stages on all rows, where the plan keeps their output.
@@ -100,17 +62,18 @@ func (r *run[B]) fillCaches(ctx context.Context, plan *Plan) (trained, test *cac
 	task := train.Task{Kind: train.Prefix}
 	began := time.Now()
 	defer func() { r.result.Seconds.Prefix += time.Since(began).Seconds() }()
-	if err := r.emit(train.TaskStarted{Task: task, Samples: r.train.Len() + r.testLen()}); err != nil {
+	total := r.train.Len()*max(1, plan.CacheViews) + r.testLen()
+	if err := r.emit(train.TaskStarted{Task: task, Samples: total}); err != nil {
 		return nil, nil, err
 	}
-	trainKey, testKey := r.sharedKey(plan, r.train, r.trainSampler), ""
+	trainKey, testKey := r.sharedKey(plan, r.training()), ""
 	if r.testLen() > 0 {
-		testKey = r.sharedKey(plan, r.test, r.testSampler)
+		testKey = r.sharedKey(plan, r.testing())
 	}
 	r.roomForShared(plan, trainKey, testKey)
 	samples := 0
 	done := func(n int) error {
-		samples += n
+		samples = min(total, samples+n) // what is begun again counts once
 		return r.emit(train.Progress{Task: task, Samples: samples})
 	}
 	complete := false
@@ -120,11 +83,11 @@ func (r *run[B]) fillCaches(ctx context.Context, plan *Plan) (trained, test *cac
 			test.Close()
 		}
 	}()
-	if trained, err = r.sharedCache(ctx, trainKey, plan, r.train, r.trainSampler, done); err != nil {
+	if trained, err = r.sharedCache(ctx, trainKey, plan, r.training(), done); err != nil {
 		return nil, nil, err
 	}
 	if r.testLen() > 0 {
-		if test, err = r.sharedCache(ctx, testKey, plan, r.test, r.testSampler, done); err != nil {
+		if test, err = r.sharedCache(ctx, testKey, plan, r.testing(), done); err != nil {
 			return trained, nil, err
 		}
 	}
@@ -135,87 +98,125 @@ func (r *run[B]) fillCaches(ctx context.Context, plan *Plan) (trained, test *cac
 	return trained, test, nil
 }
 
+// split is one of the run's data sets.
+type split[B data.Batch[B]] struct {
+	set     data.Dataset[B]
+	batches []data.Request // in which frozen stages run on all of them
+	random  bool           // they are augmented
+}
+
+func (r *run[B]) training() split[B] {
+	return split[B]{r.train, r.trainSampler.Evaluation(), r.train.Augmented()}
+}
+
+func (r *run[B]) testing() split[B] { return split[B]{r.test, r.testSampler.Evaluation(), false} }
+
+// viewsOf is the number of views that are kept of samples.
+func (p *Plan) viewsOf(random bool) int {
+	if random {
+		return max(1, p.CacheViews)
+	}
+	return 1
+}
+
 // newCache makes a cache without rows for a data set, and gives the number of rows that it will have.
-func (r *run[B]) newCache(plan *Plan, set data.Dataset[B]) (c *cache[B], rows int) {
-	c = &cache[B]{starts: make([]int, set.Len()), perSample: plan.perSample(), device: plan.CacheDevice, compute: r.backend.Device()}
+func (r *run[B]) newCache(plan *Plan, of split[B]) (c *cache[B], rows int) {
+	c = &cache[B]{
+		samples: of.set.Len(), views: plan.viewsOf(of.random), values: plan.values, perSample: plan.perSample(),
+		device: plan.CacheDevice, compute: r.backend.Device(), prefetch: !plan.inMemory,
+	}
+	c.starts = make([]int, c.views*c.samples)
 	rows = 1
 	for i := range c.starts {
 		c.starts[i] = rows
-		rows += plan.keptRows(set.Length(i))
+		rows += plan.keptRows(of.set.Length(i % c.samples))
 	}
 	return c, rows
 }
 
 // fillCache runs the frozen stages once on every sample of a data set, in inference mode, and keeps their output on the
-// plan's device.
+// plan's device, or where the cache has a writer in its file.
 func (r *run[B]) fillCache(
-	ctx context.Context, plan *Plan, set data.Dataset[B], sampler data.Sampler, done func(samples int) error,
-) (*cache[B], error) {
-	c, total := r.newCache(plan, set)
-	full := false
-	defer func() {
-		if !full { // an error, or a panic of the model's
-			c.Close()
-		}
-	}()
-	if g := r.options.Group; g != nil {
-		if err := r.fillTogether(ctx, plan, set, sampler, c, total, done); err != nil {
-			return nil, fmt.Errorf("running the frozen stages: %w", err)
-		}
-		full = true
-		return c, nil
-	}
-	for b, err := range data.Batches(ctx, set, sampler.Evaluation()) {
-		if err != nil {
-			return nil, fmt.Errorf("running the frozen stages: %w", err)
-		}
-		torch.Scoped(func() { c.store(b, r.forward.Run(r.forward.Upload(b), 0, plan.NumFrozen), r.forward, total) })
-		if err := done(b.Size()); err != nil {
-			return nil, err
+	ctx context.Context, plan *Plan, of split[B], c *cache[B], total int, done func(samples int) error,
+) error {
+	for c.view = range c.views {
+		if err := r.fillView(ctx, plan, of, c, total, done); err != nil {
+			return fmt.Errorf("running the frozen stages: %w", err)
 		}
 	}
-	full = true
-	return c, nil
+	c.view = 0
+	return nil
 }
 
-// store keeps the output for a batch.
-func (c *cache[B]) store(b B, output nn.Values, f train.Forward[B], total int) {
-	if c.rows == nil {
-		c.rows = make(nn.Values, len(output))
-		for i, x := range output {
-			c.rows[i] = c.allocate(total, c.flat(b, x))
+// fillView is fillCache for the view that the cache is at. View v is what the samples are in epoch v+1.
+func (r *run[B]) fillView(
+	ctx context.Context, plan *Plan, of split[B], c *cache[B], total int, done func(samples int) error,
+) error {
+	asked := slices.Clone(of.batches)
+	if of.random {
+		for i := range asked {
+			asked[i].Epoch = c.view + 1
 		}
+	}
+	if r.options.Group != nil {
+		return r.fillTogether(ctx, plan, of.set, asked, c, total, done)
+	}
+	for b, err := range data.Batches(ctx, of.set, asked) {
+		if err != nil {
+			return err
+		}
+		torch.Scoped(func() { err = c.store(b, r.forward.Run(r.forward.Upload(b), 0, plan.NumFrozen), r.forward, total) })
+		if err != nil {
+			return err
+		}
+		if err := done(b.Size()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// store keeps the output for a batch. An error is of the file that it is written to.
+func (c *cache[B]) store(b B, output nn.Values, f train.Forward[B], total int) (err error) {
+	c.stored += b.Size()
+	if c.writer == nil {
+		c.allocate(total)
 	}
 	torch.Inference(func() {
 		for i, x := range output {
 			fromRows, toRows := c.places(b, x)
 			from := f.Bring([]torch.Tensor{torch.FromSlice(fromRows)}, x.Device())[0]
+			rows := c.keep(i, c.flat(b, x).IndexSelect(0, from))
+			if c.writer != nil {
+				if err = c.write(i, b, rows.ToDevice(torch.CPU)); err != nil {
+					return
+				}
+				continue
+			}
 			to := f.Bring([]torch.Tensor{torch.FromSlice(toRows)}, c.device)[0]
-			c.rows[i].IndexCopy_(0, to, c.flat(b, x).IndexSelect(0, from).ToDevice(c.device))
+			c.rows[i].IndexCopy_(0, to, rows.ToDevice(c.device))
 		}
 	})
+	return err
 }
 
-// allocate makes the rows once one is known. They are made outside inference mode, so that autograd may save them.
-func (c *cache[B]) allocate(total int, like torch.Tensor) torch.Tensor {
-	rows := torch.NewParam(func() torch.Tensor {
-		return torch.Empty(like.DType(), c.device, append([]int{total}, like.Shape()[1:]...)...)
-	})
-	rows.Select(0, 0).Zero_()
-	return rows
+// keep gives rows of a value as they are kept.
+func (c *cache[B]) keep(value int, rows torch.Tensor) torch.Tensor {
+	return rows.To(c.values[value].kept)
 }
 
-// perSample reports whether what the frozen stages give is one row a sample.
-func (p *Plan) perSample() bool {
-	return slices.ContainsFunc(p.Stages[:p.NumFrozen], func(s StagePlan) bool { return s.PerSample })
-}
-
-// keptRows is how many rows of what the frozen stages give are kept of a sample.
-func (p *Plan) keptRows(length int) int {
-	if p.perSample() {
-		return 1
+// allocate makes the rows, where that is not done: outside inference mode, so that autograd may save them.
+func (c *cache[B]) allocate(total int) {
+	if c.rows != nil {
+		return
 	}
-	return length
+	for _, v := range c.values {
+		rows := torch.NewParam(func() torch.Tensor {
+			return torch.Empty(v.kept, c.device, append([]int{total}, v.row...)...)
+		})
+		rows.Select(0, 0).Zero_()
+		c.rows = append(c.rows, rows)
+	}
 }
 
 // lengths returns token counts if the cache stores a row per token, nil if it stores a row per sample.
@@ -245,8 +246,9 @@ func (c *cache[B]) places(b B, x torch.Tensor) (from, to []int) {
 		if lengths != nil {
 			n = lengths[k]
 		}
+		start := c.start(sample)
 		for j := range n {
-			from, to = append(from, k*width+j), append(to, c.starts[sample]+j)
+			from, to = append(from, k*width+j), append(to, start+j)
 		}
 	}
 	return from, to
@@ -264,11 +266,27 @@ func (c *cache[B]) order(b B) torch.Tensor {
 		if lengths != nil {
 			n = lengths[k]
 		}
+		start := c.start(sample)
 		for j := range n {
-			rows[k*width+j] = c.starts[sample] + j
+			rows[k*width+j] = start + j
+		}
+		if c.prefetch && c.file != nil {
+			for i := range c.rows {
+				c.file.Prefetch(i, start, start+n)
+			}
 		}
 	}
 	return torch.FromSlice(rows)
+}
+
+// start is the first row of a sample, in the view that the cache is at.
+func (c *cache[B]) start(sample int) int { return c.starts[c.view*c.samples+sample] }
+
+// showEpoch has the cache read the view of an epoch, counted from 1.
+func (c *cache[B]) showEpoch(epoch int) {
+	if c != nil {
+		c.view = (epoch - 1) % c.views
+	}
 }
 
 // NumInputs is 1 where the rows lie on the compute device, and else the number of values.
@@ -297,11 +315,11 @@ func (c *cache[B]) Inputs(b B) []torch.Tensor {
 func (c *cache[B]) Output(b B, inputs []torch.Tensor) nn.Values {
 	out := make(nn.Values, len(c.rows))
 	for i, rows := range c.rows {
+		x := inputs[min(i, len(inputs)-1)]
 		if c.device == c.compute {
-			out[i] = c.padded(b, rows.IndexSelect(0, inputs[0]))
-		} else {
-			out[i] = c.padded(b, inputs[i])
+			x = rows.IndexSelect(0, x)
 		}
+		out[i] = c.padded(b, x.To(c.values[i].dtype))
 	}
 	return out
 }
@@ -316,11 +334,16 @@ func (c *cache[B]) padded(b B, x torch.Tensor) torch.Tensor {
 
 // Close frees the rows.
 func (c *cache[B]) Close() {
-	if c != nil && !c.shared {
-		for _, rows := range c.rows {
-			rows.Close()
-		}
+	if c == nil || c.shared {
+		return
 	}
+	for _, rows := range c.rows {
+		rows.Close()
+	}
+	c.rows = nil
+	c.writer.Abandon()
+	_ = c.file.Close() // of what was only read
+	c.writer, c.file = nil, nil
 }
 
 func closeBatch(b any) {

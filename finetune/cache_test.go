@@ -47,7 +47,10 @@ func filled(t *testing.T, model *net, set *samples, n int) (c *cache[*rows], gro
 	}
 	slices.Reverse(groups)
 	samples := 0
-	c, err := r.fillCache(t.Context(), frozen(t, model, n), set, r.trainSampler, func(n int) error { samples += n; return nil })
+	plan, err := frozen(t, model, n), error(nil)
+	plan.values, err = r.valuesOf(plan)
+	require.NoError(t, err)
+	c, err = r.filledCache(t.Context(), plan, r.training(), func(n int) error { samples += n; return nil })
 	require.NoError(t, err)
 	assert.Equal(t, set.Len(), samples)
 	return c, groups
@@ -209,6 +212,9 @@ func TestCacheOfAFailure(t *testing.T) {
 	model, set := newNet(t), newSamples(1, 20, mixed)
 	r := onHost(model, set)
 	groups := r.trainSampler.Evaluation()
+	plan, err := frozen(t, model, 2), error(nil)
+	plan.values, err = r.valuesOf(plan)
+	require.NoError(t, err)
 	before := torch.Stats()
 	set.before = func(indices []int) error {
 		if indices[0] == groups[3].Indices[0] {
@@ -216,7 +222,7 @@ func TestCacheOfAFailure(t *testing.T) {
 		}
 		return nil
 	}
-	_, err := r.fillCache(t.Context(), frozen(t, model, 2), set, r.trainSampler, func(int) error { return nil })
+	_, err = r.filledCache(t.Context(), plan, r.training(), func(int) error { return nil })
 	require.ErrorIs(t, err, broken)
 	assert.EqualError(t, err, "running the frozen stages: row 9 is broken")
 	after := torch.Stats()

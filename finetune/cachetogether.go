@@ -18,25 +18,23 @@ type keptRows struct {
 
 // fillTogether runs the frozen stages on this process's share of the samples, and keeps what all processes' shares give.
 func (r *run[B]) fillTogether(
-	ctx context.Context, plan *Plan, set data.Dataset[B], sampler data.Sampler, c *cache[B], total int, done func(samples int) error,
+	ctx context.Context, plan *Plan, set data.Dataset[B], asked []data.Request, c *cache[B], total int, done func(samples int) error,
 ) error {
 	run := func(b B) (keptRows, error) {
 		kept := keptRows{Samples: b.Size()}
 		torch.Inference(func() {
-			for _, x := range r.forward.Run(b, 0, plan.NumFrozen) {
+			for i, x := range r.forward.Run(b, 0, plan.NumFrozen) {
 				from, to := c.places(b, x)
-				kept.Rows = append(kept.Rows, c.flat(b, x).IndexSelect(0, torch.FromSlice(from)))
+				order := r.forward.Bring([]torch.Tensor{torch.FromSlice(from)}, x.Device())[0]
+				kept.Rows = append(kept.Rows, c.keep(i, c.flat(b, x).IndexSelect(0, order)))
 				kept.To = append(kept.To, to)
 			}
 		})
 		return kept, nil
 	}
-	return train.InTurn(ctx, r.options.Group, "running the frozen stages", set, sampler.Evaluation(), run, func(kept keptRows) error {
-		if c.rows == nil {
-			for _, x := range kept.Rows {
-				c.rows = append(c.rows, c.allocate(total, x))
-			}
-		}
+	return train.InTurn(ctx, r.options.Group, "running the frozen stages", set, asked, run, func(kept keptRows) error {
+		c.stored += kept.Samples
+		c.allocate(total)
 		torch.Inference(func() {
 			for i, x := range kept.Rows {
 				c.rows[i].IndexCopy_(0, torch.FromSlice(kept.To[i]), x)

@@ -2,6 +2,7 @@ package finetune
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/thaw-ml/thaw/finetune/train"
 )
@@ -38,6 +39,26 @@ type FreezeChecked struct{ Phase int }
 
 // Saved comes after weights were written.
 type Saved struct{ Path string }
+
+// CacheFound comes where what an earlier run kept of the frozen stages' output is taken.
+type CacheFound struct {
+	Path  string
+	Bytes int64
+	Made  time.Time
+}
+
+// CacheKept comes when the frozen stages' output is in a file that later runs can take.
+type CacheKept struct {
+	Path  string
+	Bytes int64
+}
+
+func (e CacheFound) String() string {
+	return fmt.Sprintf("cache: %s found, of %s: %s", byteSize(e.Bytes), e.Made.Local().Format(time.DateTime), e.Path)
+}
+func (e CacheKept) String() string {
+	return fmt.Sprintf("cache: %s kept: %s", byteSize(e.Bytes), e.Path)
+}
 
 func (e Planned) String() string { return fmt.Sprintf("phase %d of %d\n%v", e.Phase, e.Phases, e.Plan) }
 func (e Resumed) String() string {

@@ -101,7 +101,7 @@ func (r *run[B]) predict(ctx context.Context, plan *Plan, number int) (f PhaseFo
 	}
 	defer p.Close()
 	f = PhaseForecast{Plan: plan, Prefix: r.probe.prefix, Steps: plan.Steps}
-	if plan.Cached && plan.CacheDevice.Type == torch.CPUType {
+	if plan.Cached && !plan.CacheOnDisk && plan.CacheDevice.Type == torch.CPUType {
 		unwritten = plan.CacheBytes - r.probe.touched
 	}
 	steps, err := r.timeSteps(ctx, p)
@@ -195,8 +195,17 @@ func enough(done int, began time.Time) bool {
 
 // probeCaches fills the caches of a few batches, and notes what all would take.
 func (r *run[B]) probeCaches(ctx context.Context, plan *Plan) (trained, test *cache[B], err error) {
-	fill := func(set data.Dataset[B], some, all []data.Request) (*cache[B], error) {
-		c, total := r.newCache(plan, set)
+	fill := func(of split[B], some []data.Request) (*cache[B], error) {
+		set := of.set
+		if c, err := r.openKept(plan, of, nil); c != nil || err != nil {
+			return c, err
+		}
+		c, total := r.newCache(plan, of)
+		if !plan.inMemory {
+			if err := r.newFile(plan, of, c, "", true); err != nil {
+				return nil, err
+			}
+		}
 		done := false
 		defer func() {
 			if !done {
@@ -211,9 +220,9 @@ func (r *run[B]) probeCaches(ctx context.Context, plan *Plan) (trained, test *ca
 			if err != nil {
 				return nil, err
 			}
-			torch.Scoped(func() { c.store(b, r.forward.Run(r.forward.Upload(b), 0, plan.NumFrozen), r.forward, total) })
+			torch.Scoped(func() { err = c.store(b, r.forward.Run(r.forward.Upload(b), 0, plan.NumFrozen), r.forward, total) })
 			closeBatch(b)
-			if err := cmp.Or(r.backend.Synchronize(), ctx.Err()); err != nil {
+			if err := cmp.Or(err, r.backend.Synchronize(), ctx.Err()); err != nil {
 				return nil, err
 			}
 			if i >= 0 {
@@ -223,28 +232,21 @@ func (r *run[B]) probeCaches(ctx context.Context, plan *Plan) (trained, test *ca
 				}
 			}
 		}
-		r.probe.prefix += times.of(all, set)
+		r.probe.prefix += float64(c.views) * times.of(of.batches, set)
+		if err := c.mapFile(); err != nil {
+			return nil, err
+		}
 		done = true
 		return c, nil
 	}
-	if trained, err = fill(r.train, r.probe.train, r.trainSampler.Evaluation()); err != nil || r.testLen() == 0 {
+	if trained, err = fill(r.training(), r.probe.train); err != nil || r.testLen() == 0 {
 		return trained, nil, err
 	}
-	if test, err = fill(r.test, r.probe.test, r.testSampler.Evaluation()); err != nil {
+	if test, err = fill(r.testing(), r.probe.test); err != nil {
 		trained.Close()
 		return nil, nil, err
 	}
 	return trained, test, nil
-}
-
-// keptRows is the number of rows that a plan's caches have.
-func (r *run[B]) keptRows(plan *Plan) (rows int64) {
-	for _, s := range []data.Sampler{r.trainSampler, r.testSampler} {
-		for _, n := range s.Lengths() {
-			rows += int64(plan.keptRows(n))
-		}
-	}
-	return max(1, rows)
 }
 
 // timeSteps makes steps of the batches that stand for all. On a GPU, where steps run behind the CPU, all are timed

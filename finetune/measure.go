@@ -23,6 +23,7 @@ type Speed struct {
 	PeakBytes        int64     `json:"peak_memory_bytes"`  // of the GPU, or of the process where the run is on the CPU
 	Captured         []string  `json:"captured"`           // shapes whose steps were replayed as CUDA graphs
 	Warnings         []string  `json:"warnings,omitempty"` // such as why a shape's steps could not be captured
+	Threads          []string  `json:"threads,omitempty"`  // how threads came to compute beside other programs, see ThreadsChosen
 }
 
 // Effort says how long to measure.
@@ -56,8 +57,11 @@ func measureOn[B data.Batch[B]](
 ) (*Speed, error) {
 	speed := &Speed{Captured: []string{}}
 	o.OnEvent = func(e Event) error {
-		if w, ok := e.(train.Warning); ok {
-			speed.Warnings = append(speed.Warnings, w.Text)
+		switch e := e.(type) {
+		case train.Warning:
+			speed.Warnings = append(speed.Warnings, e.Text)
+		case ThreadsChosen:
+			speed.Threads = append(speed.Threads, e.String())
 		}
 		return nil
 	}

@@ -79,7 +79,7 @@ func (r *run[B]) checkPhase(ctx context.Context, number int, free int64) (needed
 	if _, err := r.chooseCache(plan); err != nil {
 		return 0, err
 	}
-	if plan.Cached {
+	if plan.Cached && !plan.CacheOnDisk {
 		needed += plan.CacheBytes
 	}
 	step, rows, err := r.rehearse(ctx, plan)

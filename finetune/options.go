@@ -45,14 +45,20 @@ type Options struct {
 	Precision string
 	// Threads of the CPU; 0 leaves libtorch's number.
 	Threads int
+	// ShareCPUs has a run on the CPU look at its own steps, and compute otherwise while other programs need the CPUs: without
+	// spinning, which changes no number, or on fewer threads, which changes the last digits; the latter not where Threads is set, it
+	// is Deterministic, has checkpoints or is one of a Group. See ThreadsChosen.
+	ShareCPUs bool
 	// NoCache runs the frozen stages anew for every step, where the default is to run them once for each sample and to
 	// keep their output, if the samples are not augmented and memory suffices.
 	NoCache bool
+	// Cache says where and how that output is kept.
+	Cache Caching
 	// NoGraphs runs every step operator by operator, where the default on a GPU is to capture steps whose shapes come
 	// often as CUDA graphs.
 	NoGraphs bool
 	// Deterministic makes runs on a GPU the same from run to run, at some cost of speed. Runs on the CPU are, on one
-	// machine with one number of threads.
+	// machine with one number of threads, which it keeps them to.
 	Deterministic bool
 	// Seed decides the order of the samples and dropout.
 	Seed uint64
@@ -170,6 +176,9 @@ func (o Options) resolved() (Options, error) {
 	check(o.Folder != nil || o.Group.Rank() != 0 || !o.Checkpoint.on() && !o.Resume, "Checkpoint and Resume need a Folder")
 	check(o.StopAfter >= 0, "StopAfter must be 0 (no limit) or above, found %v", o.StopAfter)
 	check(o.Threads >= 0, "Threads must be 0 (libtorch's choice) or above, found %d", o.Threads)
+	if err := o.Cache.resolve(); err != nil {
+		wrong = append(wrong, fmt.Errorf("Cache.%w", err))
+	}
 	if err := o.Optimizer.resolve(); err != nil {
 		wrong = append(wrong, fmt.Errorf("Optimizer.%w", err))
 	}

@@ -17,13 +17,19 @@ type Plan struct {
 	Stages []StagePlan
 	// NumFrozen is the number of leading stages in which nothing is trained: they run without autograd.
 	NumFrozen int
-	// Cached says that these stages run once a sample and that their output is kept, CacheBytes of it, on CacheDevice.
+	// Cached says that these stages run once a sample and that their output is kept, CacheBytes of it, on CacheDevice; with
+	// CacheOnDisk in files. CacheViews is the number of views of a training sample, see Caching.
 	Cached      bool
 	CacheBytes  int64
 	CacheDevice torch.Device
-	Steps       int // of the whole phase
-	Batches     int // an epoch
-	Rows        int // of the training data
+	CacheOnDisk bool
+	CacheViews  int
+	values      []keptValue // of a kept row
+	inMemory    bool        // memory suffices
+	noRoom      error       // why there is no place on disk, where that was asked for
+	Steps       int         // of the whole phase
+	Batches     int         // an epoch
+	Rows        int         // of the training data
 }
 
 // StagePlan is what becomes of a stage.
@@ -235,7 +241,7 @@ func (p *Plan) String() string {
 		fmt.Fprintf(&b, "%-24s ", name)
 		switch {
 		case !s.Trained && j <= p.NumFrozen && p.Cached:
-			fmt.Fprintf(&b, "frozen   %6s   run once, kept: %s in %s", count(params), byteSize(p.CacheBytes), memoryOf(p.CacheDevice))
+			fmt.Fprintf(&b, "frozen   %6s   %s, kept: %s %s", count(params), p.timesRun(), byteSize(p.CacheBytes), p.keptPlace())
 		case !s.Trained:
 			fmt.Fprintf(&b, "frozen   %6s", count(params))
 		case moving < params:
@@ -249,6 +255,22 @@ func (p *Plan) String() string {
 	fmt.Fprintf(&b, "%s in %s of %s", quantity.Count(p.Steps, "step", "steps"), quantity.Count(p.Phase.Epochs, "epoch", "epochs"),
 		quantity.Count(p.Batches, "batch", "batches"))
 	return b.String()
+}
+
+// timesRun says how often the frozen stages run.
+func (p *Plan) timesRun() string {
+	if p.CacheViews > 1 {
+		return fmt.Sprintf("run once for each of %d views", p.CacheViews)
+	}
+	return "run once"
+}
+
+// keptPlace says where their output is.
+func (p *Plan) keptPlace() string {
+	if p.CacheOnDisk {
+		return "on disk"
+	}
+	return "in " + memoryOf(p.CacheDevice)
 }
 
 // memoryOf names a device's memory for people.

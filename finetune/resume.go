@@ -197,6 +197,12 @@ func (r *run[B]) identify() (string, error) {
 		"deterministic": o.Deterministic, "objective": describe(r.objective), "model": hex.EncodeToString(shapes.Sum(nil))[:16],
 		"training data": fingerprint(r.train),
 	}
+	if o.Cache.Views > 0 && r.train.Augmented() {
+		settings["cached views"] = o.Cache.Views
+	}
+	if o.Cache.dtype() != 0 {
+		settings["cache precision"] = o.Cache.Precision
+	}
 	if n := o.Group.Size(); n > 1 {
 		settings["processes"] = n
 		if o.LocalNorms { // which no other number of processes computes

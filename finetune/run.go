@@ -129,6 +129,7 @@ type phase[B data.Batch[B]] struct {
 	changes               map[string]bool // what steps write, by name
 	plateau               *optim.Plateau  // nil unless the schedule is one
 	stopping              stopping        // early
+	watcher               *watcher        // of the steps; nil where there is nothing to choose
 }
 
 // begin prepares a phase: it enables gradients on the trainable parameters, fills the caches of the frozen stages'
@@ -156,12 +157,13 @@ func (r *run[B]) begin(ctx context.Context, plan *Plan) (_ *phase[B], err error)
 	if r.ramp != nil {
 		schedule = r.ramp
 	}
+	p.watcher = r.newWatcher()
 	p.trainer, err = train.NewTrainer(train.Config[B]{
 		Model: r.forward, Trained: plan.trained(), Cache: prefixCache(p.trainCache), Objective: r.objective,
 		Groups: plan.groups(r.options.Optimizer.WeightDecay), Optimizer: r.options.Optimizer.build,
 		Schedule: func(step int) float64 { return schedule(step) * p.plateau.Scale() },
 		Rows:     r.rowsAtATime(), Average: r.options.EMA, ClipNorm: r.options.ClipNorm, NoGraphs: r.options.NoGraphs, Expected: p.expected(plan.Phase.Epochs),
-		Deterministic: r.options.Deterministic, AfterStep: func() error { return r.afterStep(p) }, BeforeUpdate: r.checkpoints.copied, OnEvent: r.emit,
+		Deterministic: r.options.Deterministic, AfterStep: func() error { return r.afterStep(p) }, BeforeUpdate: r.checkpoints.copied, Watch: p.watcher.orNil(), OnEvent: r.emit,
 		CheckGradients: func() error {
 			if err := p.check.gradients(); err != nil {
 				return err
@@ -217,6 +219,7 @@ func (p *phase[B]) expected(epochs int) func(B) int {
 
 // requests are the batches of an epoch.
 func (p *phase[B]) requests(epoch int) []data.Request {
+	p.trainCache.showEpoch(epoch)
 	return p.firstStage(p.run.trainSampler.Training(p.run.options.Seed, epoch), p.trainCache)
 }
 
@@ -233,6 +236,7 @@ func (p *phase[B]) firstStage(asked []data.Request, c *cache[B]) []data.Request 
 // Close frees the phase's caches and optimizer state and turns the model's gradients off.
 func (p *phase[B]) Close() {
 	p.run.trainer = nil
+	p.watcher.close()
 	if p.trainer != nil {
 		p.trainer.Close()
 	}

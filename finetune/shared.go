@@ -96,13 +96,13 @@ func (s *Shared) makeRoom(needed, free int64, keys ...string) {
 }
 
 // sharedKey says what the kept output of a data set depends on; "" where nothing is shared.
-func (r *run[B]) sharedKey(plan *Plan, set data.Dataset[B], sampler data.Sampler) string {
-	f, ok := any(set).(data.Fingerprinter)
-	if r.options.Shared == nil || !ok || set.Len() == 0 {
+func (r *run[B]) sharedKey(plan *Plan, of split[B]) string {
+	f, ok := any(of.set).(data.Fingerprinter)
+	if r.options.Shared == nil || !ok || of.set.Len() == 0 {
 		return ""
 	}
 	h := sha256.New()
-	fmt.Fprintln(h, f.Fingerprint(), r.backend.Device(), plan.CacheDevice, r.forward.Precision, torch.NumThreads(), r.options.Deterministic)
+	fmt.Fprintln(h, f.Fingerprint(), plan.viewsOf(of.random), plan.values, r.backend.Device(), plan.CacheDevice, r.forward.Precision, torch.NumThreads(), r.options.Deterministic)
 	for _, s := range plan.Stages[:plan.NumFrozen] {
 		fmt.Fprintln(h, s.Name, s.PerSample)
 		for _, p := range s.params {
@@ -112,7 +112,7 @@ func (r *run[B]) sharedKey(plan *Plan, set data.Dataset[B], sampler data.Sampler
 			fmt.Fprintln(h, b.Name, b.Tensor.Shape(), b.Tensor.DType(), b.Tensor.Digest())
 		}
 	}
-	for _, request := range sampler.Evaluation() {
+	for _, request := range of.batches {
 		fmt.Fprintln(h, request.Length, request.Indices)
 	}
 	return hex.EncodeToString(h.Sum(nil))
@@ -120,20 +120,24 @@ func (r *run[B]) sharedKey(plan *Plan, set data.Dataset[B], sampler data.Sampler
 
 // roomForShared frees what other phases left, where a phase needs its memory.
 func (r *run[B]) roomForShared(plan *Plan, keys ...string) {
-	if r.options.Shared != nil {
+	if r.options.Shared != nil && !plan.CacheOnDisk {
 		r.options.Shared.makeRoom(plan.CacheBytes, r.freeOn(plan.CacheDevice), keys...)
 	}
 }
 
-// sharedCache gives what is kept under a key, or else fills a cache and keeps it.
+// sharedCache gives what is kept under a key, or in a file, or else fills a cache and keeps it; nil where there is no
+// place for it after all.
 func (r *run[B]) sharedCache(
-	ctx context.Context, key string, plan *Plan, set data.Dataset[B], sampler data.Sampler, done func(samples int) error,
+	ctx context.Context, key string, plan *Plan, of split[B], done func(samples int) error,
 ) (*cache[B], error) {
 	if c := r.takeShared(key); c != nil {
-		return c, done(set.Len())
+		return c, done(len(c.starts))
 	}
-	c, err := r.fillCache(ctx, plan, set, sampler, done)
-	if err == nil {
+	c, err := r.openKept(plan, of, done)
+	if c == nil && err == nil {
+		c, err = r.filledCache(ctx, plan, of, done)
+	}
+	if c != nil && err == nil {
 		r.share(key, c)
 	}
 	return c, err
@@ -168,12 +172,14 @@ func (r *run[B]) takeShared(key string) *cache[B] {
 // share keeps a cache that was filled for the runs to come.
 func (r *run[B]) share(key string, c *cache[B]) {
 	s := r.options.Shared
-	if s == nil || key == "" {
+	if s == nil || key == "" || c.file == nil && c.stored < len(c.starts) { // other runs do not know which samples are left out
 		return
 	}
 	e := &sharedRows{cache: c, device: c.device}
 	for _, rows := range c.rows {
-		e.bytes += int64(rows.NBytes())
+		if c.file == nil || c.device.Type != torch.CPUType { // what is mapped takes no memory
+			e.bytes += int64(rows.NBytes())
+		}
 	}
 	e.free = func() {
 		c.shared = false

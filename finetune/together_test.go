@@ -16,6 +16,7 @@ import (
 	"github.com/thaw-ml/thaw/finetune/train"
 	"github.com/thaw-ml/thaw/finetune/train/objective"
 	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/data"
 	"github.com/thaw-ml/thaw/torch/dist"
 	"github.com/thaw-ml/thaw/torch/dist/disttest"
 	"github.com/thaw-ml/thaw/torch/dist/launch"
@@ -43,11 +44,12 @@ type togetherCase struct {
 	LocalNorms bool
 	Folder     string
 	Resume     bool
-	StopAt     int  // steps, after which rank 1 is asked to stop
-	FailAt     int  // steps, after which rank 1 fails to read
-	BadAt      int  // steps, after which rank 1's loss is NaN
-	EndAt      int  // epochs, after which rank 0's OnEvent says Stop
-	Loop       bool // network, samples and rates are those of testdata/ddp.py
+	StopAt     int    // steps, after which rank 1 is asked to stop
+	FailAt     int    // steps, after which rank 1 fails to read
+	BadAt      int    // steps, after which rank 1's loss is NaN
+	EndAt      int    // epochs, after which rank 0's OnEvent says Stop
+	Kept       string // the folder of files of the frozen stages' output
+	Loop       bool   // network, samples and rates are those of testdata/ddp.py
 }
 
 // togetherResult is what a process came to.
@@ -60,6 +62,8 @@ type togetherResult struct {
 	Steps   int
 	Error   string
 	Stopped bool // the error is an interruption
+	Found   int  // files of the frozen stages' output
+	Made    int
 }
 
 func (c togetherCase) run(t testing.TB, g *dist.Group) (out togetherResult) {
@@ -118,8 +122,17 @@ func (c togetherCase) run(t testing.TB, g *dist.Group) (out togetherResult) {
 			return loss
 		}
 	}
+	var training, testing data.Dataset[*rows] = trainSet, testSet
+	if c.Kept != "" {
+		training, testing = keyed{samples: trainSet, key: "train"}, keyed{samples: testSet, key: "test"}
+		o.Cache = Caching{Place: CacheDisk, Folder: c.Kept}
+	}
 	o.OnEvent = func(e Event) error {
 		switch e := e.(type) {
+		case CacheFound:
+			out.Found++
+		case CacheKept:
+			out.Made++
 		case train.StepDone:
 			steps = e.Step
 			out.Losses = append(out.Losses, e.Loss)
@@ -133,7 +146,7 @@ func (c togetherCase) run(t testing.TB, g *dist.Group) (out togetherResult) {
 		}
 		return nil
 	}
-	result, err := Fit(ctx, m, trainSet, testSet, o)
+	result, err := Fit(ctx, m, training, testing, o)
 	out.Steps = steps
 	if err != nil {
 		out.Error, out.Stopped = err.Error(), interrupted(ctx, err)
@@ -230,6 +243,23 @@ func TestTogetherIsAlone(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Processes that train together make no files of what they keep, and read those that are there, where all have them.
+func TestTogetherReadsKeptFiles(t *testing.T) {
+	c := togetherCase{Samples: 50, Padded: true, Top: "top 2", Batch: Batching{Size: 8}, Epochs: 2, Kept: filepath.Join(t.TempDir(), "frozen")}
+	without := c.on(t, 2)
+	require.Empty(t, without[0].Error)
+	assert.NoDirExists(t, c.Kept)
+	alone := c.run(t, nil)
+	require.Empty(t, alone.Error)
+	assert.Equal(t, 2, alone.Made)
+	with := c.on(t, 2)
+	for r, got := range with {
+		assert.Equal(t, 2, got.Found, "rank %d", r)
+		assert.Equal(t, without[r].Losses, got.Losses)
+		assert.Equal(t, without[r].Weights, got.Weights)
 	}
 }
 

@@ -47,7 +47,7 @@ func (s *Spec) resolve(f *faults) {
 	f.choice("precision", &s.Precision, "auto", "float32", "bfloat16", "float16")
 	f.device("device", &s.Device)
 	f.check(s.Threads >= 0, "threads", "must be 0 (all) or above, found %d", s.Threads)
-	f.choice("cache", &s.Cache, "auto", "off")
+	s.resolveCache(f)
 	f.choice("graph", &s.Graph, "auto", "off")
 	s.Checkpoint.resolve(f)
 	s.Distributed.resolve(f)

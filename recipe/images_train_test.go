@@ -116,6 +116,7 @@ func TestTrainImages(t *testing.T) {
 		{"head", nil, 6, 48 * 512 * 4, []string{"fc."}},
 		{"head, nothing kept", []string{"cache=off"}, 6, 0, []string{"fc."}},
 		{"head of random crops", []string{"images.augment=crop"}, 6, 0, []string{"fc."}},
+		{"head of views of random crops", []string{"images.augment=crop", "cache.views=3"}, 6, (3*32 + 16) * 512 * 4, []string{"fc."}},
 		{"layer4 and head", []string{"phases[0].train=top 1", "phases[0].epochs=1"}, 4, 48 * 256 * 2 * 2 * 4, []string{"fc.", "layer4."}},
 		{"layer4 by name, mixed", []string{"phases[0].train=layer4", "phases[0].epochs=1", "images.mixup=0.2", "images.cutmix=1"}, 4, 0, []string{"fc.", "layer4."}},
 		{"all", []string{"phases[0].train=all", "phases[0].lr=1e-3"}, 0, 0, []string{""}},

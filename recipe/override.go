@@ -82,6 +82,13 @@ func (d *decoder) override(root **yaml.Node, text string, order int) {
 		if isNull(node) {
 			node.Kind, node.Tag, node.Value = yaml.MappingNode, "!!map", ""
 		}
+		if node.Kind == yaml.ScalarNode && parentKey(s.path) == "cache" { // a word, which is its place
+			place := *node
+			*node = yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Line: node.Line, Content: []*yaml.Node{{Kind: yaml.ScalarNode, Tag: "!!str", Value: "place"}, &place}}
+			if o := d.from[node]; o != nil {
+				d.from[&place] = o
+			}
+		}
 		if node.Kind != yaml.MappingNode {
 			d.addAt(here, key, "there is no %s; %s is %s", s.path, parentKey(s.path), describeNode(node))
 			return

@@ -87,9 +87,9 @@ type Spec struct {
 	// found.
 	Device  string `yaml:"device"`
 	Threads int    `yaml:"threads"` // of the CPU; 0, the default, is all of them
-	// Cache says what becomes of the output of the frozen stages: "auto", the default, keeps it where
-	// that is possible, "off" computes it anew in every epoch.
-	Cache string `yaml:"cache"`
+	// ShareCPUs has a run on the CPU compute otherwise while other programs need the CPUs (docs/guide/training.md).
+	ShareCPUs bool  `yaml:"share_cpus,omitempty"`
+	Cache     Cache `yaml:"cache"` // of the output of the frozen stages
 	// Graph says how steps run on a GPU: "auto", the default, records those that come often as CUDA
 	// graphs and replays them, "off" runs every step operator by operator, as the CPU does.
 	Graph string `yaml:"graph"`

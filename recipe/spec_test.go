@@ -43,7 +43,7 @@ func TestParseFillsInDefaults(t *testing.T) {
 		},
 		Batch:     Batch{Size: 32, EvalSize: 64},
 		Optimizer: Optimizer{Name: "adamw", WeightDecay: new(0.01), Betas: [2]float64{0.9, 0.999}, Eps: 1e-8},
-		ClipNorm:  new(1.0), Precision: "auto", Device: "auto", Cache: "auto", Graph: "auto", Seed: 1,
+		ClipNorm:  new(1.0), Precision: "auto", Device: "auto", Cache: Cache{Place: "auto", Precision: "auto"}, Graph: "auto", Seed: 1,
 		Checkpoint: Checkpoint{Every: "10m", Keep: 2},
 	}
 	assert.True(t, got.Equal(want))

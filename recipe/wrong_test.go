@@ -150,13 +150,13 @@ var wrongSpecs = []struct {
 		`reviews.yaml:13: precision: expected auto, float32, bfloat16, float16, found "bf16"; did you mean "bfloat16"?`,
 		`reviews.yaml:14: device: expected auto, cpu, cuda, cuda:0, found "gpu"; did you mean "cuda"?`,
 		`reviews.yaml:15: threads: must be 0 (all) or above, found -1`,
-		`reviews.yaml:16: cache: expected auto, off, found "no"; did you mean "off"?`}, "\n")},
+		`reviews.yaml:16: cache: expected auto, memory, disk, off, found "no"; did you mean "off"?`}, "\n")},
 	{"number of a GPU", []edit{{"seed: 1", "device: cuda:x"}}, nil,
 		`reviews.yaml:11: device: expected auto, cpu, cuda, cuda:0, found "cuda:x"; did you mean "cuda:0"?`},
 	{"half", []edit{{"seed: 1", "precision: fp16"}}, nil,
 		`reviews.yaml:11: precision: expected auto, float32, bfloat16, float16, found "fp16"; did you mean "float16"?`},
 	{"alias", []edit{{"pooling: mean", "pooling: &p max"}, {"seed: 1", "cache: *p"}}, nil,
-		"reviews.yaml:3: head.pooling: expected cls, mean, found \"max\"\nreviews.yaml:11: cache: expected auto, off, found \"max\""},
+		"reviews.yaml:3: head.pooling: expected cls, mean, found \"max\"\nreviews.yaml:11: cache: expected auto, memory, disk, off, found \"max\""},
 	{"cycle", []edit{{"[negative, positive]", "&c [*c, *c]"}}, nil,
 		"reviews.yaml:3: head.classes[0]: expected text, found a list\nreviews.yaml:3: head.classes[1]: expected text, found a list"},
 
@@ -199,7 +199,7 @@ var wrongSpecs = []struct {
 	{"override of a value", nil, []string{"phases[0].lr=-1", "phases[1].lr=x", "seed=1.5"},
 		"command line: phases[0].lr=-1: must be above 0, found -1\ncommand line: phases[1].lr=x: expected a number, found \"x\"\ncommand line: seed=1.5: expected a whole number from 0 up, found 1.5"},
 	{"after the file's", []edit{{"seed: 1", "threads: -1"}}, []string{"cache=x"},
-		"reviews.yaml:11: threads: must be 0 (all) or above, found -1\ncommand line: cache=x: expected auto, off, found \"x\""},
+		"reviews.yaml:11: threads: must be 0 (all) or above, found -1\ncommand line: cache=x: expected auto, memory, disk, off, found \"x\""},
 	{"override of a list", nil, []string{"head.classes=[a]"},
 		`command line: head.classes=[a]: a classifier needs two classes or more, found 1`},
 	{"override of an item", nil, []string{"head.classes[1]=negative"},
@@ -223,9 +223,9 @@ var wrongSpecs = []struct {
 	{"override that is no YAML", nil, []string{"head.classes=[a, b"},
 		`command line: head.classes=[a, b: not YAML: did not find expected ',' or ']'`},
 	{"override with a long value", nil, []string{"cache=" + strings.Repeat("x", 100)},
-		`command line: cache=` + strings.Repeat("x", 54) + `...: expected auto, off, found "` + strings.Repeat("x", 60) + `"...`},
+		`command line: cache=` + strings.Repeat("x", 54) + `...: expected auto, memory, disk, off, found "` + strings.Repeat("x", 60) + `"...`},
 	{"override with a line end", nil, []string{"cache=a\nb"},
-		`command line: "cache=a\nb": expected auto, off, found "a\nb"`},
+		`command line: "cache=a\nb": expected auto, memory, disk, off, found "a\nb"`},
 }
 
 func TestWrongSpecs(t *testing.T) {

@@ -251,6 +251,10 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, key string) {
 
 // mapping sets the fields of a struct.
 func (d *decoder) mapping(n *yaml.Node, v reflect.Value, key string) {
+	if c, ok := v.Addr().Interface().(*Cache); ok && n.Kind == yaml.ScalarNode {
+		d.value(n, reflect.ValueOf(&c.Place).Elem(), key, d.source.at[key])
+		return
+	}
 	if n.Kind != yaml.MappingNode {
 		d.add(key, "expected a mapping with the keys %s, found %s", strings.Join(keysOf(v.Type()), ", "), describeNode(n))
 		return

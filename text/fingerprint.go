@@ -24,5 +24,19 @@ func (d *Dataset) Fingerprint() string {
 	return fmt.Sprintf("%d texts, %s, tokens %s", len(d.samples), d.content, short(h))
 }
 
+// InputKey tells data sets apart by their tokens, see data.Keyed.
+func (d *Dataset) InputKey(bool) string {
+	h := sha256.New()
+	var tokens []byte
+	for _, s := range d.samples {
+		tokens = binary.AppendVarint(tokens[:0], int64(len(s.IDs)))
+		tokens, _ = binary.Append(tokens, binary.LittleEndian, s.IDs)
+		tokens, _ = binary.Append(tokens, binary.LittleEndian, s.Types)
+		h.Write(tokens)
+	}
+	fmt.Fprint(h, d.pad, " ", d.maxLength)
+	return fmt.Sprintf("%d texts, tokens %s", len(d.samples), hex.EncodeToString(h.Sum(nil)))
+}
+
 // short is the beginning of a hash, which is enough to tell a few data sets apart.
 func short(h hash.Hash) string { return hex.EncodeToString(h.Sum(nil))[:16] }

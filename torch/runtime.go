@@ -73,6 +73,17 @@ func SetNumThreads(n int) (before int) {
 	return before
 }
 
+// SetSpinning says, for the whole process, whether the threads of a CPU operator that wait for one another first spin, for some
+// milliseconds, as libgomp's do at first, or sleep at once. Spinning is a little faster where nobody else needs the CPUs;
+// where somebody does, a spinning thread keeps a CPU from the one that it waits for. What is computed is the same. It fails
+// where the system has no thread left.
+func SetSpinning(on bool) error {
+	if err := capi.SetSpinning(on); err != nil {
+		return failed("set_spinning", err)
+	}
+	return nil
+}
+
 // numThreads is the process's number; 0 until it is first set.
 var numThreads struct {
 	sync.Mutex

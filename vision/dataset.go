@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 
 	"github.com/thaw-ml/thaw/finetune/train/objective"
+	"github.com/thaw-ml/thaw/internal/cgroup"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/data"
 	"github.com/thaw-ml/thaw/vision/album"
@@ -50,7 +51,7 @@ type DatasetOptions struct {
 	MixUp, CutMix float64
 	// SkipUnreadable goes on without pictures that cannot be read, see Skipped; otherwise one is an error.
 	SkipUnreadable bool
-	Workers        int // pictures that are read at a time; the default is one for each core
+	Workers        int // pictures that are read at a time; the default is one for each core that may be used
 	Seed           uint64
 }
 
@@ -79,7 +80,7 @@ func newDataset(p pictures, targets objective.Targets, outputs int, input Input,
 	}
 	workers := o.Workers
 	if workers == 0 {
-		workers = min(runtime.GOMAXPROCS(0), runtime.NumCPU())
+		workers = min(runtime.GOMAXPROCS(0), cgroup.Read().Threads(runtime.NumCPU()))
 	}
 	return &Dataset{
 		pictures: p, targets: targets, outputs: outputs, input: input, options: o, evaluation: input.evaluation(),

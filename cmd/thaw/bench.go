@@ -25,6 +25,7 @@ type benchCmd struct {
 	Mode      string  `help:"eager, graph or cached; by default all that make sense." enum:"all,eager,graph,cached" default:"all"`
 	Seconds   float64 `help:"Of a round, about." default:"1"`
 	Rounds    int     `help:"Of which the median counts." default:"5"`
+	ShareCPUs bool    `name:"share-cpus" help:"Compute otherwise while other programs need the CPUs, as share_cpus in a spec."`
 	List      bool    `help:"Print the cases and stop."`
 	JSON      string  `name:"json" help:"Write all that was measured to a file too." placeholder:"FILE" type:"path"`
 }
@@ -78,7 +79,7 @@ func (c *benchCmd) Run(ctx context.Context, s streams) error {
 	if err := chosen.ChooseDevice(); err != nil {
 		return where{}.wrong("bench", err)
 	}
-	o := finetune.Options{Device: chosen.Device, Precision: chosen.Precision, Seed: 1}
+	o := finetune.Options{Device: chosen.Device, Precision: chosen.Precision, Seed: 1, ShareCPUs: c.ShareCPUs}
 	if c.JSON != "" { // minutes of measures are not to be lost
 		if err := checkWritable(c.JSON); err != nil {
 			return usageError{fmt.Sprintf("bench: --json: %v", err)}
@@ -108,6 +109,9 @@ func (c *benchCmd) Run(ctx context.Context, s streams) error {
 				fmt.Fprintf(s.out, "%-28s %-7s "+outcome+"\n", b.Name, mode, err)
 			default:
 				fmt.Fprintf(s.out, "%-28s %-7s %10.1f samples/s %8.2f GB\n", b.Name, mode, speed.SamplesPerSecond, float64(speed.PeakBytes)/1e9)
+				for _, choice := range speed.Threads {
+					fmt.Fprintf(s.out, "%-28s %-7s %s\n", b.Name, mode, choice)
+				}
 				for _, warning := range speed.Warnings {
 					fmt.Fprintf(s.out, "%-28s %-7s warning: %s\n", b.Name, mode, warning)
 				}

@@ -11,10 +11,12 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/cpu"
 
 	"github.com/thaw-ml/thaw"
+	"github.com/thaw-ml/thaw/internal/contention"
 	"github.com/thaw-ml/thaw/internal/quantity"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/cuda"
@@ -22,7 +24,7 @@ import (
 )
 
 type doctorCmd struct {
-	JSON bool `name:"json" help:"Print one JSON object: thaw, libtorch, libtorch_path, go, cpu_capability, cpu_bfloat16, cores, threads, memory_limit_bytes, cpu_limit, shm_bytes, infiniband, libibverbs, jpeg, cuda, hints, problems."`
+	JSON bool `name:"json" help:"Print one JSON object: thaw, libtorch, libtorch_path, go, cpu_capability, cpu_bfloat16, cores, threads, memory_limit_bytes, cpu_limit, cpus_taken, shm_bytes, infiniband, libibverbs, jpeg, cuda, hints, problems."`
 }
 
 // diagnosis is what the doctor found.
@@ -35,8 +37,9 @@ type diagnosis struct {
 	CPUBFloat16   bool       `json:"cpu_bfloat16"` // the CPU multiplies bfloat16 itself, so that this precision is the faster one
 	Cores         int        `json:"cores"`
 	Threads       int        `json:"threads"`
-	JPEG          string     `json:"jpeg"` // what decodes JPEGs; "" where nothing does
-	CUDA          *cudaFound `json:"cuda"` // null in a program without CUDA
+	JPEG          string     `json:"jpeg"`       // what decodes JPEGs; "" where nothing does
+	CUDA          *cudaFound `json:"cuda"`       // null in a program without CUDA
+	Taken         float64    `json:"cpus_taken"` // CPUs that other programs took from threads of this one, when it looked
 	surroundings
 	Hints    []string `json:"hints"` // what does not fail, and may later
 	Problems []string `json:"problems"`
@@ -86,6 +89,8 @@ func (c *doctorCmd) Run(s streams) error {
 		gpus = len(d.CUDA.Devices)
 	}
 	d.Hints = append(d.Hints, d.hints(gpus)...)
+	d.Taken = contention.Spin(d.Cores, 300*time.Millisecond).Waiting
+	d.Hints = append(d.Hints, d.cpuHints()...)
 	if c.JSON {
 		if err := json.NewEncoder(s.out).Encode(d); err != nil {
 			return err
@@ -104,6 +109,19 @@ func (d *diagnosis) try(what string, err error) {
 	if err != nil {
 		d.Problems = append(d.Problems, what+": "+strings.TrimPrefix(err.Error(), what+": "))
 	}
+}
+
+// cpuHints are of CPUs that are not the program's alone.
+func (d *diagnosis) cpuHints() (hints []string) {
+	if d.CPULimit > 0 && d.CPULimit < float64(d.Cores) {
+		hints = append(hints, fmt.Sprintf("the control group allows %.3g of %d CPUs: %s compute, and all stop for the rest of a period in which "+
+			"the quota is used up", d.CPULimit, d.Cores, quantity.Count(d.Threads, "thread", "threads")))
+	}
+	if d.Taken >= 0.25 {
+		hints = append(hints, fmt.Sprintf("other programs take %.1f of %s: steps take longer, and what is measured now is noise; a run looks for "+
+			"the way to compute that is fastest beside them (threads)", d.Taken, quantity.Count(d.Cores, "CPU", "CPUs")))
+	}
+	return hints
 }
 
 // decodeJPEG decodes a small picture of one colour.

@@ -70,3 +70,15 @@ func TestDoctorOfGPUs(t *testing.T) {
 	d.try("cuda:0", errors.New("a convolution differs"))
 	assert.Equal(t, []string{"cuda: devices: no driver answers", "cuda:0: a convolution differs"}, d.Problems)
 }
+
+func TestDoctorOfSharedCPUs(t *testing.T) {
+	d := diagnosis{Cores: 4, Threads: 2, Taken: 0.1}
+	assert.Empty(t, d.cpuHints())
+	d.CPULimit, d.Taken = 1.5, 0.93
+	hints := d.cpuHints()
+	require.Len(t, hints, 2)
+	assert.Contains(t, hints[0], "the control group allows 1.5 of 4 CPUs: 2 threads compute")
+	assert.Contains(t, hints[1], "other programs take 0.9 of 4 CPUs")
+	d.CPULimit, d.Taken = 4, 0
+	assert.Empty(t, d.cpuHints())
+}

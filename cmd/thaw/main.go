@@ -47,6 +47,7 @@ type cli struct {
 	Tokenize tokenizeCmd `cmd:"" help:"Turn lines of text into token ids, one JSON array a line."`
 	Download downloadCmd `cmd:"" help:"Bring a pre-trained model here and print its path."`
 	Models   modelsCmd   `cmd:"" help:"List the pre-trained models that are known by name."`
+	Cache    cacheCmd    `cmd:"" help:"List or remove what runs have kept of frozen layers on disk."`
 	Bench    benchCmd    `cmd:"" help:"Measure training steps of known models on random samples."`
 	Doctor   doctorCmd   `cmd:"" help:"Tell what this program runs on, and whether it works."`
 	Version  versionCmd  `cmd:"" help:"Print the versions."`
@@ -180,7 +181,7 @@ func run(ctx context.Context, args []string, s streams) (code int) {
 func explain(err *kong.ParseError) string {
 	verb, hint := "thaw", ""
 	if node := err.Context.Selected(); node != nil {
-		verb += " " + node.Name
+		verb = node.FullPath()
 	}
 	if verb == "thaw train" && strings.HasPrefix(err.Error(), "unknown flag") {
 		hint = "; keys of the spec are set without dashes, as in seed=2"

@@ -130,6 +130,8 @@ func TestHelp(t *testing.T) {
 		{"eval --help", []string{"thaw eval <run>", "--data=PATH", "--columns=NAME=COLUMN,...", "--json"}},
 		{"predict --help", []string{"thaw predict [<run> [<inputs> ...]]", "--model=MODEL", "--weights=FILE", "--json", "input, label, class, score, top (the five best)", "--batch=64", "(64)", "--jsonl"}},
 		{"tokenize --help", []string{"thaw tokenize --model=PATH", "--max-length=N", "standard input"}},
+		{"cache --help", []string{"thaw cache <command>", "$THAW_CACHE", "$THAW_CACHE_LIMIT"}},
+		{"cache clear --help", []string{"thaw cache clear [<key>]", "as thaw cache ls prints it"}},
 		{"doctor --help", []string{"thaw doctor", "--json"}},
 		{"version --help", []string{"thaw version"}},
 	} {

@@ -47,6 +47,8 @@ type Config[B data.Batch[B]] struct {
 	// AfterStep is called after each step, before its event, between two steps: the trainer may be asked for its
 	// Progress and State. An error ends the epoch. It may be nil.
 	AfterStep func() error
+	// Watch is told of the steps, to see how fast they are. It may be nil.
+	Watch Watcher
 	// OnEvent gets the events of steps; an error ends the epoch.
 	OnEvent func(Event) error
 
@@ -60,6 +62,14 @@ type Config[B data.Batch[B]] struct {
 	// LocalNorms has batch norms in training see each process's part by itself, with running statistics of rank 0, as
 	// PyTorch's DistributedDataParallel does; else they see the whole batch, as its SyncBatchNorm.
 	LocalNorms bool
+}
+
+// Watcher is told of an epoch's steps, on the goroutine and thread that makes them.
+type Watcher interface {
+	Begin() // an epoch's steps begin
+	// Stepped comes after a step of so many samples, padded to width; its time is that since the call before. An error
+	// ends the epoch.
+	Stepped(samples, width int) error
 }
 
 // Position is how far a Trainer is.
@@ -128,6 +138,9 @@ func (t *Trainer[B]) Epoch(ctx context.Context, set data.Dataset[B], asked []dat
 	}
 	t.resumed = false
 	t.executor.begin(t.at.LossSum, t.at.Samples)
+	if t.config.Watch != nil {
+		t.config.Watch.Begin()
+	}
 	rates := make([]float64, len(t.top))
 	together := t.step.together
 	ctx = together.within(ctx)
@@ -164,6 +177,9 @@ func (t *Trainer[B]) Epoch(ctx context.Context, set data.Dataset[B], asked []dat
 		t.at.Samples += samples
 		if t.config.AfterStep != nil {
 			told = t.config.AfterStep()
+		}
+		if t.config.Watch != nil && l.Samples > 0 {
+			told = cmp.Or(told, t.config.Watch.Stepped(l.Samples, l.Batch.Width()))
 		}
 		if told != nil && together == nil {
 			return 0, told

@@ -67,6 +67,20 @@ type Grouped interface{ Group(i int) int }
 // order, with the same targets and the same random changes. A run goes on from a checkpoint with the same data alone.
 type Fingerprinter interface{ Fingerprint() string }
 
+// Keyed is a data set whose inputs can be told from those of another run's, so that what a model made of them can be kept
+// in a file.
+type Keyed interface {
+	// InputKey stands for what models read of each sample, in order: equal keys, equal inputs, whatever the targets.
+	// With augmented the samples are those of training, changed at random, else those of evaluation. A file whose content
+	// changed gives another key, by its time and size at least. "" is the key of inputs of which that cannot be told.
+	InputKey(augmented bool) string
+}
+
+// Viewed is a data set that may tell that what is random about a training sample follows from the sample and
+// Request.Epoch alone and changes no targets, so that a model's output for the samples of an epoch, a view of them, can be
+// kept for later epochs.
+type Viewed interface{ Views() bool }
+
 // Slicer is a batch that can be computed in parts, as where gradients are accumulated.
 type Slicer[B any] interface {
 	// Slice gives the samples from (included) to to (not included) as a batch of the same width, whose tensors are views of

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/thaw-ml/thaw/internal/cgroup"
+	"github.com/thaw-ml/thaw/internal/filestamp"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/data"
 	"github.com/thaw-ml/thaw/vision"
@@ -124,7 +126,7 @@ func NewDataset(p Pictures, firstLabel int, input Input, o DatasetOptions) (*Dat
 	}
 	workers := o.Workers
 	if workers == 0 {
-		workers = min(runtime.GOMAXPROCS(0), runtime.NumCPU())
+		workers = min(runtime.GOMAXPROCS(0), cgroup.Read().Threads(runtime.NumCPU()))
 	}
 	return &Dataset{pictures: p, first: firstLabel, input: input, options: o, workers: workers}, nil
 }
@@ -320,6 +322,26 @@ func (d *Dataset) Fingerprint() string {
 	o.Workers = 0 // changes nothing
 	fmt.Fprint(how, d.first, d.input, o)
 	return fmt.Sprintf("%d pictures, %s, transforms %s", d.Len(), d.ContentHash(), hex.EncodeToString(how.Sum(nil))[:16])
+}
+
+// InputKey tells data sets that are not augmented apart by their pictures' files and sizes and by how they become samples,
+// see data.Keyed.
+func (d *Dataset) InputKey(augmented bool) string {
+	if augmented {
+		return ""
+	}
+	h := sha256.New()
+	for i := range d.Len() {
+		p := d.pictures.At(i)
+		stamp := filestamp.Of(p.Path)
+		if _, files := d.pictures.(Files); !files || stamp == "" {
+			return ""
+		}
+		fmt.Fprintln(h, stamp, p.Height, p.Width)
+	}
+	decoder, _ := picture.JPEGDecoder() // an error says that it is not there
+	fmt.Fprint(h, d.input, decoder)
+	return fmt.Sprintf("%d pictures with boxes, %s", d.Len(), hex.EncodeToString(h.Sum(nil)))
 }
 
 // ContentHash tells data sets apart by their pictures' names and sizes and by what is annotated, wherever the files are.

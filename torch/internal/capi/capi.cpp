@@ -14,4 +14,5 @@
 #include "runtime.hh"
 #include "shadow.hh"
 #include "tensor.hh"
+#include "waiting.hh"
 #include "winograd.hh" // behind linear.hh, of which it takes a few functions

@@ -188,6 +188,8 @@ const char *thaw_cpu_capability(void);
 int32_t thaw_has_cuda(void);
 int32_t thaw_num_threads(void);
 char *thaw_set_num_threads(int32_t n);
+// Whether threads of operators that wait for one another spin, as they do at first, or sleep at once.
+char *thaw_set_spinning(int32_t on);
 void thaw_set_deterministic(int32_t on);
 void thaw_memory_stats(thaw_memory *m);
 void thaw_memory_reset_peak(void);

@@ -65,6 +65,9 @@ func NumThreads() int { return int(C.thaw_num_threads()) }
 // SetNumThreads sets it.
 func SetNumThreads(n int) *Error { return failure(C.thaw_set_num_threads(C.int32_t(n))) }
 
+// SetSpinning says whether threads that wait for one another within an operator spin.
+func SetSpinning(on bool) *Error { return failure(C.thaw_set_spinning(flag(on))) }
+
 // SetDeterministic makes libtorch choose deterministic kernels, and fail where it has none.
 func SetDeterministic(on bool) { C.thaw_set_deterministic(flag(on)) }
 
