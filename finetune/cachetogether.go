@@ -23,9 +23,10 @@ func (r *run[B]) fillTogether(
 	run := func(b B) (keptRows, error) {
 		kept := keptRows{Samples: b.Size()}
 		torch.Inference(func() {
-			for _, x := range r.forward.Run(b, 0, plan.NumFrozen) {
+			for _, x := range r.forward.Run(r.forward.Upload(b), 0, plan.NumFrozen) {
 				from, to := c.places(b, x)
-				kept.Rows = append(kept.Rows, c.flat(b, x).IndexSelect(0, torch.FromSlice(from)))
+				order := r.forward.Bring([]torch.Tensor{torch.FromSlice(from)}, x.Device())[0]
+				kept.Rows = append(kept.Rows, c.flat(b, x).IndexSelect(0, order))
 				kept.To = append(kept.To, to)
 			}
 		})
@@ -39,7 +40,8 @@ func (r *run[B]) fillTogether(
 		}
 		torch.Inference(func() {
 			for i, x := range kept.Rows {
-				c.rows[i].IndexCopy_(0, torch.FromSlice(kept.To[i]), x)
+				there := r.forward.Bring([]torch.Tensor{torch.FromSlice(kept.To[i]), x}, c.device)
+				c.rows[i].IndexCopy_(0, there[0], there[1])
 			}
 		})
 		return done(kept.Samples)

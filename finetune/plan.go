@@ -21,9 +21,10 @@ type Plan struct {
 	Cached      bool
 	CacheBytes  int64
 	CacheDevice torch.Device
-	Steps       int // of the whole phase
-	Batches     int // an epoch
-	Rows        int // of the training data
+	Sharded     bool // the optimizer's state is divided among the processes
+	Steps       int  // of the whole phase
+	Batches     int  // an epoch
+	Rows        int  // of the training data
 }
 
 // StagePlan is what becomes of a stage.
@@ -248,6 +249,9 @@ func (p *Plan) String() string {
 	}
 	fmt.Fprintf(&b, "%s in %s of %s", quantity.Count(p.Steps, "step", "steps"), quantity.Count(p.Phase.Epochs, "epoch", "epochs"),
 		quantity.Count(p.Batches, "batch", "batches"))
+	if p.Sharded {
+		b.WriteString("\nthe optimizer's state is divided among the processes")
+	}
 	return b.String()
 }
 
