@@ -178,6 +178,11 @@ func (r *run[B]) phases(ctx context.Context) (err error) {
 	if err := r.shareModel(); err != nil {
 		return err
 	}
+	unfold, failure := r.checkFolding()
+	defer unfold()
+	if err := r.agreeOn("comparing folded with unfolded norms", failure); err != nil {
+		return err
+	}
 	for ; r.number < len(r.options.Phases); r.number++ {
 		if err = r.phase(ctx, r.number); err != nil {
 			break

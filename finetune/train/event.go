@@ -97,6 +97,7 @@ const (
 	CheckpointFailed                    // a checkpoint could not be written
 	RecordingFailed                     // what a report shows could not be written
 	StepsSkipped                        // float16's loss scale dropped many steps
+	NotFolded                           // batch norms folded into convolutions gave other numbers
 )
 
 func (e TaskStarted) String() string { return fmt.Sprintf("%v: %d samples", e.Task, e.Samples) }

@@ -15,3 +15,4 @@
 #include "shadow.hh"
 #include "tensor.hh"
 #include "winograd.hh" // behind linear.hh, of which it takes a few functions
+#include "conv_norm.hh" // behind winograd.hh, likewise
