@@ -42,7 +42,7 @@ func (r *run[B]) fileKey(plan *Plan, of split[B]) (key, why string) {
 		return "", fmt.Sprintf("the program cannot be told from others: %v", err)
 	}
 	fmt.Fprintf(h, "%q\n%q\n%q\n", program, machine(r.backend.Device()), inputs)
-	fmt.Fprintln(h, r.forward.Precision, torch.NumThreads(), r.options.Deterministic, plan.viewsOf(of.random))
+	fmt.Fprintln(h, r.forward.Precision, torch.NumThreads(), r.options.Deterministic, r.folds(), plan.viewsOf(of.random))
 	for _, v := range plan.values {
 		fmt.Fprintln(h, v.dtype, v.kept, v.row)
 	}

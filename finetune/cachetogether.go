@@ -23,7 +23,7 @@ func (r *run[B]) fillTogether(
 	run := func(b B) (keptRows, error) {
 		kept := keptRows{Samples: b.Size()}
 		torch.Inference(func() {
-			for i, x := range r.forward.Run(b, 0, plan.NumFrozen) {
+			for i, x := range r.forward.Run(r.forward.Upload(b), 0, plan.NumFrozen) {
 				from, to := c.places(b, x)
 				order := r.forward.Bring([]torch.Tensor{torch.FromSlice(from)}, x.Device())[0]
 				kept.Rows = append(kept.Rows, c.keep(i, c.flat(b, x).IndexSelect(0, order)))
@@ -37,7 +37,8 @@ func (r *run[B]) fillTogether(
 		c.allocate(total)
 		torch.Inference(func() {
 			for i, x := range kept.Rows {
-				c.rows[i].IndexCopy_(0, torch.FromSlice(kept.To[i]), x)
+				there := r.forward.Bring([]torch.Tensor{torch.FromSlice(kept.To[i]), x}, c.device)
+				c.rows[i].IndexCopy_(0, there[0], there[1])
 			}
 		})
 		return done(kept.Samples)

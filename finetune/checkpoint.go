@@ -243,7 +243,12 @@ func (r *run[B]) checkpoint(p *phase[B], wait bool) error {
 			}
 			saved.InEpoch, saved.Digests, saved.Step = r.inEpoch, p.check.digests, r.steps+saved.At.Steps
 			for _, n := range p.trainer.State() {
-				late = append(late, torch.Named{Name: optimizerPrefix + n.Name, Tensor: n.Tensor})
+				named := torch.Named{Name: optimizerPrefix + n.Name, Tensor: n.Tensor}
+				if p.trainer.Gathered(n.Name) {
+					fixed = append(fixed, named)
+				} else {
+					late = append(late, named)
+				}
 			}
 		}
 		for _, n := range nn.StageState(r.forward.Stages) {
@@ -272,6 +277,15 @@ func (r *run[B]) checkpoint(p *phase[B], wait bool) error {
 		return r.collect(true)
 	}
 	return nil
+}
+
+// gathered saves the run's state on rank 0, which has all of the optimizer's now.
+func (r *run[B]) gathered(p *phase[B]) error {
+	r.wantsState = false
+	if r.checkpoints == nil {
+		return nil
+	}
+	return r.checkpoint(p, false)
 }
 
 // collect tells of a checkpoint that was written. One that failed leaves those before, and the run goes on.
@@ -308,7 +322,9 @@ func (r *run[B]) afterStep(p *phase[B]) error {
 			return err
 		}
 		if c.writing == nil && c.due(r.steps+p.trainer.Steps()) {
-			if err := r.checkpoint(p, false); err != nil {
+			if r.sharded { // which all processes gather together, see gathered
+				r.wantsState = true
+			} else if err := r.checkpoint(p, false); err != nil {
 				return err
 			}
 		}

@@ -165,6 +165,9 @@ func (r *run[B]) phases(ctx context.Context) (err error) {
 	if err := r.agreeOn("looking for memory", r.checkMemory(ctx)); err != nil {
 		return err
 	}
+	if err := r.agreeOnSharding(); err != nil {
+		return err
+	}
 	var loaded error
 	if r.resuming != nil && r.resuming.file != nil {
 		loaded = r.resuming.loadModel(nn.StageState(r.forward.Stages))
@@ -173,6 +176,11 @@ func (r *run[B]) phases(ctx context.Context) (err error) {
 		return err
 	}
 	if err := r.shareModel(); err != nil {
+		return err
+	}
+	unfold, failure := r.checkFolding()
+	defer unfold()
+	if err := r.agreeOn("comparing folded with unfolded norms", failure); err != nil {
 		return err
 	}
 	for ; r.number < len(r.options.Phases); r.number++ {
@@ -265,8 +273,14 @@ func (r *run[B]) saveIfInterrupted(ctx context.Context, p *phase[B], err error) 
 	if p != nil {
 		trained += p.trainer.Steps()
 	}
-	if r.checkpoints == nil || r.resuming != nil || !interrupted(ctx, err) || trained == 0 {
+	if r.resuming != nil || !interrupted(ctx, err) || trained == 0 {
 		return err // what it went on from, or nothing, is all there is
+	}
+	if p != nil && r.sharded && r.options.Checkpoint.on() { // on all processes
+		err = errors.Join(err, r.collect(true), p.trainer.Gather())
+	}
+	if r.checkpoints == nil {
+		return err
 	}
 	return errors.Join(err, r.checkpoint(p, true))
 }

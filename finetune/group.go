@@ -18,8 +18,9 @@ func (r *run[B]) join() error {
 	if g == nil {
 		return nil
 	}
-	if r.backend.Asynchronous() {
-		return errors.New("finetune: Options.Group: several processes train on the CPU only so far: choose device \"cpu\"")
+	if own := r.backend.Device(); own != g.Device() {
+		return fmt.Errorf("finetune: Options.Group was joined with device %v and this process trains on %v: give dist.Options.Device what "+
+			"Options.Device says", g.Device(), own)
 	}
 	identity, err := r.identify()
 	if err = g.Agree("reading model and data", err); err != nil {
@@ -88,8 +89,8 @@ func (r *run[B]) shareModel() error {
 	return r.options.Group.Broadcast("sending the weights", 0, tensors...)
 }
 
-// shareState gives all processes named tensors that rank 0 has.
-func (r *run[B]) shareState(state []torch.Named) ([]torch.Named, error) {
+// shareState gives all processes named tensors that rank 0 has, as far as they keep them.
+func (r *run[B]) shareState(state []torch.Named, keeps func(name string) bool) ([]torch.Named, error) {
 	g := r.options.Group
 	if g == nil {
 		return state, nil
@@ -114,18 +115,42 @@ func (r *run[B]) shareState(state []torch.Named) ([]torch.Named, error) {
 		if err := dist.Decode(message, &headers); err != nil {
 			return nil, err
 		}
-		state = nil
-		for _, h := range headers {
-			state = append(state, torch.Named{Name: h.Name, Tensor: torch.Empty(h.DType, torch.CPU, h.Shape...)})
+	}
+	var kept []torch.Named
+	for i, h := range headers {
+		var t torch.Tensor
+		if g.Rank() == 0 {
+			t = state[i].Tensor.Contiguous()
+		} else {
+			t = torch.Empty(h.DType, torch.CPU, h.Shape...)
+		}
+		if err := g.Broadcast("sending the optimizer's state", 0, t); err != nil {
+			return nil, err
+		}
+		if keeps(h.Name) {
+			kept = append(kept, torch.Named{Name: h.Name, Tensor: t})
+		} else {
+			t.Close()
 		}
 	}
-	tensors := make([]torch.Tensor, len(state))
-	for i, n := range state {
-		if tensors[i] = n.Tensor; !n.Tensor.IsContiguous() {
-			tensors[i] = n.Tensor.Contiguous()
-		}
+	return kept, nil
+}
+
+// agreeOnSharding divides the optimizer's state on all processes where one of them needs that.
+func (r *run[B]) agreeOnSharding() error {
+	g := r.options.Group
+	if g == nil {
+		return nil
 	}
-	return state, g.Broadcast("sending the optimizer's state", 0, tensors...)
+	wanted := 0.0
+	if r.sharded {
+		wanted = 1
+	}
+	all, err := g.Numbers("agreeing on the optimizer's state", wanted)
+	for _, n := range all {
+		r.sharded = r.sharded || n[0] != 0
+	}
+	return err
 }
 
 // checkEqual makes sure that all processes have the same weights.

@@ -23,6 +23,10 @@ func (r *run[B]) checkMemory(ctx context.Context) error {
 	most := int64(0)
 	for i := range r.options.Phases {
 		needed, err := r.checkPhase(ctx, i, free)
+		if r.mayShard() && (err != nil || 2*needed > free) { // beside activations, which may not be counted
+			r.sharded = true
+			needed, err = r.checkPhase(ctx, i, free)
+		}
 		if err != nil && r.options.Shared.drop(r.backend.Device()) { // what other runs left is computed again rather
 			if err := r.giveBack(); err != nil {
 				return err
@@ -64,11 +68,7 @@ func (r *run[B]) checkPhase(ctx context.Context, number int, free int64) (needed
 	for _, s := range plan.Stages {
 		trained += s.Trainable
 	}
-	slots := r.options.Optimizer.slots()
-	if r.options.EMA > 0 {
-		slots++
-	}
-	needed = int64(trained) * 4 * int64(1+slots)
+	needed = r.stateBytes(trained)
 	if needed > free {
 		return 0, fmt.Errorf("phase %d trains %s parameters: their gradients and the optimizer's state take %s, activations not counted, and %s of %s "+
 			"are free: train fewer stages, or allow more memory", number+1, count(trained), byteSize(needed), byteSize(free), r.memoryPlace(free))
@@ -94,6 +94,24 @@ func (r *run[B]) checkPhase(ctx context.Context, number int, free int64) (needed
 			number+1, rows, byteSize(step), byteSize(needed), byteSize(free), r.memoryPlace(free))
 	}
 	return needed + step, nil
+}
+
+// stateBytes is what gradients, the optimizer's state and an average take of so many trained values.
+func (r *run[B]) stateBytes(trained int) int64 {
+	state := int64(trained) * 4 * int64(r.options.Optimizer.slots())
+	if r.sharded {
+		state /= int64(r.options.Group.Size())
+	}
+	copies := int64(1)
+	if r.options.EMA > 0 {
+		copies++
+	}
+	return state + int64(trained)*4*copies
+}
+
+// mayShard reports whether the optimizer's state is to be divided among processes as soon as memory asks for it.
+func (r *run[B]) mayShard() bool {
+	return !r.sharded && r.options.Group.Size() > 1 && r.options.ShardOptimizer == "auto" && r.options.Optimizer.slots() > 0
 }
 
 // spare is memory for what grows beside tensors: kernels that are compiled for the shapes that come.

@@ -83,6 +83,10 @@ type Options struct {
 	// steps and losses are those of one process, up to rounding, however many there are, but for what is random in a step
 	// (dropout). Rank 0 alone writes to Folder, and all go on from what it reads there. On the CPU only.
 	Group *dist.Group
+	// ShardOptimizer divides the optimizer's state among the processes of Group, as PyTorch's ZeroRedundancyOptimizer does (ZeRO,
+	// stage 1): "on", "off", or "auto", the default, where gradients and state would take more than half of the free memory. The
+	// numbers are the same to the last bit.
+	ShardOptimizer string
 	// LocalNorms lets batch norms that train see each process's part of the batch by itself, as PyTorch's
 	// DistributedDataParallel does; the default is the whole batch's statistics, as in its SyncBatchNorm.
 	LocalNorms bool
@@ -169,6 +173,8 @@ func (o Options) resolved() (Options, error) {
 	check(0 <= o.EMA && o.EMA < 1, "EMA must be 0 (none) or above and below 1, found %v", o.EMA)
 	check(o.EarlyStopping.Patience >= 0, "EarlyStopping.Patience must be 0 (off) or above, found %d", o.EarlyStopping.Patience)
 	check(o.EarlyStopping.MinDelta >= 0, "EarlyStopping.MinDelta must be 0 or above, found %v", o.EarlyStopping.MinDelta)
+	orDefault(&o.ShardOptimizer, "auto")
+	check(slices.Contains([]string{"auto", "on", "off"}, o.ShardOptimizer), "ShardOptimizer must be auto, on or off, found %q", o.ShardOptimizer)
 	orDefault(&o.Checkpoint.Keep, 2)
 	check(o.Checkpoint.Keep >= 1, "Checkpoint.Keep must be 1 or more, found %d", o.Checkpoint.Keep)
 	check(o.Checkpoint.Steps >= 0, "Checkpoint.Steps must be 0 (not by steps) or above, found %d", o.Checkpoint.Steps)

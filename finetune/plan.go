@@ -27,6 +27,7 @@ type Plan struct {
 	values      []keptValue // of a kept row
 	inMemory    bool        // memory suffices
 	noRoom      error       // why there is no place on disk, where that was asked for
+	Sharded     bool        // the optimizer's state is divided among the processes
 	Steps       int         // of the whole phase
 	Batches     int         // an epoch
 	Rows        int         // of the training data
@@ -254,6 +255,9 @@ func (p *Plan) String() string {
 	}
 	fmt.Fprintf(&b, "%s in %s of %s", quantity.Count(p.Steps, "step", "steps"), quantity.Count(p.Phase.Epochs, "epoch", "epochs"),
 		quantity.Count(p.Batches, "batch", "batches"))
+	if p.Sharded {
+		b.WriteString("\nthe optimizer's state is divided among the processes")
+	}
 	return b.String()
 }
 

@@ -134,7 +134,7 @@ func (r *run[B]) restoreFrom(p *phase[B], s *resuming) error {
 	if err = r.agreeOn("reading the checkpoint", err); err != nil {
 		return err
 	}
-	if optimizer, err = r.shareState(optimizer); err != nil {
+	if optimizer, err = r.shareState(optimizer, p.trainer.Keeps); err != nil {
 		return err
 	}
 	if s.Digests != nil {
@@ -191,7 +191,7 @@ func (r *run[B]) identify() (string, error) {
 		threads = torch.NumThreads()
 	}
 	settings := map[string]any{
-		"format": 1, "libtorch": torch.Version(), "device": r.backend.Device().String(), "precision": r.forward.Precision.String(),
+		"format": 1, "libtorch": torch.Version(), "device": r.deviceType(), "precision": r.forward.Precision.String(),
 		"threads": threads, "CPU kernels": torch.CPUCapability(), "seed": o.Seed, "phases": o.Phases, "batch": o.Batch,
 		"optimizer": o.Optimizer, "best": o.Best, "ema": o.EMA, "early_stopping": o.EarlyStopping, "clip_norm": o.ClipNorm, "cache": !o.NoCache, "graphs": !o.NoGraphs,
 		"deterministic": o.Deterministic, "objective": describe(r.objective), "model": hex.EncodeToString(shapes.Sum(nil))[:16],
@@ -213,6 +213,14 @@ func (r *run[B]) identify() (string, error) {
 		settings["test data"] = fingerprint(r.test)
 	}
 	return identify(settings)
+}
+
+// deviceType names the kind of the run's device: another one of the kind computes the same.
+func (r *run[B]) deviceType() string {
+	if r.backend.Device().Type == torch.CUDAType {
+		return "cuda"
+	}
+	return "cpu"
 }
 
 // describe tells objectives apart by their type and what its fields say.

@@ -40,6 +40,8 @@ type run[B data.Batch[B]] struct {
 	ramp        optim.Schedule    // in place of the phase's, see FindRate
 	probe       *probe            // see EstimateCost: caches are filled for a few batches alone
 	inEpoch     bool              // the epoch's steps were begun, and it is not evaluated yet
+	sharded     bool              // the optimizer's state is divided among processes
+	wantsState  bool              // for a checkpoint, where it is
 }
 
 func newRun[B data.Batch[B]](
@@ -49,6 +51,7 @@ func newRun[B data.Batch[B]](
 		options: o, model: model, objective: o.Objective, train: trainSet, test: testSet, backend: backend,
 		forward: train.Forward[B]{Stages: model.Stages(), Backend: backend, Precision: precision},
 	}
+	r.sharded = o.ShardOptimizer == "on" && o.Group.Size() > 1
 	if r.objective == nil {
 		r.objective = model.Objective()
 	}
@@ -115,6 +118,7 @@ func (r *run[B]) plan(phase Phase) (*Plan, error) {
 	}
 	plan.Rows = r.train.Len()
 	plan.Batches = len(r.trainSampler.Training(r.options.Seed, 1))
+	plan.Sharded = r.sharded
 	plan.Steps = plan.Batches * phase.Epochs
 	return plan, r.agreeOnCache(plan, r.planCache(plan))
 }
@@ -171,6 +175,7 @@ func (r *run[B]) begin(ctx context.Context, plan *Plan) (_ *phase[B], err error)
 			return r.emit(train.GradientsChecked{Tensors: plan.numTrained()})
 		},
 		Group: r.options.Group, Seed: r.options.Seed ^ uint64(r.number)<<32, Known: []error{Stop, ErrTimeUp}, LocalNorms: r.options.LocalNorms,
+		Shard: r.sharded, Gather: func() bool { return r.wantsState }, Gathered: func() error { return r.gathered(p) },
 	})
 	if err != nil {
 		return nil, err

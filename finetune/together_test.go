@@ -42,11 +42,15 @@ type togetherCase struct {
 	Epochs     int
 	Norms      bool // the first layer is followed by a batch norm
 	LocalNorms bool
+	Shard      string
+	OnGPUs     bool
+	Free       int64 // bytes, of rank 1's memory; 0: as much as there is
 	Folder     string
 	Resume     bool
 	StopAt     int    // steps, after which rank 1 is asked to stop
 	FailAt     int    // steps, after which rank 1 fails to read
 	BadAt      int    // steps, after which rank 1's loss is NaN
+	DieAt      int    // steps, after which rank 1 ends without a word
 	EndAt      int    // epochs, after which rank 0's OnEvent says Stop
 	Kept       string // the folder of files of the frozen stages' output
 	Loop       bool   // network, samples and rates are those of testdata/ddp.py
@@ -64,6 +68,7 @@ type togetherResult struct {
 	Stopped bool // the error is an interruption
 	Found   int  // files of the frozen stages' output
 	Made    int
+	Sharded bool
 }
 
 func (c togetherCase) run(t testing.TB, g *dist.Group) (out togetherResult) {
@@ -91,7 +96,13 @@ func (c togetherCase) run(t testing.TB, g *dist.Group) (out togetherResult) {
 	}
 	o := Options{
 		Phases: []Phase{{Train: Selection{c.Top}, Epochs: max(1, c.Epochs), LR: 0.02, WarmUp: Off}}, Batch: c.Batch, EMA: c.EMA, Precision: c.Precision,
-		ClipNorm: c.Clip, Seed: 5, Device: "cpu", Group: g, LocalNorms: c.LocalNorms, Resume: c.Resume,
+		ClipNorm: c.Clip, Seed: 5, Device: "cpu", Group: g, LocalNorms: c.LocalNorms, ShardOptimizer: c.Shard, Resume: c.Resume,
+	}
+	if c.OnGPUs {
+		o.Device = "cuda"
+		if g != nil {
+			o.Device = g.Device().String()
+		}
 	}
 	if c.Loop {
 		o.Phases[0].LR, o.Phases[0].HeadLR, o.Phases[0].Schedule = 0.01, 0.01, Constant
@@ -133,9 +144,16 @@ func (c togetherCase) run(t testing.TB, g *dist.Group) (out togetherResult) {
 			out.Found++
 		case CacheKept:
 			out.Made++
+		case Planned:
+			out.Sharded = e.Plan.Sharded
 		case train.StepDone:
 			steps = e.Step
-			out.Losses = append(out.Losses, e.Loss)
+			if !c.OnGPUs { // where it is of the steps that are known to be over
+				out.Losses = append(out.Losses, e.Loss)
+			}
+			if e.Step == c.DieAt && g.Rank() == 1 {
+				os.Exit(3)
+			}
 			if e.Step == c.StopAt && g.Rank() == 1 {
 				cancel()
 			}
@@ -146,7 +164,7 @@ func (c togetherCase) run(t testing.TB, g *dist.Group) (out togetherResult) {
 		}
 		return nil
 	}
-	result, err := Fit(ctx, m, training, testing, o)
+	result, err := c.fit(ctx, g, m, training, testing, o)
 	out.Steps = steps
 	if err != nil {
 		out.Error, out.Stopped = err.Error(), interrupted(ctx, err)
@@ -166,6 +184,18 @@ func (c togetherCase) run(t testing.TB, g *dist.Group) (out togetherResult) {
 	return out
 }
 
+// fit is Fit, on a machine with little memory where the case says so.
+func (c togetherCase) fit(ctx context.Context, g *dist.Group, m Model[*rows], trainSet, testSet data.Dataset[*rows], o Options) (*Result, error) {
+	if c.Free == 0 || g.Rank() != 1 {
+		return Fit(ctx, m, trainSet, testSet, o)
+	}
+	o, err := o.resolved()
+	if err != nil {
+		return nil, err
+	}
+	return fitOn(ctx, small{free: c.Free}, torch.Float32, m, trainSet, testSet, o)
+}
+
 // cleaner is a testing.TB of a process that is none of go test's.
 type cleaner struct {
 	testing.TB
@@ -181,8 +211,15 @@ func runTogether() int {
 		err = json.Unmarshal([]byte(os.Getenv(togetherKey)), &c)
 	}
 	if err == nil {
+		device := torch.CPU
+		if c.OnGPUs {
+			device, err = train.RankDevice("cuda", w.LocalRank, w.LocalSize)
+		}
 		var g *dist.Group
-		if g, err = dist.Join(context.Background(), w, dist.Options{Timeout: 20 * time.Second}); err == nil {
+		if err == nil {
+			g, err = dist.Join(context.Background(), w, dist.Options{Timeout: 20 * time.Second, Device: device})
+		}
+		if err == nil {
 			out := c.run(&cleaner{}, g)
 			g.Close(out.Error != "")
 			err = json.NewEncoder(os.Stdout).Encode(out)
@@ -306,6 +343,55 @@ func TestTogetherResumes(t *testing.T) {
 	}
 	for _, got := range c.on(t, 2) { // it is over
 		assert.Contains(t, got.Error, ErrFinished.Error())
+	}
+}
+
+// With the optimizer's state divided among processes a run is, to the last bit, the one whose state is not; it goes on from its
+// checkpoints on any number of processes, divided or not.
+func TestTogetherSharded(t *testing.T) {
+	c := togetherCase{Samples: 50, Padded: true, Top: "top 2", Batch: Batching{Size: 8, Accumulate: 2}, Epochs: 3, Dropout: 0.2, EMA: 0.9, Clip: 0.1}
+	plain := c.on(t, 2)
+	require.Empty(t, plain[0].Error)
+	c.Shard = "on"
+	for r, got := range c.on(t, 2) {
+		require.True(t, got.Sharded)
+		got.Sharded = false
+		require.True(t, assert.ObjectsAreEqual(plain[r], got), "rank %d comes to other numbers", r)
+	}
+	for _, stop := range []int{3, 5} {
+		c.Folder, c.StopAt = filepath.Join(t.TempDir(), "run"), stop
+		for r, got := range c.on(t, 2) {
+			assert.True(t, got.Stopped, "rank %d: %s", r, got.Error)
+		}
+		c.StopAt, c.Resume = 0, true
+		copied := filepath.Join(t.TempDir(), "run")
+		require.NoError(t, os.CopyFS(copied, os.DirFS(c.Folder)))
+		for r, got := range c.on(t, 2) {
+			require.Empty(t, got.Error, "rank %d", r)
+			assert.Equal(t, plain[r].Weights, got.Weights, "rank %d, stopped after %d", r, stop)
+		}
+		c.Folder, c.Dropout, c.Shard = copied, 0, map[int]string{3: "off", 5: "on"}[stop]
+		for r, got := range c.on(t, 3) { // but for rounding and dropout
+			require.Empty(t, got.Error, "rank %d", r)
+			assert.InDelta(t, plain[0].Loss[2], got.Loss[2], 0.1)
+		}
+		c.Resume, c.Dropout, c.Shard = false, 0.2, "on"
+	}
+}
+
+// Where one process has little memory for it, all divide the optimizer's state.
+func TestTogetherShardsByItself(t *testing.T) {
+	trained := int64(nn.NumParams(newNet(t)))
+	for free, want := range map[int64]bool{30 * trained: false, 20 * trained: true, 9 * trained: true} { // of 12, and of 8 divided
+		c := togetherCase{Samples: 24, Top: "all", Batch: Batching{Size: 8}, Free: free}
+		for r, got := range c.on(t, 2) {
+			require.Empty(t, got.Error, "rank %d", r)
+			assert.Equal(t, want, got.Sharded, "rank %d, %d bytes for %d values", r, free, trained)
+		}
+	}
+	c := togetherCase{Samples: 24, Top: "all", Batch: Batching{Size: 8}, Free: 7 * trained}
+	for r, got := range c.on(t, 2) {
+		assert.Contains(t, got.Error, "allow more memory", "rank %d", r)
 	}
 }
 

@@ -16,12 +16,18 @@ type Distributed struct {
 	// process (PyTorch's SyncBatchNorm), or "local", each process's part, which is faster (PyTorch's
 	// DistributedDataParallel).
 	BatchNorm string `yaml:"batch_norm,omitempty"`
+	// ShardOptimizer divides the optimizer's state among the processes (ZeRO, stage 1): "on", "off", or "auto", the default, where
+	// gradients and state would take more than half of the free memory. The numbers are the same.
+	ShardOptimizer string `yaml:"shard_optimizer,omitempty"`
 }
 
 func (d *Distributed) resolve(f *faults) {
 	f.check(d.Timeout == "" || duration(d.Timeout) > 0, "distributed.timeout", "must be a time such as 90s or 10m, found %q", d.Timeout)
 	if d.BatchNorm != "" {
 		f.choice("distributed.batch_norm", &d.BatchNorm, "sync", "local")
+	}
+	if d.ShardOptimizer != "" {
+		f.choice("distributed.shard_optimizer", &d.ShardOptimizer, "auto", "on", "off")
 	}
 }
 

@@ -273,7 +273,7 @@ var stemPool = nn.MaxPool2d{Kernel: 3, Stride: 2, Padding: 1}
 // stem maps [N, 3, H, W] to [N, 64, H/4, W/4].
 func (r *ResNet) stem(x torch.Tensor) torch.Tensor {
 	return torch.Tidy(func() torch.Tensor {
-		return stemPool.Forward(r.BN1.Forward(r.Conv1.Forward(x)).ReLU_())
+		return stemPool.Forward(nn.ConvNorm(r.Conv1, r.BN1, x, torch.Tensor{}, true))
 	})
 }
 
@@ -296,17 +296,15 @@ func (l Layer) Forward(x torch.Tensor) torch.Tensor {
 
 // Forward maps [N, inplanes, H, W] to [N, planes, H/stride, W/stride].
 func (b *BasicBlock) Forward(x torch.Tensor) torch.Tensor {
-	y := b.BN1.Forward(b.Conv1.Forward(x)).ReLU_()
-	y = b.BN2.Forward(b.Conv2.Forward(y))
-	return y.Add_(b.Downsample.Forward(x)).ReLU_()
+	y := nn.ConvNorm(b.Conv1, b.BN1, x, torch.Tensor{}, true)
+	return nn.ConvNorm(b.Conv2, b.BN2, y, b.Downsample.Forward(x), true)
 }
 
 // Forward maps [N, inplanes, H, W] to [N, 4*planes, H/stride, W/stride].
 func (b *Bottleneck) Forward(x torch.Tensor) torch.Tensor {
-	y := b.BN1.Forward(b.Conv1.Forward(x)).ReLU_()
-	y = b.BN2.Forward(b.Conv2.Forward(y)).ReLU_()
-	y = b.BN3.Forward(b.Conv3.Forward(y))
-	return y.Add_(b.Downsample.Forward(x)).ReLU_()
+	y := nn.ConvNorm(b.Conv1, b.BN1, x, torch.Tensor{}, true)
+	y = nn.ConvNorm(b.Conv2, b.BN2, y, torch.Tensor{}, true)
+	return nn.ConvNorm(b.Conv3, b.BN3, y, b.Downsample.Forward(x), true)
 }
 
 // Forward is x itself where there is nothing to change.
@@ -314,7 +312,7 @@ func (d *Downsample) Forward(x torch.Tensor) torch.Tensor {
 	if d == nil {
 		return x
 	}
-	return d.BN.Forward(d.Conv.Forward(x))
+	return nn.ConvNorm(d.Conv, d.BN, x, torch.Tensor{}, false)
 }
 
 func (b *BasicBlock) lastNorm() nn.Norm { return b.BN2 }

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/thaw-ml/thaw/torch"
+	"github.com/thaw-ml/thaw/torch/fused"
 	"github.com/thaw-ml/thaw/torch/nn"
 	"github.com/thaw-ml/thaw/torch/optim"
 	"github.com/thaw-ml/thaw/torch/torchtest"
@@ -128,7 +129,16 @@ func TestResNetsAreTorchvisions(t *testing.T) {
 				r.ChannelsLast()
 			}
 			torchtest.Scoped(t, func() {
-				torch.Inference(func() { logits(images("images", 2, g.Size).ContiguousAs(torch.ChannelsLast)) })
+				torch.Inference(func() {
+					x := images("images", 2, g.Size).ContiguousAs(torch.ChannelsLast)
+					logits(x)
+					folded := r.Forward(x)
+					defer fused.FoldNorms(fused.FoldNorms(false))
+					plain := r.Forward(x)
+					logits(x)
+					torchtest.Close(t, plain, folded, 0, 1e-5*plain.Abs().Max().Item(), "norms folded into convolutions")
+					assert.False(t, plain.Equal(folded), "they are")
+				})
 			})
 
 			gradients, worst, worstStat := rows(t, params, want.Gradients), 0.0, 0.0

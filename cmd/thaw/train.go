@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,7 +10,9 @@ import (
 
 	"github.com/thaw-ml/thaw/cmd/thaw/terminal"
 	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/finetune/train"
 	"github.com/thaw-ml/thaw/recipe"
+	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/dist"
 	"github.com/thaw-ml/thaw/torch/dist/launch"
 )
@@ -72,7 +75,16 @@ type training struct {
 // together trains in one of the world's processes.
 func (t training) together(ctx context.Context, s streams, w launch.World) (err error) {
 	t.world = w
-	if t.group, err = dist.Join(ctx, w, dist.Options{Timeout: t.spec.Distributed.Wait()}); err != nil {
+	var device torch.Device
+	if w.Size > 1 {
+		if device, err = train.RankDevice(cmp.Or(t.spec.Device, "auto"), w.LocalRank, w.LocalSize); err != nil {
+			return usageError{"train: " + err.Error()}
+		}
+		if device.Type == torch.CUDAType {
+			t.spec.Device = device.String()
+		}
+	}
+	if t.group, err = dist.Join(ctx, w, dist.Options{Timeout: t.spec.Distributed.Wait(), Device: device}); err != nil {
 		return err
 	}
 	defer func() {

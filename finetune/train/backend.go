@@ -190,6 +190,30 @@ func ChooseDevice(device, precision string) (torch.Device, torch.DType, error) {
 	return d, torch.Float32, nil
 }
 
+// RankDevice is the device of one of several processes on a machine, which are numbered from 0: the GPU as many behind the named one
+// ("auto" and "cuda" name the first), or the only one that this process sees, or the CPU. An error is a *DeviceError.
+func RankDevice(device string, localRank, localSize int) (torch.Device, error) {
+	d, _, err := ChooseDevice(device, "")
+	if err != nil || d.Type == torch.CPUType {
+		return d, err
+	}
+	devices, err := cuda.Devices()
+	switch {
+	case err != nil:
+	case len(devices) == 1: // what started the processes shows each its own; NCCL refuses one GPU for two
+	case d.Index+localSize > len(devices):
+		err = fmt.Errorf("%d processes of this machine each need a GPU of their own, from %v on, and there are %d: start fewer, or train on the CPU "+
+			"(device: cpu)", localSize, d, len(devices))
+	default:
+		d.Index += localRank
+		err = d.Check()
+	}
+	if err != nil {
+		return d, &DeviceError{"device", err}
+	}
+	return d, nil
+}
+
 // NoGPU says why "auto" is the CPU in a program with CUDA: no driver answers, it is too old, or no GPU is usable. It is
 // nil where "auto" is a GPU, and in a program without CUDA, of which nobody expects one.
 func NoGPU() error {

@@ -29,7 +29,8 @@ func (f Forward[B]) evaluateTogether(ctx context.Context, set data.Dataset[B], e
 		return out, nil
 	}
 	return InTurn(ctx, e.Group, "evaluating", set, e.Batches, run, func(b evaluated) (err error) {
-		output, targets := nn.Values(b.Output), nn.Values(b.Targets)
+		device := f.Backend.Device()
+		output, targets := nn.Values(f.Bring(b.Output, device)), nn.Values(f.Bring(b.Targets, device))
 		torch.NoGrad(func() {
 			autocast(f.Precision, func() { err = m.Add(output, targets) })
 		})

@@ -98,6 +98,7 @@ const (
 	RecordingFailed                     // what a report shows could not be written
 	StepsSkipped                        // float16's loss scale dropped many steps
 	Contended                           // others need the CPUs too, and the run may not take fewer threads
+	NotFolded                           // batch norms folded into convolutions gave other numbers
 )
 
 func (e TaskStarted) String() string { return fmt.Sprintf("%v: %d samples", e.Task, e.Samples) }

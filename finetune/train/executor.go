@@ -65,18 +65,20 @@ func (e *eager[B]) run(l data.Loaded[B], rates []float64) (loss float64, err err
 	}
 	err = torch.TryErr(func() (err error) {
 		torch.Scoped(func() {
-			if l.Samples == 0 {
-				loss, err = e.absent()
-				return
-			}
 			var x nn.Values
-			if e.cache != nil {
-				x = e.cache.Output(l.Batch, e.cache.Inputs(l.Batch))
-			}
 			var mean torch.Tensor
-			if mean, err = e.step.run(l.Batch, x); err == nil {
-				loss = mean.Item()
+			if l.Samples == 0 {
+				mean, err = e.step.absent(torch.CPU)
 			} else {
+				if e.cache != nil {
+					x = e.cache.Output(l.Batch, e.cache.Inputs(l.Batch))
+				}
+				mean, err = e.step.run(l.Batch, x)
+			}
+			switch {
+			case err == nil:
+				loss = mean.Item()
+			case l.Samples > 0:
 				err = explain(e.step, l.Batch, x, err)
 			}
 		})
@@ -89,24 +91,6 @@ func (e *eager[B]) run(l data.Loaded[B], rates []float64) (loss float64, err err
 	e.lossSum += loss * float64(samples)
 	e.samples += samples
 	return e.lossSum / float64(e.samples), err
-}
-
-// absent is this process's part in a step of whose samples it has none.
-func (e *eager[B]) absent() (loss float64, err error) {
-	s := e.step
-	if _, weighs := s.objective.(Weigher); weighs {
-		if _, err := s.together.weight(torch.Zeros(torch.Float32, torch.CPU)); err != nil {
-			return 0, err
-		}
-	}
-	if err := s.together.reduce(s.params); err != nil {
-		return 0, err
-	}
-	mean, err := s.update(torch.Tensor{})
-	if err != nil {
-		return 0, err
-	}
-	return mean.Item(), nil
 }
 
 func (e *eager[B]) loss() (float64, error)      { return e.lossSum / float64(e.samples), nil }

@@ -99,7 +99,7 @@ type Evaluate[B data.Batch[B]] struct {
 	OnProgress func(samples int) error // called after each batch; may be nil
 	Observer   Observer                // may be nil
 	// Group are the processes that evaluate together, each its share of the batches: each of them gets the metrics of all,
-	// which are to the last digit those of one process. On the CPU only.
+	// which are to the last digit those of one process.
 	Group *dist.Group
 }
 

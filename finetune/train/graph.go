@@ -39,7 +39,8 @@ type static[B data.Batch[B]] struct {
 func newGraphs[B data.Batch[B]](c Config[B], s *step[B], top []float64) *graphs[B] {
 	g := &graphs[B]{
 		step: s, config: c, backend: c.Model.Backend, cache: c.Cache, top: top, shapes: map[string]*static[B]{},
-		lossSum: newLossSum(c.Model.Backend), noGraphs: c.NoGraphs || s.scaler != nil, // a captured step cannot be dropped where gradients overflowed
+		lossSum: newLossSum(c.Model.Backend), noGraphs: c.NoGraphs || s.scaler != nil || // a captured step cannot be dropped where gradients overflowed
+			c.Group != nil, // what processes send one another is not captured
 	}
 	ready := false
 	defer func() {
@@ -50,10 +51,10 @@ func newGraphs[B data.Batch[B]](c Config[B], s *step[B], top []float64) *graphs[
 	g.hyper = torch.NewParam(func() torch.Tensor {
 		return torch.Zeros(torch.Float32, g.backend.Device(), len(c.Groups)+1)
 	})
-	if s.precision != torch.Float32 {
+	if s.precision != torch.Float32 && c.Group == nil { // of several processes each gradient is sent as it comes
 		s.cast = s.newCast(c.Cache != nil)
 	}
-	s.optimizer = c.Optimizer(c.Groups, g.hyper)
+	s.newOptimizer(c, g.hyper)
 	ready = true
 	return g
 }
@@ -87,11 +88,18 @@ func (g *graphs[B]) run(l data.Loaded[B], rates []float64) (loss float64, err er
 	for i, group := range g.step.optimizer.Groups() {
 		group.LR = rates[i]
 	}
+	samples := l.Samples
+	if t := g.step.together; t != nil {
+		samples = t.samples
+	}
+	if l.Samples == 0 {
+		return g.absent(rates, samples)
+	}
 	s, err := g.staticOf(l.Inputs)
 	if err != nil {
 		return 0, err
 	}
-	if err := g.deliver(s, l.Inputs, hyperValues(rates, l.Batch.Size())); err != nil {
+	if err := g.deliver(s, l.Inputs, hyperValues(rates, samples)); err != nil {
 		return 0, err
 	}
 	step := func() (err error) {
@@ -111,7 +119,23 @@ func (g *graphs[B]) run(l data.Loaded[B], rates []float64) (loss float64, err er
 	if err != nil {
 		return 0, err
 	}
-	return g.lossSum.queued(l.Batch.Size())
+	return g.lossSum.queued(samples)
+}
+
+// absent is this process's part in a step of so many samples of which it has none.
+func (g *graphs[B]) absent(rates []float64, samples int) (loss float64, err error) {
+	g.setHyper(rates, samples)
+	err = torch.ScopedErr(func() error {
+		mean, err := g.step.absent(g.backend.Device())
+		if err == nil {
+			g.lossSum.add(mean, g.hyper.Select(0, -1))
+		}
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return g.lossSum.queued(samples)
 }
 
 // compute runs one step. It may be captured as a CUDA graph, so whatever changes between steps is read from the static

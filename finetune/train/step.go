@@ -3,6 +3,7 @@ package train
 import (
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/data"
+	"github.com/thaw-ml/thaw/torch/dist"
 	"github.com/thaw-ml/thaw/torch/fused"
 	"github.com/thaw-ml/thaw/torch/nn"
 	"github.com/thaw-ml/thaw/torch/optim"
@@ -19,11 +20,12 @@ type step[B data.Batch[B]] struct {
 	buffers   []torch.Tensor // of stages with trained parameters
 	norms     []*nn.BatchNorm
 	optimizer optim.Optimizer
-	clipNorm  float64             // 0: no clipping
-	rows      func(width int) int // see Config.Rows
-	sums      []torch.Tensor      // of gradients, see gather
-	scaler    *scaler             // of the loss in float16; nil in other precisions
-	average   *average            // of what is trained; nil where none is kept
+	sharded   *dist.ShardedOptimizer // the same, where its state is divided among processes; else nil
+	clipNorm  float64                // 0: no clipping
+	rows      func(width int) int    // see Config.Rows
+	sums      []torch.Tensor         // of gradients, see gather
+	scaler    *scaler                // of the loss in float16; nil in other precisions
+	average   *average               // of what is trained; nil where none is kept
 	cast      *fused.Cast
 	// checkLoss, where not nil, ends a step before backward. Steps that are queued on a device have none.
 	checkLoss func(loss torch.Tensor) error
@@ -69,6 +71,16 @@ func newStep[B data.Batch[B]](c Config[B]) *step[B] {
 	return s
 }
 
+// newOptimizer makes the optimizer.
+func (s *step[B]) newOptimizer(c Config[B], rates torch.Tensor) {
+	if !c.Shard || c.Group == nil {
+		s.optimizer = c.Optimizer(c.Groups, rates)
+		return
+	}
+	s.sharded = c.Group.ShardOptimizer(c.Groups, func(own []*optim.Group) optim.Optimizer { return c.Optimizer(own, rates) })
+	s.optimizer = s.sharded
+}
+
 // run makes one step on a batch. x is the output of the frozen stages; nil runs them. loss, a tensor without
 // dimensions, is the mean over the samples before the step. All that changes from step to step is read from the tensors
 // of b and x and from the tensor of learning rates, so that a run can be captured as a CUDA graph.
@@ -104,10 +116,28 @@ func (s *step[B]) update(loss torch.Tensor) (_ torch.Tensor, err error) {
 			return loss, err
 		}
 		s.optimizer.Step()
+		if s.sharded != nil {
+			if err := s.sharded.Share(); err != nil {
+				return loss, err
+			}
+		}
 	}
 	s.optimizer.ZeroGrad()
 	s.average.update()
 	return loss, nil
+}
+
+// absent is this process's part in a step of whose samples it has none. It gives the mean loss of all.
+func (s *step[B]) absent(device torch.Device) (loss torch.Tensor, err error) {
+	if _, weighs := s.objective.(Weigher); weighs {
+		if _, err := s.together.weight(torch.Zeros(torch.Float32, device)); err != nil {
+			return loss, err
+		}
+	}
+	if err := s.together.reduce(s.params); err != nil {
+		return loss, err
+	}
+	return s.update(torch.Tensor{})
 }
 
 // clip scales gradients down whose norm is too large.

@@ -25,6 +25,8 @@ type together struct {
 	seed     uint64
 	known    []error      // see Config.Known
 	stopping func() error // nil as long as this process need not stop
+	queued   bool         // steps are queued on a device: nothing may wait for it
+	wanted   bool         // a process has asked for the optimizer's state, see Config.Gather
 	reducer  *dist.Reducer
 
 	samples int     // of the step in hand, on all processes
@@ -32,11 +34,11 @@ type together struct {
 	of      float64 // the samples that a mean is over, for a part of this process: those of all over the number of processes
 }
 
-func newTogether(g *dist.Group, seed uint64, known []error) *together {
+func newTogether(g *dist.Group, seed uint64, known []error, queued bool) *together {
 	if g == nil {
 		return nil
 	}
-	return &together{group: g, seed: seed, known: known}
+	return &together{group: g, seed: seed, known: append([]error{ErrNotFinite}, known...), queued: queued}
 }
 
 // size is the number of processes.
@@ -62,27 +64,25 @@ func (t *together) within(ctx context.Context) context.Context {
 }
 
 // agree begins a step of which this process has so many samples, unless it has an error, and gives the samples of all. An
-// error of one process is one of all.
-func (t *together) agree(own int, whole bool, err error) (samples int, _ error) {
+// error of one process is one of all, and so is its wish for the optimizer's state.
+func (t *together) agree(own int, whole, wanted bool, err error) (samples int, _ error) {
 	if t == nil {
 		return own, err
 	}
 	if err == nil {
 		err = t.stopping()
 	}
-	failed := 0.0
-	if err != nil {
-		failed = 1
-	}
-	all, lost := t.group.Numbers("beginning a step", float64(own), failed)
+	all, lost := t.group.Numbers("beginning a step", float64(own), number(err != nil), number(wanted))
 	if lost != nil {
 		return 0, errors.Join(err, lost)
 	}
+	failed := false
+	t.wanted = false
 	for _, n := range all {
 		samples += int(n[0])
-		failed = max(failed, n[1])
+		failed, t.wanted = failed || n[1] != 0, t.wanted || n[2] != 0
 	}
-	if failed != 0 {
+	if failed {
 		return 0, t.group.Agree("training", err, t.known...)
 	}
 	if samples > 0 {
@@ -95,15 +95,31 @@ func (t *together) agree(own int, whole bool, err error) (samples int, _ error) 
 	return samples, nil
 }
 
+func number(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
+}
+
 // seedStep makes the random numbers of a step a function of the seed, the process and the step: each process draws others, and
 // a run that is resumed needs no state of theirs.
-func (t *together) seedStep(step int) {
+func (t *together) seedStep(step int) error {
 	if t != nil {
 		x := t.seed ^ 0x9E3779B97F4A7C15*uint64(step+1) ^ 0xBF58476D1CE4E5B9*uint64(t.group.Rank()+1)
 		x = (x ^ x>>30) * 0xBF58476D1CE4E5B9
 		x = (x ^ x>>27) * 0x94D049BB133111EB
-		torch.ManualSeed(x ^ x>>31)
+		x ^= x >> 31
+		torch.ManualSeed(x)
+		if t.queued {
+			g, err := t.group.Device().Generator()
+			if err != nil {
+				return err
+			}
+			g.Seed(x)
+		}
 	}
+	return nil
 }
 
 // sumOf is the sum of x over all processes, recorded by autograd; of a batch that each has as a whole, once.
@@ -132,6 +148,9 @@ func (t *together) loss(own torch.Tensor) (torch.Tensor, error) {
 	if t == nil {
 		return own, nil
 	}
+	if t.queued {
+		return t.queuedLoss(own)
+	}
 	value := 0.0
 	if own.Defined() {
 		value = own.Item()
@@ -151,6 +170,20 @@ func (t *together) loss(own torch.Tensor) (torch.Tensor, error) {
 		sum += n[0]
 	}
 	return torch.FromSlice([]float64{sum / float64(t.size())}).Select(0, 0), nil
+}
+
+// queuedLoss is loss on a device that is not waited for: whether the number is finite shows later, on all processes.
+func (t *together) queuedLoss(own torch.Tensor) (torch.Tensor, error) {
+	sum := torch.Zeros(torch.Float32, t.group.Device())
+	torch.NoGrad(func() {
+		if own.Defined() {
+			sum.Copy_(own.Detach())
+		}
+	})
+	if err := t.group.AllReduce("adding up losses", dist.Sum, sum); err != nil {
+		return own, err
+	}
+	return sum.MulScalar(1 / float64(t.size())), nil
 }
 
 // elsewhereError is an ErrNotFinite on another process.
@@ -208,6 +241,14 @@ func (t *together) newReducer(params []torch.Tensor) (err error) {
 	}
 	t.reducer, err = t.group.NewReducer(reduced)
 	return err
+}
+
+// abandon is for an error in the middle of a step. One that is not of all processes ends this one's part in the run.
+func (t *together) abandon(err error) error {
+	if t == nil || errors.Is(err, ErrNotFinite) { // see loss
+		return err
+	}
+	return t.group.Abandon("training", err)
 }
 
 // waiting runs the forward and the backward pass of a part. Either may wait for the others, within operators that know nothing

@@ -53,12 +53,18 @@ type Config[B data.Batch[B]] struct {
 	OnEvent func(Event) error
 
 	// Group are the processes that train together; nil is this one alone. A batch that is asked for is one of all of them:
-	// each computes a part. On the CPU only.
+	// each computes a part. On GPUs the group's device is the backend's.
 	Group *dist.Group
 	// Seed is what each process's random numbers come from, where there are several.
 	Seed uint64
 	// Known are errors of AfterStep and OnEvent that are the same error on all processes; others reach them as text.
 	Known []error
+	// Shard divides the optimizer's state among the processes of the group, see [dist.ShardedOptimizer].
+	Shard bool
+	// Gather, where the state is divided, is asked between two steps whether one process is to have all of it; Gathered is called
+	// on all processes once rank 0's State lists it.
+	Gather   func() bool
+	Gathered func() error
 	// LocalNorms has batch norms in training see each process's part by itself, with running statistics of rank 0, as
 	// PyTorch's DistributedDataParallel does; else they see the whole batch, as its SyncBatchNorm.
 	LocalNorms bool
@@ -87,8 +93,9 @@ type Trainer[B data.Batch[B]] struct {
 	executor executor[B]
 	top      []float64 // the groups' highest learning rates
 	at       Position
-	resumed  bool // at is where the next epoch begins
-	training bool // an epoch's steps run
+	gathered []torch.Named // the whole optimizer's state, see Gather
+	resumed  bool          // at is where the next epoch begins
+	training bool          // an epoch's steps run
 }
 
 // NewTrainer makes a trainer. The trained parameters require gradients already. It is to be closed.
@@ -103,7 +110,7 @@ func NewTrainer[B data.Batch[B]](c Config[B]) (_ *Trainer[B], err error) {
 	for _, g := range c.Groups {
 		t.top = append(t.top, g.LR)
 	}
-	if t.step.together = newTogether(c.Group, c.Seed, c.Known); c.Group != nil && !c.LocalNorms {
+	if t.step.together = newTogether(c.Group, c.Seed, c.Known, c.Model.Backend.Asynchronous()); c.Group != nil && !c.LocalNorms {
 		for _, norm := range t.step.norms {
 			norm.Sum = t.step.together.sumOf
 		}
@@ -118,7 +125,7 @@ func NewTrainer[B data.Batch[B]](c Config[B]) (_ *Trainer[B], err error) {
 		t.executor = newGraphs(c, t.step, t.top)
 	} else {
 		t.executor = newEager(t.step, c.Cache)
-		t.step.optimizer = c.Optimizer(c.Groups, torch.Tensor{})
+		t.step.newOptimizer(c, torch.Tensor{})
 	}
 	ready = true
 	return t, nil
@@ -152,7 +159,10 @@ func (t *Trainer[B]) Epoch(ctx context.Context, set data.Dataset[B], asked []dat
 			whole = data.Shared(asked[0], together.size())
 			asked = asked[1:]
 		}
-		samples, err := together.agree(l.Samples, whole, cmp.Or(err, told))
+		samples, err := together.agree(l.Samples, whole, t.wanted(), cmp.Or(err, told))
+		if err == nil {
+			err = t.gatherWanted()
+		}
 		if err != nil {
 			return 0, err
 		}
@@ -160,13 +170,21 @@ func (t *Trainer[B]) Epoch(ctx context.Context, set data.Dataset[B], asked []dat
 			t.at.Batches++
 			continue
 		}
-		together.seedStep(t.at.Steps)
+		if err := together.seedStep(t.at.Steps); err != nil {
+			return 0, together.abandon(err)
+		}
 		factor := t.config.Schedule(t.at.Steps)
 		for i := range rates {
 			rates[i] = t.top[i] * factor
 		}
 		loss, err := t.executor.run(l, rates)
-		if err == nil && !finite(loss) {
+		switch {
+		case err != nil:
+			err = together.abandon(err)
+		case finite(loss):
+		case together != nil && together.queued: // the others may have read it at another step
+			told = ErrNotFinite
+		default:
 			err = ErrNotFinite
 		}
 		if err != nil {
@@ -176,7 +194,7 @@ func (t *Trainer[B]) Epoch(ctx context.Context, set data.Dataset[B], asked []dat
 		t.at.Batches++
 		t.at.Samples += samples
 		if t.config.AfterStep != nil {
-			told = t.config.AfterStep()
+			told = cmp.Or(told, t.config.AfterStep())
 		}
 		if t.config.Watch != nil && l.Samples > 0 {
 			told = cmp.Or(told, t.config.Watch.Stepped(l.Samples, l.Batch.Width()))
@@ -189,7 +207,11 @@ func (t *Trainer[B]) Epoch(ctx context.Context, set data.Dataset[B], asked []dat
 			return 0, told
 		}
 	}
-	if _, err := together.agree(0, false, told); err != nil {
+	_, err := together.agree(0, false, t.wanted(), told)
+	if err == nil {
+		err = t.gatherWanted()
+	}
+	if err != nil {
 		return 0, err
 	}
 	loss, err := t.executor.loss()
@@ -212,9 +234,60 @@ func (t *Trainer[B]) Position() (at Position, err error) {
 func (t *Trainer[B]) Steps() int { return t.at.Steps }
 
 // State lists the optimizer's tensors, see [optim.Optimizer], those of the loss scale and of the average. They are the
-// trainer's own, not copies.
+// trainer's own, not copies. Where the optimizer's state is divided it is what the last Gather brought.
 func (t *Trainer[B]) State() []torch.Named {
-	return slices.Concat(t.step.optimizer.State(), t.step.scaler.state(), t.step.average.state())
+	optimizer := t.gathered
+	if t.step.sharded == nil {
+		optimizer = t.step.optimizer.State()
+	}
+	return slices.Concat(optimizer, t.step.scaler.state(), t.step.average.state())
+}
+
+// Keeps reports whether Resume needs a tensor of State on this process.
+func (t *Trainer[B]) Keeps(name string) bool {
+	s := t.step.sharded
+	return s == nil || s.Keeps(name) || slices.ContainsFunc(slices.Concat(t.step.scaler.state(), t.step.average.state()),
+		func(n torch.Named) bool { return n.Name == name })
+}
+
+// Sharded reports whether the optimizer's state is divided among processes.
+func (t *Trainer[B]) Sharded() bool { return t.step.sharded != nil }
+
+// Gather brings the optimizer's state, where it is divided, to rank 0, until the next Gather. All processes call it, between the same
+// two steps.
+func (t *Trainer[B]) Gather() (err error) {
+	if t.step.sharded == nil {
+		return nil
+	}
+	t.dropGathered()
+	t.gathered, err = t.step.sharded.Gather(0)
+	return err
+}
+
+// Gathered reports whether a tensor of State is a copy that Gather made.
+func (t *Trainer[B]) Gathered(name string) bool {
+	return slices.ContainsFunc(t.gathered, func(n torch.Named) bool { return n.Name == name })
+}
+
+func (t *Trainer[B]) dropGathered() {
+	for _, n := range t.gathered {
+		n.Tensor.Close()
+	}
+	t.gathered = nil
+}
+
+// wanted reports whether this process asks for a Gather.
+func (t *Trainer[B]) wanted() bool { return t.step.sharded != nil && t.config.Gather() }
+
+// gatherWanted is Gather where any process has asked for it.
+func (t *Trainer[B]) gatherWanted() error {
+	if t.step.sharded == nil || !t.step.together.wanted {
+		return nil
+	}
+	if err := t.Gather(); err != nil {
+		return err
+	}
+	return t.config.Gathered()
 }
 
 // Resume goes on from where another trainer of the same configuration was: the next Epoch, which is to be asked for all of
@@ -320,6 +393,7 @@ func (t *Trainer[B]) Settle() {
 
 // Close frees the optimizer's state and what lies on the device for steps.
 func (t *Trainer[B]) Close() {
+	t.dropGathered()
 	if t.executor != nil {
 		t.executor.close()
 	}

@@ -42,6 +42,8 @@ type Group struct {
 	whole   capi.Store
 	gloo    capi.Group
 	nccl    capi.Group // 0 without a GPU
+	aborted bool       // nccl was
+	device  torch.Device
 	monitor *monitor
 }
 
@@ -53,7 +55,7 @@ func Join(ctx context.Context, w launch.World, o Options) (*Group, error) {
 	if w.Starter {
 		return nil, errors.New("joining: this process starts ranks and is none itself")
 	}
-	g := &Group{world: w, timeout: o.Timeout}
+	g := &Group{world: w, timeout: o.Timeout, device: o.Device}
 	if g.timeout <= 0 {
 		g.timeout = DefaultTimeout
 	}
@@ -190,6 +192,14 @@ func (g *Group) Size() int {
 		return 1
 	}
 	return g.world.Size
+}
+
+// Device is this process's own, see [Options]; of a group of one process the CPU.
+func (g *Group) Device() torch.Device {
+	if g == nil {
+		return torch.CPU
+	}
+	return g.device
 }
 
 // Op is what a reduction makes of the ranks' elements.
@@ -363,11 +373,32 @@ func ofRanks(message string) bool {
 }
 
 func (g *Group) failed(doing string, start time.Time, err *capi.Error) error {
+	g.abort()
 	end := start.Add(g.timeout + 1500*time.Millisecond)
 	return &Error{
 		Rank: g.Rank(), Size: g.Size(), Doing: doing,
 		Peers: g.monitor.suspects(end), Err: errors.New(firstLine(err.Msg)),
 	}
+}
+
+// abort ends what the GPU has queued and waits for ranks that will not come: who waits for the GPU would wait with it.
+func (g *Group) abort() {
+	if g.nccl != 0 && !g.aborted {
+		g.aborted = true
+		g.nccl.AbortNCCL() //nolint:errcheck // something failed before, and that is told
+	}
+}
+
+// Abandon is for an error of this process in the middle of what all do together: the others are told, and do not wait for it any
+// longer once it ends. Its own GPU stops waiting for theirs.
+func (g *Group) Abandon(doing string, err error) error {
+	var known *Error
+	if g == nil || err == nil || errors.As(err, &known) {
+		return err
+	}
+	g.Fail(err)
+	g.abort()
+	return &Error{Rank: g.Rank(), Size: g.Size(), Doing: doing, Err: err}
 }
 
 // Fail tells the others why this rank ends, so that they can say so. It may be called on any goroutine.
@@ -385,6 +416,7 @@ func (g *Group) Close(failed bool) {
 		return
 	}
 	if failed {
+		g.abort()
 		g.monitor.leave(true)
 		return // what others wait for may be within the group: the end of the process frees it
 	}

@@ -106,7 +106,7 @@ func (a *AdamW) makeState(s *adamState, p torch.Tensor) {
 
 func (a *AdamW) records() []record {
 	var out []record
-	for i, names := range a.names() {
+	for i, names := range Names(a.groups) {
 		for k, name := range names {
 			if k < len(a.state[i]) { // else memory ran short in NewAdamW
 				out = append(out, record{name, a.groups[i].Params[k], a.slots(&a.state[i][k])})

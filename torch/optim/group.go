@@ -47,8 +47,8 @@ func (g groups) check(op string) {
 	}
 }
 
-// names gives each parameter a name that no other has, by group and parameter.
-func (g groups) names() [][]string {
+// Names gives each parameter the name that an optimizer of these groups has for it, which no other has, by group and parameter.
+func Names(g []*Group) [][]string {
 	count := map[string]int{}
 	for _, group := range g {
 		for _, name := range group.Names {

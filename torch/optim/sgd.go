@@ -91,7 +91,7 @@ func (s *SGD) run(number int, g *Group, c sgdCall, first bool) {
 
 func (s *SGD) records() []record {
 	var out []record
-	for i, names := range s.names() {
+	for i, names := range Names(s.groups) {
 		for k, name := range names {
 			r := record{name: name, param: s.groups[i].Params[k]}
 			if s.o.Momentum != 0 && k < len(s.buffers[i]) { // shorter where memory ran short in NewSGD

@@ -37,9 +37,10 @@ core=$out/libcudart.so.13
 library libcublas.so.13 'cublas[A-KM-Z]' "$here/cublas.cpp" "$core"
 library libcublasLt.so.13 'cublasLt' "$here/cublas_lt.cpp" "$core"
 library libcudnn.so.9 'cudnn' "$here/cudnn.cpp" "$core"
+library libnccl.so.2 'nccl' "$here/nccl.cpp" "$core"
 library libcuda.so.1 'cu[A-EG-Z]' "$here/driver.cpp" "$core"
 for other in libcusparse.so.12=cusparse[A-KM-Z] libcusparseLt.so.0=cusparseLt libcufft.so.12=cufft libcufile.so.0=cuFile \
-	libcurand.so.10=curand libcusolver.so.12=cusolver libnccl.so.2=nccl libnvrtc.so.13=nvrtc libnvshmem_host.so.3=nvshmem; do
+	libcurand.so.10=curand libcusolver.so.12=cusolver libnvrtc.so.13=nvrtc libnvshmem_host.so.3=nvshmem; do
 	library "${other%%=*}" "${other#*=}" "$core"
 done
 

@@ -7,6 +7,7 @@
 #include <ATen/cuda/CUDAGeneratorImpl.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 #include <c10/cuda/CUDAException.h>
+#include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #include <torch/library.h>
 
@@ -153,6 +154,16 @@ void check_devices(const c10::FunctionSchema &schema, const std::vector<IValue> 
                   "rehearsal: ", schema.name(), ": ", schema.arguments()[i].name(), " ", t.sizes(), " is on the CPU");
 }
 
+// The device that an operator is for: that of its tensors, or the one that it names.
+std::optional<c10::Device> device_of(const std::vector<IValue> &given) {
+  for (const IValue &v : given)
+    for (const Tensor &t : tensors(v))
+      if (t.is_cuda()) return t.device();
+  for (const IValue &v : given)
+    if (v.isDevice() && v.toDevice().is_cuda()) return v.toDevice();
+  return std::nullopt;
+}
+
 void run(const OperatorHandle &op, Stack *stack) {
   LOCKED;
   const auto &schema = op.schema();
@@ -160,6 +171,7 @@ void run(const OperatorHandle &op, Stack *stack) {
   const std::vector<IValue> given(stack->end() - n, stack->end());
   stack->erase(stack->end() - n, stack->end());
   check_devices(schema, given);
+  const c10::cuda::OptionalCUDAGuard guard(device_of(given));
   const cudaStream_t current = c10::cuda::getCurrentCUDAStream().stream();
   if (asks(op, given)) C10_CUDA_CHECK(cudaStreamSynchronize(current));
   auto step = std::make_shared<Step>(Step{op, {}, random_of(op, given)});
@@ -228,6 +240,7 @@ void copy(const OperatorHandle &op, Stack *stack) {
   const Tensor to = at[0].toTensor(), from = at[1].toTensor();
   if (to.is_cuda() && from.is_cuda()) {
     LOCKED;
+    const c10::cuda::CUDAGuard guard(to.device());
     const cudaStream_t current = c10::cuda::getCurrentCUDAStream().stream();
     if (rehearsal::stream_of(current)->capture || to.sizes() != from.sizes()) return run(op, stack);
     C10_CUDA_CHECK(rehearsal::give("operator", current, "operator aten::copy_",

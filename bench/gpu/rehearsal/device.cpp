@@ -1,4 +1,5 @@
-// The one device there is: an H100, as its properties go; or, by REHEARSAL_MACHINE, none that does.
+// The devices there are, REHEARSAL_GPUS of them: H100s, as their properties go; or, by REHEARSAL_MACHINE, none that does. A process uses
+// one of them: they have one memory.
 #include <dlfcn.h>
 
 #include <cstdio>
@@ -25,6 +26,18 @@ cudaError_t answer() {
   return cudaSuccess;
 }
 
+int number_of_devices() {
+  static const int n = [] {
+    const char *said = getenv("REHEARSAL_GPUS");
+    return said == nullptr ? 1 : std::max(1, atoi(said));
+  }();
+  return n;
+}
+
+thread_local int current = 0;
+
+bool exists(int device) { return 0 <= device && device < number_of_devices(); }
+
 } // namespace
 
 PLAYED cudaError_t cudaGetDeviceCount(int *n) {
@@ -36,17 +49,19 @@ PLAYED cudaError_t cudaGetDeviceCount(int *n) {
   }();
   (void)ready;
   const cudaError_t error = answer();
-  *n = error == cudaSuccess;
+  *n = error == cudaSuccess ? number_of_devices() : 0;
   return error == cudaSuccess ? error : failed("cudaGetDeviceCount", error, "REHEARSAL_MACHINE");
 }
 
 PLAYED cudaError_t cudaGetDevice(int *device) {
-  *device = 0;
+  *device = current;
   return cudaSuccess;
 }
 
 PLAYED cudaError_t cudaSetDevice(int device) {
-  return device == 0 ? cudaSuccess : failed("cudaSetDevice", cudaErrorInvalidDevice, "there is one device");
+  if (!exists(device)) return failed("cudaSetDevice", cudaErrorInvalidDevice, "there is no such device");
+  current = device;
+  return cudaSuccess;
 }
 
 PLAYED cudaError_t cudaDriverGetVersion(int *v) {
@@ -60,7 +75,7 @@ PLAYED cudaError_t cudaRuntimeGetVersion(int *v) {
 }
 
 PLAYED cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int device) {
-  if (device != 0) return failed("cudaGetDeviceProperties", cudaErrorInvalidDevice, "there is one device");
+  if (!exists(device)) return failed("cudaGetDeviceProperties", cudaErrorInvalidDevice, "there is no such device");
   memset(p, 0, sizeof *p);
   snprintf(p->name, sizeof p->name, "rehearsal (no GPU)");
   size_t free = 0;

@@ -146,7 +146,7 @@ PLAYED cudaError_t cudaHostUnregister(void *p) {
 PLAYED cudaError_t cudaPointerGetAttributes(struct cudaPointerAttributes *a, const void *p) {
   LOCKED;
   memset(a, 0, sizeof *a);
-  a->device = 0;
+  cudaGetDevice(&a->device);
   if (on_device(p)) {
     a->type = cudaMemoryTypeDevice;
     a->devicePointer = const_cast<void *>(p);

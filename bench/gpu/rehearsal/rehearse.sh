@@ -13,6 +13,7 @@ program does what it should, and never how fast.
 
 REHEARSAL_COMPUTE  empty: nothing is computed, every kernel that libtorch launches is a line in the record
 REHEARSAL_MACHINE  no-driver, old-driver, updated-driver, no-gpu, old-gpu: a machine whose GPU does not do
+REHEARSAL_GPUS     how many GPUs there are, 2 unless it says otherwise; a process uses one
 REHEARSAL_RECORD   a path: what is called is written to PATH.PID, a line each: thread, call, stream, more
 OUT                as of the bundle's run.sh, by default dist/rehearsal/out
 EOT
@@ -42,7 +43,7 @@ preload=$(IFS=: && echo "${libraries[*]}")
 # for bit. Many for Go, as on a machine with a GPU: calls then come from one thread and another.
 pretend() {
 	env LD_PRELOAD="$preload" REHEARSAL_COMPUTE="${REHEARSAL_COMPUTE-$device/compute.so}" \
-		OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" GOMAXPROCS="${GOMAXPROCS:-16}" LD_LIBRARY_PATH="$libtorch/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" "$@"
+		REHEARSAL_GPUS="${REHEARSAL_GPUS:-2}" OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" GOMAXPROCS="${GOMAXPROCS:-16}" LD_LIBRARY_PATH="$libtorch/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" "$@"
 }
 
 if [[ $1 == run ]]; then

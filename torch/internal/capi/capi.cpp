@@ -16,3 +16,4 @@
 #include "tensor.hh"
 #include "waiting.hh"
 #include "winograd.hh" // behind linear.hh, of which it takes a few functions
+#include "conv_norm.hh" // behind winograd.hh, likewise

@@ -132,6 +132,13 @@ char *thaw_linear_joined(thaw_tensor x, const thaw_tensor *weights, const thaw_t
 // bias may be 0; stride, padding and dilation are of rows and columns
 char *thaw_conv2d(thaw_tensor x, thaw_tensor weight, thaw_tensor bias, const int64_t *stride, const int64_t *padding,
                   const int64_t *dilation, int64_t groups, thaw_tensor *out, int32_t *scope);
+// A convolution and the batch norm behind it (norm: weight, bias, mean and variance), plus a shortcut (0: none), and ReLU where asked,
+// in one; out is 0 where that cannot be, as where something is recorded for autograd.
+char *thaw_conv_norm(thaw_tensor x, thaw_tensor weight, thaw_tensor bias, const thaw_tensor *norm, double eps, thaw_tensor shortcut,
+                     int32_t relu, const int64_t *stride, const int64_t *padding, const int64_t *dilation, int64_t groups, thaw_tensor *out,
+                     int32_t *scope);
+// Says for the whole process whether it is used, and gives what was said before.
+int32_t thaw_fold(int32_t on);
 // when 3 x 3 convolutions go by Winograd's filtering: 0 never, 1 where it is faster, 2 wherever it can be; gives what it was
 int32_t thaw_winograd(int32_t use);
 // dropout in training, plus another tensor of x's shape; plus may be 0

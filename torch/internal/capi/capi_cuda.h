@@ -99,6 +99,8 @@ void thaw_cuda_graph_free(thaw_cuda_graph g);
 // ---- dist: NCCL between GPUs, one a process; see capi.h ----
 
 char *thaw_group_new_nccl(thaw_store s, int32_t rank, int32_t size, int32_t device, int64_t timeout_ms, thaw_group *out);
+// Ends what is queued on the GPU and waits for ranks that will not come.
+char *thaw_group_abort_nccl(thaw_group g);
 
 #ifdef __cplusplus
 }

@@ -15,3 +15,7 @@ extern "C" char *thaw_group_new_nccl(thaw_store s, int32_t rank, int32_t size, i
     *out = new_group(store_of(s)->store, rank, size, c10::kCUDA, c10d::ProcessGroup::BackendType::NCCL, nccl);
   });
 }
+
+extern "C" char *thaw_group_abort_nccl(thaw_group g) {
+  return guarded([&] { group_of(g)->backend->abort(); });
+}

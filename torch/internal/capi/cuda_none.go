@@ -13,6 +13,7 @@ func noCUDA() *Error { return &Error{Kind: KindOther, Msg: NoCUDA} }
 
 func StartCUDA() *Error                                                { return noCUDA() }
 func NewNCCLGroup(Store, int, int, int, time.Duration) (Group, *Error) { return 0, noCUDA() }
+func (Group) AbortNCCL() *Error                                        { return noCUDA() }
 func CUDADevices() (int, *Error)                                       { return 0, noCUDA() }
 func CUDADeviceProperties(int) (CUDAProperties, *Error)                { return CUDAProperties{}, noCUDA() }
 func FindCUDAVersions() (CUDAVersions, *Error)                         { return CUDAVersions{}, noCUDA() }
