@@ -39,11 +39,7 @@ func (r *run[B]) checkFolding() (undo func(), err error) {
 }
 
 // folds reports whether norms are folded.
-func (r *run[B]) folds() bool {
-	on := fused.FoldNorms(false)
-	fused.FoldNorms(on)
-	return on && r.hasNorms()
-}
+func (r *run[B]) folds() bool { return fused.FoldsNorms() && r.hasNorms() }
 
 // hasNorms reports whether there is anything to fold.
 func (r *run[B]) hasNorms() bool {

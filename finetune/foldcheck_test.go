@@ -17,18 +17,12 @@ type wronglyFolded struct {
 	by float64
 }
 
-func folds() bool {
-	on := fused.FoldNorms(false)
-	fused.FoldNorms(on)
-	return on
-}
-
 func (m wronglyFolded) Stages() []nn.Stage[*rows] {
 	out := m.normed.Stages()
 	plain := out[1].Forward
 	out[1].Forward = func(b *rows, in nn.Values) nn.Values {
 		y := plain(b, in)
-		if folds() {
+		if fused.FoldsNorms() {
 			y[0] = y[0].MulScalar(1 + m.by)
 		}
 		return y
@@ -44,7 +38,7 @@ func TestWrongFoldIsFound(t *testing.T) {
 		o.OnEvent = seen.add
 		result, err := Fit[*rows](t.Context(), wronglyFolded{newNormed(t, newNet(t)), by}, newSamples(1, 40, nil), newSamples(2, 16, nil), o)
 		require.NoError(t, err)
-		require.True(t, folds(), "it is on again for other runs")
+		require.True(t, fused.FoldsNorms(), "it is on again for other runs")
 		return result, &seen
 	}
 	want, seen := run(0)

@@ -45,5 +45,8 @@ func ConvNorm(
 	return adopt(h, scope), true
 }
 
+// FoldsNorms reports whether [ConvNorm] may be.
+func FoldsNorms() bool { return capi.FoldsNorms() }
+
 // FoldNorms says for the whole process whether [ConvNorm] may be, and gives what was said before.
 func FoldNorms(on bool) bool { return capi.FoldNorms(on) }

@@ -137,7 +137,7 @@ char *thaw_conv2d(thaw_tensor x, thaw_tensor weight, thaw_tensor bias, const int
 char *thaw_conv_norm(thaw_tensor x, thaw_tensor weight, thaw_tensor bias, const thaw_tensor *norm, double eps, thaw_tensor shortcut,
                      int32_t relu, const int64_t *stride, const int64_t *padding, const int64_t *dilation, int64_t groups, thaw_tensor *out,
                      int32_t *scope);
-// Says for the whole process whether it is used, and gives what was said before.
+// Says for the whole process whether it is used, below 0 nothing, and gives what was said before.
 int32_t thaw_fold(int32_t on);
 // when 3 x 3 convolutions go by Winograd's filtering: 0 never, 1 where it is faster, 2 wherever it can be; gives what it was
 int32_t thaw_winograd(int32_t use);

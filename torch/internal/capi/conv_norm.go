@@ -18,5 +18,8 @@ func ConvNorm(
 	return Handle(out), int32(scope), err
 }
 
+// FoldsNorms reports whether ConvNorm may be.
+func FoldsNorms() bool { return C.thaw_fold(-1) != 0 }
+
 // FoldNorms says for the whole process whether ConvNorm may be, and gives what was said before.
 func FoldNorms(on bool) bool { return C.thaw_fold(flag(on)) != 0 }

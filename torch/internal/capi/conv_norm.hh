@@ -71,7 +71,7 @@ bool enough(const Tensor &x, const Tensor &weight, const Window &w) {
 
 } // namespace folded
 
-extern "C" int32_t thaw_fold(int32_t on) { return folded::on.exchange(on != 0); }
+extern "C" int32_t thaw_fold(int32_t on) { return on < 0 ? folded::on.load() : folded::on.exchange(on != 0); }
 
 extern "C" char *thaw_conv_norm(thaw_tensor x_, thaw_tensor weight_, thaw_tensor bias_, const thaw_tensor *norm, double eps,
                                 thaw_tensor shortcut_, int32_t relu, const int64_t *stride, const int64_t *padding,
