@@ -90,6 +90,10 @@ func TestDetectionsAreTorchvisions(t *testing.T) {
 	forEach(t, func(t *testing.T, name string, g detectorGolden) {
 		n := newNetwork(t, name, g.Classes)
 		asGolden(n, g, false)
+		if name == "fasterrcnn_resnet18_fpn_v2" {
+			// Its seeded boxes overlap by 0.5 to the last digits here and there: rounding decides which of them are left.
+			defer fused.FoldNorms(fused.FoldNorms(false))
+		}
 		count, worstBox, worstScore := 0, 0.0, 0.0
 		for b, want := range g.Detections {
 			if b == 1 {

@@ -84,7 +84,7 @@ extern "C" char *thaw_conv_norm(thaw_tensor x_, thaw_tensor weight_, thaw_tensor
     const std::vector<at::Tensor> n = borrow_all(norm, 4); // weight, bias, mean, variance
     const folded::Window window{{stride, 2}, {padding, 2}, {dilation, 2}, groups};
     if (!folded::possible({x, weight, bias, n[0], n[1], n[2], n[3], shortcut}) || x.dim() != 4 || weight.dim() != 4) return;
-    if (!folded::enough(x, weight, window)) return;
+    if (x.size(1) != weight.size(1) * groups || !folded::enough(x, weight, window)) return; // of wrong shapes the layers tell
     c10::NoGradGuard no_grad;
     const bool cast = at::autocast::is_autocast_enabled(at::kCPU);
     c10::impl::ExcludeDispatchKeyGuard no_autocast(at::autocast::get_autocast_dispatch_key_from_device_type(at::kCPU));
