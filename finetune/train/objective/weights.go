@@ -84,7 +84,9 @@ func placed(there torch.Tensor, weights []float64, device torch.Device) torch.Te
 }
 
 func place(weights []float64, device torch.Device) torch.Tensor {
-	return torch.NewParam(func() torch.Tensor { return inFloat32(weights).ToDevice(device) })
+	return torch.NewParam(func() torch.Tensor {
+		return torch.Tidy(func() torch.Tensor { return inFloat32(weights).ToDevice(device) })
+	})
 }
 
 func inFloat32(values []float64) torch.Tensor {
