@@ -14,6 +14,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/thaw-ml/thaw/internal/cachedir"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/data"
 	"github.com/thaw-ml/thaw/vision"
@@ -102,13 +103,9 @@ func runLoader(o options) error {
 
 // loaderFolder is where the pictures are; the peer makes them once.
 func loaderFolder() (string, error) {
-	cache := os.Getenv("THAW_CACHE")
-	if cache == "" {
-		user, err := os.UserCacheDir()
-		if err != nil {
-			return "", fmt.Errorf("no cache folder: %w", err)
-		}
-		cache = filepath.Join(user, "thaw")
+	cache, err := cachedir.Root()
+	if err != nil {
+		return "", err
 	}
 	return filepath.Join(cache, "bench", "loader"), nil
 }

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/thaw-ml/thaw/internal/cachedir"
 )
 
 // What the benchmarks need, seen from the folder bench, and what brings it.
@@ -45,13 +47,9 @@ func need(paths ...string) error {
 
 // python is the interpreter of the peers, which `make peers` brings.
 func python() (string, error) {
-	cache := os.Getenv("THAW_CACHE")
-	if cache == "" {
-		user, err := os.UserCacheDir() // $XDG_CACHE_HOME, or ~/.cache
-		if err != nil {
-			return "", fmt.Errorf("no cache folder: %w", err)
-		}
-		cache = filepath.Join(user, "thaw")
+	cache, err := cachedir.Root()
+	if err != nil {
+		return "", err
 	}
 	path := filepath.Join(cache, "peers", "bin", "python")
 	if _, err := os.Stat(path); err != nil {

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/thaw-ml/thaw/finetune/train"
+	"github.com/thaw-ml/thaw/internal/quantity"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/data"
 )
@@ -24,7 +25,7 @@ func (r *run[B]) planCache(plan *Plan) error {
 		}
 		return r.warn(train.NotCached,
 			"the frozen stages' output is %s and %s of memory are free%s: it is not kept, the stages run at every step",
-			byteSize(plan.CacheBytes), byteSize(availableMemory()), onDisk)
+			quantity.Bytes(plan.CacheBytes), quantity.Bytes(availableMemory()), onDisk)
 	case wanted && plan.noRoom != nil:
 		return r.warn(train.NotCached, "the frozen stages' output is kept in memory, not on disk: %v", plan.noRoom)
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/thaw-ml/thaw/finetune/train"
+	"github.com/thaw-ml/thaw/internal/quantity"
 )
 
 // Event is something that happened in a run: one of the types here and of package train, such as train.StepDone and
@@ -54,10 +55,10 @@ type CacheKept struct {
 }
 
 func (e CacheFound) String() string {
-	return fmt.Sprintf("cache: %s found, of %s: %s", byteSize(e.Bytes), e.Made.Local().Format(time.DateTime), e.Path)
+	return fmt.Sprintf("cache: %s found, of %s: %s", quantity.Bytes(e.Bytes), e.Made.Local().Format(time.DateTime), e.Path)
 }
 func (e CacheKept) String() string {
-	return fmt.Sprintf("cache: %s kept: %s", byteSize(e.Bytes), e.Path)
+	return fmt.Sprintf("cache: %s kept: %s", quantity.Bytes(e.Bytes), e.Path)
 }
 
 func (e Planned) String() string { return fmt.Sprintf("phase %d of %d\n%v", e.Phase, e.Phases, e.Plan) }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/thaw-ml/thaw/finetune/train"
 	"github.com/thaw-ml/thaw/internal/cgroup"
+	"github.com/thaw-ml/thaw/internal/quantity"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/data"
 )
@@ -71,7 +72,7 @@ func (r *run[B]) checkPhase(ctx context.Context, number int, free int64) (needed
 	needed = r.stateBytes(trained)
 	if needed > free {
 		return 0, fmt.Errorf("phase %d trains %s parameters: their gradients and the optimizer's state take %s, activations not counted, and %s of %s "+
-			"are free: train fewer stages, or allow more memory", number+1, count(trained), byteSize(needed), byteSize(free), r.memoryPlace(free))
+			"are free: train fewer stages, or allow more memory", number+1, count(trained), quantity.Bytes(needed), quantity.Bytes(free), r.memoryPlace(free))
 	}
 	if !r.limited() {
 		return needed, nil
@@ -91,7 +92,7 @@ func (r *run[B]) checkPhase(ctx context.Context, number int, free int64) (needed
 	if needed+step > free {
 		return 0, fmt.Errorf("phase %d: a step on %d samples takes about %s beside %s for gradients, the optimizer's state and kept output, and %s of %s are free: "+
 			"smaller batches, shorter or smaller samples, or fewer trained stages take less; or allow more memory",
-			number+1, rows, byteSize(step), byteSize(needed), byteSize(free), r.memoryPlace(free))
+			number+1, rows, quantity.Bytes(step), quantity.Bytes(needed), quantity.Bytes(free), r.memoryPlace(free))
 	}
 	return needed + step, nil
 }
@@ -122,7 +123,7 @@ func (r *run[B]) memoryPlace(free int64) string {
 	place := memoryOf(r.backend.Device())
 	if r.backend.Device().Type == torch.CPUType {
 		if l := cgroup.Read(); l.Memory > 0 && l.FreeMemory <= free {
-			place += fmt.Sprintf(" (this process's control group, such as a container's, may use %s)", byteSize(l.Memory))
+			place += fmt.Sprintf(" (this process's control group, such as a container's, may use %s)", quantity.Bytes(l.Memory))
 		}
 	}
 	return place

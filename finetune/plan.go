@@ -2,7 +2,6 @@ package finetune
 
 import (
 	"fmt"
-	"math"
 	"strings"
 
 	"github.com/thaw-ml/thaw/internal/quantity"
@@ -242,7 +241,7 @@ func (p *Plan) String() string {
 		fmt.Fprintf(&b, "%-24s ", name)
 		switch {
 		case !s.Trained && j <= p.NumFrozen && p.Cached:
-			fmt.Fprintf(&b, "frozen   %6s   %s, kept: %s %s", count(params), p.timesRun(), byteSize(p.CacheBytes), p.keptPlace())
+			fmt.Fprintf(&b, "frozen   %6s   %s, kept: %s %s", count(params), p.timesRun(), quantity.Bytes(p.CacheBytes), p.keptPlace())
 		case !s.Trained:
 			fmt.Fprintf(&b, "frozen   %6s", count(params))
 		case moving < params:
@@ -294,12 +293,4 @@ func count(n int) string {
 		return fmt.Sprintf("%.1fk", float64(n)/1e3)
 	}
 	return fmt.Sprint(n)
-}
-
-// byteSize writes a size: 365 MB, 1.4 GB.
-func byteSize(n int64) string {
-	if n >= 1e9 {
-		return fmt.Sprintf("%.1f GB", float64(n)/1e9)
-	}
-	return fmt.Sprintf("%.0f MB", math.Ceil(float64(n)/1e6))
 }

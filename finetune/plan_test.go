@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/thaw-ml/thaw/internal/quantity"
 	"github.com/thaw-ml/thaw/torch/nn"
 )
 
@@ -245,6 +246,6 @@ func TestCountsAndSizes(t *testing.T) {
 		assert.Equal(t, want, count(n))
 	}
 	for n, want := range map[int64]string{0: "0 MB", 1: "1 MB", 365e6: "365 MB", 364_000_001: "365 MB", 1.44e9: "1.4 GB"} {
-		assert.Equal(t, want, byteSize(n))
+		assert.Equal(t, want, quantity.Bytes(n))
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/thaw-ml/thaw/internal/diskspace"
 )
 
 // incomplete is what the name of a file ends in while it is downloaded.
@@ -268,11 +270,8 @@ func (t *transfer) explain(err error) error {
 
 // freeBytes is how much an ordinary user may still write to a folder's file system.
 func freeBytes(folder string) (int64, bool) {
-	var s syscall.Statfs_t
-	if err := syscall.Statfs(folder, &s); err != nil {
-		return 0, false
-	}
-	return int64(s.Bavail) * s.Bsize, true
+	n, err := diskspace.Free(folder)
+	return n, err == nil
 }
 
 func exists(path string) bool {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/internal/cachedir"
 	"github.com/thaw-ml/thaw/internal/rowcache"
 )
 
@@ -79,13 +80,9 @@ func (s *Spec) caching() finetune.Caching {
 // CacheFolder is where the output of frozen stages is kept for later runs: the folder frozen of THAW_CACHE, or else of
 // thaw in the user's cache folder, XDG_CACHE_HOME or ~/.cache. "" where there is no home folder.
 func CacheFolder() string {
-	root := os.Getenv("THAW_CACHE")
-	if root == "" {
-		caches, err := os.UserCacheDir()
-		if err != nil {
-			return ""
-		}
-		root = filepath.Join(caches, "thaw")
+	root, err := cachedir.Root()
+	if err != nil {
+		return ""
 	}
 	absolute, err := filepath.Abs(filepath.Join(root, "frozen"))
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -80,7 +79,7 @@ func newDataset(p pictures, targets objective.Targets, outputs int, input Input,
 	}
 	workers := o.Workers
 	if workers == 0 {
-		workers = min(runtime.GOMAXPROCS(0), cgroup.Read().Threads(runtime.NumCPU()))
+		workers = cgroup.Workers()
 	}
 	return &Dataset{
 		pictures: p, targets: targets, outputs: outputs, input: input, options: o, evaluation: input.evaluation(),

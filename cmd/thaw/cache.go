@@ -66,13 +66,13 @@ func (c *cacheLsCmd) Run(s streams) error {
 			used = "by a run, now"
 		}
 		fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\t%s\t%s of %s\n",
-			e.Key[:min(12, len(e.Key))], rowcache.Size(e.Bytes), when(e.Made), used, e.About.Model, e.About.Stages, e.About.Rows, e.About.Data)
+			e.Key[:min(12, len(e.Key))], quantity.Bytes(e.Bytes), when(e.Made), used, e.About.Model, e.About.Stages, e.About.Rows, e.About.Data)
 		all += e.Bytes
 	}
 	if err := out.Flush(); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(s.out, "%s, %s, in %s\n", quantity.Count(len(entries), "file", "files"), rowcache.Size(all), folder.Path)
+	_, err = fmt.Fprintf(s.out, "%s, %s, in %s\n", quantity.Count(len(entries), "file", "files"), quantity.Bytes(all), folder.Path)
 	return err
 }
 
@@ -121,7 +121,7 @@ func (c *cacheClearCmd) Run(s streams) error {
 			failed = append(failed, fmt.Errorf("%s stays: %w", e.Key[:min(12, len(e.Key))], err))
 		}
 	}
-	if _, err := fmt.Fprintf(s.out, "removed %s, %s, from %s\n", quantity.Count(removed, "file", "files"), rowcache.Size(freed), folder.Path); err != nil {
+	if _, err := fmt.Fprintf(s.out, "removed %s, %s, from %s\n", quantity.Count(removed, "file", "files"), quantity.Bytes(freed), folder.Path); err != nil {
 		return err
 	}
 	return errors.Join(failed...)

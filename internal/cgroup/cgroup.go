@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 )
@@ -25,6 +26,9 @@ func (l Limits) Threads(n int) int {
 	}
 	return n
 }
+
+// Workers is the number of goroutines that keep busy what this process may use of the machine.
+func Workers() int { return min(runtime.GOMAXPROCS(0), Read().Threads(runtime.NumCPU())) }
 
 // Read reads the limits as they are now. What cannot be read is no limit.
 func Read() Limits { return read("/") }

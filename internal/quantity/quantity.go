@@ -1,7 +1,10 @@
 // Package quantity writes numbers of things as people do: "1 picture", "9,544 rows".
 package quantity
 
-import "strconv"
+import (
+	"fmt"
+	"strconv"
+)
 
 // Digits writes a whole number with a comma between thousands: 9,544.
 func Digits(n int) string {
@@ -22,4 +25,12 @@ func Count(n int, one, many string) string {
 		return "1 " + one
 	}
 	return Digits(n) + " " + many
+}
+
+// Bytes writes a size: 365 MB, 1.4 GB. What is below a gigabyte counts in megabytes that have begun.
+func Bytes(n int64) string {
+	if n >= 1e9 {
+		return fmt.Sprintf("%.1f GB", float64(n)/1e9)
+	}
+	return fmt.Sprintf("%d MB", (n+999_999)/1e6)
 }

@@ -19,7 +19,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/thaw-ml/thaw/internal/fserror"
+	"github.com/thaw-ml/thaw/internal/diskspace"
+	"github.com/thaw-ml/thaw/internal/quantity"
 	"github.com/thaw-ml/thaw/torch/safetensors"
 )
 
@@ -88,19 +89,11 @@ func (e *RoomError) Error() string {
 	if e.Limited {
 		where = "is what " + e.Folder + " may take"
 	}
-	return fmt.Sprintf("%s are needed and %s %s: %s are missing", Size(e.Needed), Size(e.Free), where, Size(e.Needed-e.Free))
+	return fmt.Sprintf("%s are needed and %s %s: %s are missing", quantity.Bytes(e.Needed), quantity.Bytes(e.Free), where, quantity.Bytes(e.Needed-e.Free))
 }
 
 // Unwrap gives ENOSPC.
 func (e *RoomError) Unwrap() error { return syscall.ENOSPC }
-
-// Size writes a number of bytes for people: 365 MB, 1.4 GB.
-func Size(n int64) string {
-	if n >= 1e9 {
-		return fmt.Sprintf("%.1f GB", float64(n)/1e9)
-	}
-	return fmt.Sprintf("%d MB", (n+999_999)/1e6)
-}
 
 // ParseSize reads a number of bytes such as 500MB, 20GB or 20GiB.
 func ParseSize(s string) (int64, error) {
@@ -232,7 +225,7 @@ func (f Folder) room(bytes int64, remove bool) error {
 	if err != nil {
 		return err
 	}
-	free, err := diskFree(f.Path)
+	free, err := diskspace.Free(f.Path)
 	if err != nil {
 		return err
 	}
@@ -266,20 +259,4 @@ func (f Folder) room(bytes int64, remove bool) error {
 		}
 	}
 	return nil
-}
-
-// diskFree is what this process may still write on the disk of a folder, which need not exist yet.
-func diskFree(folder string) (int64, error) {
-	for {
-		var s syscall.Statfs_t
-		err := syscall.Statfs(folder, &s)
-		if err == nil {
-			return int64(s.Bavail) * s.Bsize, nil
-		}
-		if parent := filepath.Dir(folder); errors.Is(err, fs.ErrNotExist) && parent != folder {
-			folder = parent
-			continue
-		}
-		return 0, fmt.Errorf("how much is free on the disk of %s: %w", folder, fserror.WithoutPath(err))
-	}
 }

@@ -14,7 +14,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/thaw-ml/thaw/internal/diskspace"
 	"github.com/thaw-ml/thaw/internal/fserror"
+	"github.com/thaw-ml/thaw/internal/quantity"
 	"github.com/thaw-ml/thaw/torch/safetensors"
 )
 
@@ -163,9 +165,9 @@ func (w *Writer) allocate(sparse bool) error {
 		return w.file.Truncate(w.layout.Size)
 	}
 	if errors.Is(err, syscall.ENOSPC) {
-		free, failed := diskFree(w.folder.Path)
+		free, failed := diskspace.Free(w.folder.Path)
 		if failed != nil || free >= w.layout.Size { // a quota
-			return fmt.Errorf("%s are needed: %w", Size(w.layout.Size), err)
+			return fmt.Errorf("%s are needed: %w", quantity.Bytes(w.layout.Size), err)
 		}
 		return &RoomError{Folder: w.folder.Path, Needed: w.layout.Size, Free: free}
 	}

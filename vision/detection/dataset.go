@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"image"
 	"path/filepath"
-	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -126,7 +125,7 @@ func NewDataset(p Pictures, firstLabel int, input Input, o DatasetOptions) (*Dat
 	}
 	workers := o.Workers
 	if workers == 0 {
-		workers = min(runtime.GOMAXPROCS(0), cgroup.Read().Threads(runtime.NumCPU()))
+		workers = cgroup.Workers()
 	}
 	return &Dataset{pictures: p, first: firstLabel, input: input, options: o, workers: workers}, nil
 }
