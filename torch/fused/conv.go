@@ -21,7 +21,6 @@ func Conv2d(x, weight, bias torch.Tensor, stride, padding, dilation [2]int, grou
 		b = native(bias, name)
 	}
 	in, w := native(x, name), native(weight, name)
-	wide := func(of [2]int) [2]int64 { return [2]int64{int64(of[0]), int64(of[1])} }
 	h, scope, err := capi.Conv2d(in, w, b, wide(stride), wide(padding), wide(dilation), groups)
 	if err != nil {
 		panic(failed(name, err, in, w, b))
@@ -31,6 +30,8 @@ func Conv2d(x, weight, bias torch.Tensor, stride, padding, dilation [2]int, grou
 	runtime.KeepAlive(bias)
 	return adopt(h, scope)
 }
+
+func wide(of [2]int) [2]int64 { return [2]int64{int64(of[0]), int64(of[1])} }
 
 // Winograd says when convolutions of 3 x 3 go by Winograd's filtering, see [Conv2d].
 type Winograd int

@@ -31,7 +31,6 @@ func ConvNorm(
 	}
 	in, w := native(x, name), native(weight, name)
 	parts := [4]capi.Handle{native(norm.Weight, name), native(norm.Bias, name), native(norm.Mean, name), native(norm.Var, name)}
-	wide := func(of [2]int) [2]int64 { return [2]int64{int64(of[0]), int64(of[1])} }
 	h, scope, err := capi.ConvNorm(in, w, b, parts, norm.Eps, s, relu, wide(stride), wide(padding), wide(dilation), groups)
 	if err != nil {
 		panic(failed(name, err, in, w, b))

@@ -94,8 +94,7 @@ extern "C" char *thaw_conv_norm(thaw_tensor x_, thaw_tensor weight_, thaw_tensor
     weight = weight * scale.view({-1, 1, 1, 1});
     at::Tensor y;
 #ifdef __x86_64__
-    const auto ones = [](const int64_t *pair) { return pair[0] == 1 && pair[1] == 1; };
-    if (!cast && groups == 1 && ones(stride) && ones(padding) && ones(dilation) && winograd::suits(x, weight, plus)) {
+    if (!cast && winograd::suits(x, weight, plus, stride, padding, dilation, groups)) {
       y = winograd::convolve(x, winograd::weight_matrices(weight, false), plus);
       if (shortcut.defined()) y.add_(shortcut);
       if (relu) y.relu_();

@@ -345,8 +345,13 @@ bool floats(const Tensor &t) {
   return t.scalar_type() == at::kFloat && t.device().is_cpu() && t.layout() == c10::kStrided;
 }
 
-// Whether a convolution of stride 1 and padding 1 is one that it is used for.
-bool suits(const Tensor &x, const Tensor &w, const Tensor &bias) {
+// Whether it is used for a convolution.
+bool suits(const Tensor &x, const Tensor &w, const Tensor &bias, const int64_t *stride, const int64_t *padding, const int64_t *dilation,
+           int64_t groups) {
+  for (const int64_t *pair : {stride, padding, dilation}) {
+    if (pair[0] != 1 || pair[1] != 1) return false;
+  }
+  if (groups != 1) return false;
   constexpr int64_t least = 64; // channels
   const int32_t when = use.load(std::memory_order_relaxed);
   if (when == never || !possible() || (when == fast && !intel()) || at::autocast::is_autocast_enabled(at::kCPU)) return false;
@@ -383,8 +388,7 @@ extern "C" char *thaw_conv2d(thaw_tensor x_, thaw_tensor weight_, thaw_tensor bi
     const Tensor x = borrow(x_), weight = borrow(weight_), bias = borrow(bias_);
     Tensor y;
 #ifdef __x86_64__
-    const auto ones = [](const int64_t *pair) { return pair[0] == 1 && pair[1] == 1; };
-    if (groups == 1 && ones(stride) && ones(padding) && ones(dilation) && winograd::suits(x, weight, bias)) {
+    if (winograd::suits(x, weight, bias, stride, padding, dilation, groups)) {
       if (recording(x, weight, bias)) {
         y = winograd::Convolution::apply(x, weight, maybe(bias));
       } else {
