@@ -118,8 +118,8 @@ func (d *diagnosis) cpuHints() (hints []string) {
 			"the quota is used up", d.CPULimit, d.Cores, quantity.Count(d.Threads, "thread", "threads")))
 	}
 	if d.Taken >= 0.25 {
-		hints = append(hints, fmt.Sprintf("other programs take %.1f of %s: steps take longer, and what is measured now is noise; a run looks for "+
-			"the way to compute that is fastest beside them (threads)", d.Taken, quantity.Count(d.Cores, "CPU", "CPUs")))
+		hints = append(hints, fmt.Sprintf("other programs take %.1f of %s: steps take longer, and what is measured now is noise; with "+
+			"share_cpus: true a run looks for the way to compute that is fastest beside them", d.Taken, quantity.Count(d.Cores, "CPU", "CPUs")))
 	}
 	return hints
 }
