@@ -91,65 +91,15 @@ func (r *run[B]) shareModel() error {
 
 // shareState gives all processes named tensors that rank 0 has, as far as they keep them.
 func (r *run[B]) shareState(state []torch.Named, keeps func(name string) bool) ([]torch.Named, error) {
-	g := r.options.Group
-	if g == nil {
+	if r.options.Group == nil {
 		return state, nil
 	}
-	type header struct {
-		Name  string
-		DType torch.DType
-		Shape []int
-	}
-	var headers []header
-	for _, n := range state {
-		headers = append(headers, header{n.Name, n.Tensor.DType(), n.Tensor.Shape()})
-	}
-	message, err := dist.Encode(headers)
-	if err == nil {
-		message, err = g.Send("sending the optimizer's state", 0, message)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if g.Rank() != 0 {
-		if err := dist.Decode(message, &headers); err != nil {
-			return nil, err
-		}
-	}
-	var kept []torch.Named
-	for i, h := range headers {
-		var t torch.Tensor
-		if g.Rank() == 0 {
-			t = state[i].Tensor.Contiguous()
-		} else {
-			t = torch.Empty(h.DType, torch.CPU, h.Shape...)
-		}
-		if err := g.Broadcast("sending the optimizer's state", 0, t); err != nil {
-			return nil, err
-		}
-		if keeps(h.Name) {
-			kept = append(kept, torch.Named{Name: h.Name, Tensor: t})
-		} else {
-			t.Close()
-		}
-	}
-	return kept, nil
+	return r.options.Group.SendNamed("sending the optimizer's state", 0, state, keeps)
 }
 
 // agreeOnSharding divides the optimizer's state on all processes where one of them needs that.
-func (r *run[B]) agreeOnSharding() error {
-	g := r.options.Group
-	if g == nil {
-		return nil
-	}
-	wanted := 0.0
-	if r.sharded {
-		wanted = 1
-	}
-	all, err := g.Numbers("agreeing on the optimizer's state", wanted)
-	for _, n := range all {
-		r.sharded = r.sharded || n[0] != 0
-	}
+func (r *run[B]) agreeOnSharding() (err error) {
+	r.sharded, err = r.options.Group.Any("agreeing on the optimizer's state", r.sharded)
 	return err
 }
 
@@ -197,14 +147,8 @@ func (r *run[B]) agreeOnCache(plan *Plan, err error) error {
 	if err = g.Agree("planning", err); err != nil {
 		return err
 	}
-	cached := 0.0
-	if plan.Cached {
-		cached = 1
-	}
-	all, err := g.Numbers("agreeing on what is kept", cached)
-	for _, n := range all {
-		plan.Cached = plan.Cached && n[0] != 0
-	}
+	without, err := g.Any("agreeing on what is kept", !plan.Cached)
+	plan.Cached = plan.Cached && !without
 	return err
 }
 

@@ -72,7 +72,7 @@ func (t *together) agree(own int, whole, wanted bool, err error) (samples int, _
 	if err == nil {
 		err = t.stopping()
 	}
-	all, lost := t.group.Numbers("beginning a step", float64(own), number(err != nil), number(wanted))
+	all, lost := t.group.Numbers("beginning a step", float64(own), dist.Flag(err != nil), dist.Flag(wanted))
 	if lost != nil {
 		return 0, errors.Join(err, lost)
 	}
@@ -93,13 +93,6 @@ func (t *together) agree(own int, whole, wanted bool, err error) (samples int, _
 	}
 	t.samples, t.whole = samples, whole
 	return samples, nil
-}
-
-func number(yes bool) float64 {
-	if yes {
-		return 1
-	}
-	return 0
 }
 
 // seedStep makes the random numbers of a step a function of the seed, the process and the step: each process draws others, and

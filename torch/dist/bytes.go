@@ -28,6 +28,23 @@ func (g *Group) Numbers(doing string, values ...float64) (all [][]float64, err e
 	return all, err
 }
 
+// Any reports whether yes holds on one rank or more.
+func (g *Group) Any(doing string, yes bool) (bool, error) {
+	if g == nil {
+		return yes, nil
+	}
+	all, err := g.Numbers(doing, Flag(yes))
+	return slices.ContainsFunc(all, func(n []float64) bool { return n[0] != 0 }), err
+}
+
+// Flag is yes among Numbers: 1, or else 0.
+func Flag(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
+}
+
 // small is what Exchange and Send carry in one collective.
 const small = 256
 

@@ -68,6 +68,49 @@ func (t *Tensors) GobDecode(message []byte) error {
 	return nil
 }
 
+// SendNamed gives all ranks the named tensors of root, on the CPU in the caller's scope, one after the other: a rank needs room for those
+// alone that it keeps. What the others pass as tensors does not count. At root they are no copies where they lie on the CPU already.
+func (g *Group) SendNamed(doing string, root int, tensors []torch.Named, keeps func(name string) bool) (kept []torch.Named, err error) {
+	type header struct {
+		Name  string
+		DType torch.DType
+		Shape []int
+	}
+	var headers []header
+	if g.Rank() == root {
+		for _, n := range tensors {
+			headers = append(headers, header{n.Name, n.Tensor.DType(), n.Tensor.Shape()})
+		}
+	}
+	message, err := Encode(headers)
+	if err == nil {
+		message, err = g.Send(doing, root, message)
+	}
+	if err == nil {
+		err = Decode(message, &headers)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for i, h := range headers {
+		var t torch.Tensor
+		if g.Rank() == root {
+			t = tensors[i].Tensor.Detach().ToDevice(torch.CPU).Contiguous()
+		} else {
+			t = torch.Empty(h.DType, torch.CPU, h.Shape...)
+		}
+		if err := g.Broadcast(doing, root, t); err != nil {
+			return nil, err
+		}
+		if keeps(h.Name) {
+			kept = append(kept, torch.Named{Name: h.Name, Tensor: t})
+		} else {
+			t.Close()
+		}
+	}
+	return kept, nil
+}
+
 // ErrStopped is the error of a process where another one of the group was asked to stop.
 var ErrStopped = errors.New("another process of the run was asked to stop")
 

@@ -165,62 +165,32 @@ func (s *ShardedOptimizer) Load(state []torch.Named) error {
 
 // Gather gives root the whole optimizer's state, as copies on the CPU that the caller is to close; the other ranks get nil.
 func (s *ShardedOptimizer) Gather(root int) (state []torch.Named, err error) {
-	const doing = "gathering the optimizer's state"
-	type header struct {
-		Name  string
-		DType torch.DType
-		Shape []int
-	}
-	var headers []header
-	own := s.own.State()
-	for _, n := range own {
-		headers = append(headers, header{n.Name, n.Tensor.DType(), n.Tensor.Shape()})
-	}
-	message, err := Encode(headers)
+	atRoot := func(string) bool { return s.group.Rank() == root }
+	torch.Scoped(func() {
+		for rank := range s.group.Size() {
+			if rank == root {
+				continue
+			}
+			var part []torch.Named
+			if part, err = s.group.SendNamed("gathering the optimizer's state", rank, s.own.State(), atRoot); err != nil {
+				return
+			}
+			state = append(state, part...)
+		}
+		if s.group.Rank() != root {
+			return
+		}
+		for _, n := range s.own.State() {
+			own := torch.Empty(n.Tensor.DType(), torch.CPU, n.Tensor.Shape()...)
+			torch.NoGrad(func() { own.Copy_(n.Tensor) })
+			state = append(state, torch.Named{Name: n.Name, Tensor: own})
+		}
+		for _, n := range state {
+			torch.Keep(n.Tensor)
+		}
+	})
 	if err != nil {
 		return nil, err
-	}
-	all, err := s.group.Exchange(doing, message)
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			for _, n := range state {
-				n.Tensor.Close()
-			}
-			state = nil
-		}
-	}()
-	for rank, message := range all {
-		var headers []header
-		if err := Decode(message, &headers); err != nil {
-			return state, err
-		}
-		for i, h := range headers {
-			err := torch.ScopedErr(func() error {
-				if rank == root && s.group.Rank() != root {
-					return nil
-				}
-				t := torch.Empty(h.DType, torch.CPU, h.Shape...)
-				if rank == s.group.Rank() {
-					t.Copy_(own[i].Tensor.Detach())
-				}
-				if rank != root {
-					if err := s.group.Broadcast(doing, rank, t); err != nil {
-						return err
-					}
-				}
-				if s.group.Rank() == root {
-					torch.Keep(t)
-					state = append(state, torch.Named{Name: h.Name, Tensor: t})
-				}
-				return nil
-			})
-			if err != nil {
-				return state, err
-			}
-		}
 	}
 	return state, nil
 }
