@@ -110,6 +110,9 @@ func apart[B data.Batch[B]](
 	}
 	r := newRun(backend, precision, model, trainSet, testSet, o)
 	defer beginTraining(model, r.settle)()
+	if err := r.settlePrecision(ctx); err != nil {
+		return err
+	}
 	return r.within(ctx, func() error { return f(ctx, r) })
 }
 

@@ -67,6 +67,9 @@ func (r *run[B]) fit(ctx context.Context) (_ *Result, err error) {
 	if err := r.join(); err != nil {
 		return nil, err
 	}
+	if err := r.settlePrecision(ctx); err != nil {
+		return nil, err
+	}
 	if err := r.openTogether(); err != nil {
 		return nil, err
 	}

@@ -27,6 +27,7 @@ type Result struct {
 	PeakBytes    int64   `json:"peak_memory_bytes"`  // resident, of the whole process
 	// PeakDeviceBytes is what the run took of the GPU at most; 0 for runs on the CPU.
 	PeakDeviceBytes int64     `json:"peak_device_memory_bytes,omitempty"`
+	Precision       string    `json:"precision"` // of the matrix products
 	Seed            uint64    `json:"seed"`
 	Versions        *Versions `json:"versions"`
 }
@@ -67,6 +68,7 @@ func (r *run[B]) sumUp() {
 	if res.TrainData = fingerprint(r.train); r.testLen() > 0 {
 		res.TestData = fingerprint(r.test)
 	}
+	res.Precision = r.forward.Precision.String()
 	res.Seed, res.Versions, res.PeakBytes = r.options.Seed, currentVersions(), train.PeakResident()
 	if r.options.Threads > 0 {
 		res.Versions.Threads = r.options.Threads

@@ -58,7 +58,8 @@ func (s *Spec) located(err error) error {
 	return err
 }
 
-// ChooseDevice makes "auto" a device and a precision; a device that this program cannot use is an error.
+// ChooseDevice makes "auto" a device and a precision; a device that this program cannot use is an error. The precision stays "auto"
+// on a CPU that multiplies bfloat16, where a run tries which is better.
 func (s *Spec) ChooseDevice() error {
 	f := newFaults(s.source)
 	f.device("device", &s.Device)
@@ -70,7 +71,10 @@ func (s *Spec) ChooseDevice() error {
 	if err != nil {
 		return s.located(err)
 	}
-	s.Device, s.Precision = device.String(), precision.String()
+	open := s.Precision == "auto" && device.Type == torch.CPUType && device.MultipliesBFloat16()
+	if s.Device = device.String(); !open {
+		s.Precision = precision.String()
+	}
 	return nil
 }
 

@@ -256,6 +256,9 @@ func trainer(m hub.Model) kind {
 func chosenDevice(device, precision string) (string, string, error) {
 	s := Spec{Device: device, Precision: precision}
 	err := s.ChooseDevice()
+	if s.Precision == "auto" { // which is for runs
+		s.Precision = torch.Float32.String()
+	}
 	return s.Device, s.Precision, err
 }
 

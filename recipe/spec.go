@@ -81,7 +81,8 @@ type Spec struct {
 	EarlyStopping EarlyStopping `yaml:"early_stopping,omitempty"`
 
 	// Precision of the matrix products: "float32", "bfloat16", "float16" (with a loss scale), or "auto", the default:
-	// bfloat16 on a GPU that has it, float32 elsewhere.
+	// bfloat16 on a GPU that has it, and on a CPU that multiplies it where a step that is tried first is faster and comes to the same;
+	// float32 elsewhere. eval and predict take float32 on a CPU by themselves.
 	Precision string `yaml:"precision"`
 	// Device: "cpu", "cuda", "cuda:1", or "auto", the default: the first GPU, if one is linked and
 	// found.

@@ -1,6 +1,7 @@
 package recipe
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -33,7 +34,8 @@ type Sweep struct {
 	Runs     []*SweepRun `json:"runs"`
 	Groups   []Group     `json:"groups"` // by all keys but the seed
 
-	folder string
+	folder    string
+	precision string // that a finished run chose; "" before
 }
 
 // SweepRun is one run of a sweep.
@@ -306,6 +308,10 @@ func (e *openingError) Unwrap() error { return e.err }
 
 func (w *Sweep) train(ctx context.Context, run *SweepRun, onEvent func(finetune.Event) error) error {
 	goesOn := run.spec.goesOn
+	// What one run has found out about the CPU holds for the others, so that they differ in their settings alone.
+	if run.spec.Precision == "auto" && !goesOn && !slices.Contains(w.Keys, "model") {
+		run.spec.Precision = cmp.Or(w.precision, "auto")
+	}
 	task, err := Open(ctx, run.spec)
 	if err != nil {
 		return &openingError{err}
@@ -330,6 +336,9 @@ func (w *Sweep) read(run *SweepRun) error {
 	}
 	if r.Result == nil || len(r.Epochs) == 0 {
 		return fmt.Errorf("%s did not come to its end", run.spec.Out)
+	}
+	if run.spec.Precision == "auto" {
+		w.precision = r.Result.Precision
 	}
 	name := run.spec.chosenBy()
 	if name == "" && len(r.Metrics) > 0 {

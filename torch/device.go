@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sys/cpu"
+
 	"github.com/thaw-ml/thaw/torch/internal/capi"
 )
 
@@ -103,11 +105,11 @@ func (d Device) check() *capi.Error {
 // NVCC_FLAGS_EXTRA in its ATen/cuda/CUDAConfig.h.
 const oldestGPU = 75
 
-// MultipliesBFloat16 reports whether a GPU multiplies bfloat16 in its tensor cores: those from compute capability 8.0
-// on do. It is false for the CPU.
+// MultipliesBFloat16 reports whether the device multiplies bfloat16 itself: GPUs from compute capability 8.0 on do, in their
+// tensor cores, and CPUs with AMX or AVX512-BF16. Others convert to float32 and back, which takes longer than float32.
 func (d Device) MultipliesBFloat16() bool {
 	if d.Type != CUDAType {
-		return false
+		return cpu.X86.HasAMXBF16 || cpu.X86.HasAVX512BF16
 	}
 	p, err := capi.CUDADeviceProperties(d.Index)
 	return err == nil && p.Major >= 8

@@ -79,6 +79,9 @@ func (c *benchCmd) Run(ctx context.Context, s streams) error {
 	if err := chosen.ChooseDevice(); err != nil {
 		return where{}.wrong("bench", err)
 	}
+	if chosen.Precision == "auto" { // which a run decides by trying
+		chosen.Precision = "float32"
+	}
 	o := finetune.Options{Device: chosen.Device, Precision: chosen.Precision, Seed: 1, ShareCPUs: c.ShareCPUs}
 	if c.JSON != "" { // minutes of measures are not to be lost
 		if err := checkWritable(c.JSON); err != nil {

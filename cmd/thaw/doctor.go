@@ -13,8 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/cpu"
-
 	"github.com/thaw-ml/thaw"
 	"github.com/thaw-ml/thaw/internal/contention"
 	"github.com/thaw-ml/thaw/internal/quantity"
@@ -24,7 +22,7 @@ import (
 )
 
 type doctorCmd struct {
-	JSON bool `name:"json" help:"Print one JSON object: thaw, libtorch, libtorch_path, go, cpu_capability, cpu_bfloat16, cores, threads, memory_limit_bytes, cpu_limit, cpus_taken, shm_bytes, infiniband, libibverbs, jpeg, cuda, hints, problems."`
+	JSON bool `name:"json" help:"Print one JSON object: thaw, libtorch, libtorch_path, go, cpu_capability, cpu_bfloat16, gflops_float32, gflops_bfloat16, cores, threads, memory_limit_bytes, cpu_limit, cpus_taken, shm_bytes, infiniband, libibverbs, jpeg, cuda, hints, problems."`
 }
 
 // diagnosis is what the doctor found.
@@ -34,7 +32,9 @@ type diagnosis struct {
 	LibtorchPath  string     `json:"libtorch_path"`
 	Go            string     `json:"go"`
 	CPUCapability string     `json:"cpu_capability"`
-	CPUBFloat16   bool       `json:"cpu_bfloat16"` // the CPU multiplies bfloat16 itself, so that this precision is the faster one
+	CPUBFloat16   bool       `json:"cpu_bfloat16"`   // the CPU multiplies bfloat16 itself
+	Float32       float64    `json:"gflops_float32"` // of a large product on all threads: 1e9 additions and multiplications a second
+	BFloat16      float64    `json:"gflops_bfloat16"`
 	Cores         int        `json:"cores"`
 	Threads       int        `json:"threads"`
 	JPEG          string     `json:"jpeg"`       // what decodes JPEGs; "" where nothing does
@@ -71,11 +71,12 @@ func (c *doctorCmd) Run(s streams) error {
 	d := diagnosis{
 		Thaw: thaw.Version, Libtorch: torch.Version(), LibtorchPath: torch.LibraryPath(), Go: runtime.Version(),
 		CPUCapability: torch.CPUCapability(), Cores: runtime.NumCPU(), Threads: torch.NumThreads(),
-		CPUBFloat16: cpu.X86.HasAVX512BF16 || cpu.X86.HasAMXBF16, surroundings: lookAround("/", os.Getenv),
+		CPUBFloat16: torch.CPU.MultipliesBFloat16(), surroundings: lookAround("/", os.Getenv),
 		Hints: []string{}, Problems: []string{},
 	}
 	d.try("libtorch", torch.CheckVersion())
 	d.try("cpu", torch.SelfTest(torch.CPU))
+	d.try("cpu", torch.Try(func() { d.Float32, d.BFloat16 = gflops(torch.Float32), gflops(torch.BFloat16) }))
 	decoder, err := picture.JPEGDecoder()
 	if d.JPEG = decoder; err == nil {
 		err = decodeJPEG()
@@ -122,6 +123,35 @@ func (d *diagnosis) cpuHints() (hints []string) {
 			"share_cpus: true a run looks for the way to compute that is fastest beside them", d.Taken, quantity.Count(d.Cores, "CPU", "CPUs")))
 	}
 	return hints
+}
+
+// products says which precision large products are faster in.
+func (d diagnosis) products() string {
+	how := "bfloat16 by way of float32"
+	if d.CPUBFloat16 {
+		how = "bfloat16 by instructions of its own"
+	}
+	verdict := "float32"
+	if d.BFloat16 > d.Float32 {
+		verdict = "bfloat16"
+	}
+	return fmt.Sprintf("float32 %.0f GFLOPS, bfloat16 %.0f GFLOPS (%s): %s is the faster here", d.Float32, d.BFloat16, how, verdict)
+}
+
+// gflops measures linear layers of a BERT-base: the fastest of some products, as others may compute meanwhile.
+func gflops(dtype torch.DType) (best float64) {
+	const rows, in, out = 512, 768, 3072
+	torch.Scoped(func() {
+		x, w := torch.Ones(dtype, torch.CPU, rows, in), torch.Ones(dtype, torch.CPU, out, in)
+		for n, began := 0, time.Now(); n < 3 || time.Since(began) < 100*time.Millisecond; n++ {
+			torch.Scoped(func() {
+				start := time.Now()
+				x.MatMul(w.T())
+				best = max(best, 2*rows*in*out/1e9/time.Since(start).Seconds())
+			})
+		}
+	})
+	return best
 }
 
 // decodeJPEG decodes a small picture of one colour.
@@ -183,12 +213,9 @@ func (d diagnosis) tried() string {
 func (d diagnosis) print(s streams) {
 	fmt.Fprintf(s.out, "thaw      %s (%s)\n", d.Thaw, d.Go)
 	fmt.Fprintf(s.out, "libtorch  %s, %s\n", d.Libtorch, d.LibtorchPath)
-	products := ""
-	if d.CPUBFloat16 {
-		products = "products of bfloat16, "
-	}
-	fmt.Fprintf(s.out, "cpu       %s kernels, %s%s on %s\n", d.CPUCapability, products,
+	fmt.Fprintf(s.out, "cpu       %s kernels, %s on %s\n", d.CPUCapability,
 		quantity.Count(d.Threads, "thread", "threads"), quantity.Count(d.Cores, "core", "cores"))
+	fmt.Fprintln(s.out, "products ", d.products())
 	d.surroundings.print(s.out)
 	fmt.Fprintf(s.out, "jpeg      %s\n", cmp.Or(d.JPEG, "no decoder: pictures cannot be read"))
 	if d.CUDA == nil {

@@ -161,7 +161,7 @@ func (e *DeviceError) Unwrap() error { return e.Err }
 
 // ChooseDevice gives the device and the precision that names stand for: "cpu", "cuda", "cuda:1", and "float32",
 // "bfloat16", "float16". An empty name or "auto" is the first usable GPU, the CPU where there is none, and bfloat16 on a GPU that
-// multiplies it. The error of a device that this program cannot use is a *DeviceError.
+// multiplies it, float32 elsewhere. The error of a device that this program cannot use is a *DeviceError.
 func ChooseDevice(device, precision string) (torch.Device, torch.DType, error) {
 	d := torch.CPU
 	var err error
@@ -184,7 +184,7 @@ func ChooseDevice(device, precision string) (torch.Device, torch.DType, error) {
 	if precision == "float16" {
 		return d, torch.Float16, nil
 	}
-	if precision == "bfloat16" || precision != "float32" && d.MultipliesBFloat16() {
+	if precision == "bfloat16" || precision != "float32" && d.Type == torch.CUDAType && d.MultipliesBFloat16() {
 		return d, torch.BFloat16, nil
 	}
 	return d, torch.Float32, nil

@@ -99,6 +99,7 @@ const (
 	StepsSkipped                        // float16's loss scale dropped many steps
 	Contended                           // others need the CPUs too, and the run may not take fewer threads
 	NotFolded                           // batch norms folded into convolutions gave other numbers
+	NotBFloat16                         // a step in bfloat16 gave other numbers than in float32
 )
 
 func (e TaskStarted) String() string { return fmt.Sprintf("%v: %d samples", e.Task, e.Samples) }

@@ -70,7 +70,7 @@ func (v *View) Greet() {
 		threads = torch.NumThreads()
 	}
 	on, precision := fmt.Sprintf("cpu (%s)", quantity.Count(threads, "thread", "threads")), v.run.Precision
-	if precision == "float32" { // of a CPU nobody expects another
+	if precision == "float32" || precision == "auto" { // of a CPU nobody expects another; what a run tries it tells
 		precision = ""
 	}
 	if d, err := torch.ParseDevice(v.run.Device); err == nil && d.Type == torch.CUDAType {
