@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	cpufeatures "golang.org/x/sys/cpu"
 
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/fused"
@@ -62,7 +63,9 @@ func (c foldedCase) run(t *testing.T, f func(func())) (want, got torch.Tensor) {
 			got, ok = fused.ConvNorm(x, w, bias, n, shortcut, c.relu, pair(c.stride), pair(c.padding), pair(1), c.groups)
 		})
 	})
-	require.True(t, ok)
+	if !ok {
+		return want, torch.Tensor{}
+	}
 	require.Equal(t, want.Shape(), got.Shape())
 	if c.last {
 		require.False(t, got.IsContiguous(), "channels-last stays so")
@@ -92,9 +95,14 @@ func TestConvNorm(t *testing.T) {
 		for _, c := range cases {
 			torchtest.Scoped(t, func() {
 				want, got := c.run(t, func(f func()) { f() })
+				require.True(t, got.Defined())
 				assert.Equal(t, f32, got.DType())
 				assert.Less(t, apart(got, want), 5e-6, "%v, Winograd %d", c, when)
 				want, got = c.run(t, func(f func()) { torch.Autocast(torch.BFloat16, f) })
+				if !cpufeatures.X86.HasAVX512BW || !cpufeatures.X86.HasAVX512VL || !cpufeatures.X86.HasAVX512DQ {
+					require.False(t, got.Defined(), "oneDNN has no such convolution for this processor")
+					return
+				}
 				assert.Equal(t, torch.BFloat16, got.DType())
 				assert.Less(t, apart(got, want), 1e-2, "%v in bfloat16", c)
 			})

@@ -9,8 +9,8 @@ import (
 )
 
 // Linear is torch.Linear, x [..., in] weight [out, in]^T + bias [out] (undefined for none), through oneDNN for float32
-// on the CPU: twice as fast there as MKL on processors that are not Intel's. Sums are taken in another order, so
-// results differ from torch.Linear's in the last digits. It has first derivatives only.
+// on the CPU: twice as fast there as MKL on processors with AVX-512 that are not Intel's. On others it does so where autograd records
+// nothing. Sums are taken in another order, so results differ from torch.Linear's in the last digits. It has first derivatives only.
 func Linear(x, weight, bias torch.Tensor) torch.Tensor {
 	return linear("linear", x, weight, bias, false)
 }
@@ -35,6 +35,10 @@ func linear(name string, x, weight, bias torch.Tensor, gelu bool) torch.Tensor {
 	runtime.KeepAlive(bias)
 	return adopt(h, scope)
 }
+
+// AlwaysOneDNN has layers that train go through oneDNN on every processor, for the whole process: for tests and measurements, as by
+// default they do where that is faster. It gives what was said before.
+func AlwaysOneDNN(always bool) (before bool) { return capi.AlwaysOneDNN(always) }
 
 // LinearJoined is Linear of several layers that read the same x, their weights [out_i, in] and biases [out_i] one below
 // the other: [..., sum of out_i]. It is one product.

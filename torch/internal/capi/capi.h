@@ -141,6 +141,8 @@ char *thaw_conv_norm(thaw_tensor x, thaw_tensor weight, thaw_tensor bias, const 
 int32_t thaw_fold(int32_t on);
 // when 3 x 3 convolutions go by Winograd's filtering: 0 never, 1 where it is faster, 2 wherever it can be; gives what it was
 int32_t thaw_winograd(int32_t use);
+// whether layers that train go through oneDNN on every processor, not only where it is faster; gives what was set before
+int32_t thaw_always_onednn(int32_t always);
 // dropout in training, plus another tensor of x's shape; plus may be 0
 char *thaw_dropout(thaw_tensor x, thaw_tensor plus, double p, thaw_tensor *out, int32_t *scope);
 // regions [K, 5], a picture's number and its box, of feature maps [N, C, H, W] on the CPU: [K, C, rows, columns]

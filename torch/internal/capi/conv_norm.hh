@@ -44,11 +44,21 @@ Tensor direct(const Tensor &x, const Tensor &weight, const Tensor &bias, const T
 
 std::atomic<bool> on{true};
 
+// Whether oneDNN convolves bfloat16 on this processor; elsewhere libtorch's convolutions have kernels of their own.
+bool convolves_bfloat16() {
+#ifdef __x86_64__
+  static const bool does = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+  return does;
+#else
+  return false;
+#endif
+}
+
 // Whether it may be: for float32 on the CPU, which autocast may round to bfloat16.
 bool possible(at::TensorList tensors) {
   if (!on.load(std::memory_order_relaxed) || !at::globalContext().userEnabledMkldnn()) return false;
   const bool cast = at::autocast::is_autocast_enabled(at::kCPU);
-  if (cast && at::autocast::get_autocast_dtype(at::kCPU) != at::kBFloat16) return false;
+  if (cast && (at::autocast::get_autocast_dtype(at::kCPU) != at::kBFloat16 || !convolves_bfloat16())) return false;
   for (const Tensor &t : tensors) {
     if (!t.defined()) continue;
     if (!t.device().is_cpu() || t.layout() != c10::kStrided) return false;

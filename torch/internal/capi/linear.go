@@ -13,6 +13,10 @@ func Linear(x, weight, bias Handle, gelu bool) (Handle, int32, *Error) {
 	return Handle(out), int32(scope), err
 }
 
+// AlwaysOneDNN says, for the whole process, whether layers that train go through oneDNN on every processor. It gives what was
+// said before.
+func AlwaysOneDNN(always bool) bool { return C.thaw_always_onednn(flag(always)) != 0 }
+
 // AutocastFork is x and x in the dtype of autocast; x twice where there is none on its device.
 func AutocastFork(x Handle) (residual, input Handle, scope int32, err *Error) {
 	var a, b C.thaw_tensor

@@ -1,6 +1,8 @@
-// Linear layers on the CPU through oneDNN, on other processors than Intel's. libtorch sends float32 products to MKL, whose
-// AVX-512 kernels stay off there: on an EPYC oneDNN is 2.2 times as fast, forward and backward. On Intel's both multiply as
-// fast, and MKL reads transposed matrices as they are (docs/decisions/002-onednn-linear.md).
+// Linear layers on the CPU through oneDNN, on processors with AVX-512 that are not Intel's. libtorch sends float32 products to
+// MKL, whose AVX-512 kernels stay off there: on an EPYC oneDNN is 2.2 times as fast, forward and backward. On others both multiply
+// as fast, and MKL reads transposed matrices as they are (docs/decisions/002-onednn-linear.md).
+#include <atomic>
+
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
@@ -17,6 +19,7 @@
 
 #include "packed.h"
 #include "shadow.h"
+#include "turned.hh"
 
 using namespace thaw;
 
@@ -30,26 +33,6 @@ using Pointwise = Tensor(const Tensor &, const Tensor &, const std::optional<Ten
 Tensor product(const Tensor &x, const Tensor &weight, const std::optional<Tensor> &bias, bool gelu) {
   static auto op = c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_linear_pointwise", "").typed<Pointwise>();
   return op.call(x, weight, bias, gelu ? "gelu" : "none", c10::List<std::optional<at::Scalar>>(), gelu ? "none" : "");
-}
-
-// A matrix turned about, on all threads: libtorch copies transposed matrices on one.
-Tensor turned(const Tensor &t) {
-  const Tensor from = t.contiguous();
-  const int64_t rows = from.size(0), columns = from.size(1);
-  Tensor to = at::empty({columns, rows}, from.options());
-  const float *in = from.const_data_ptr<float>();
-  float *out = to.mutable_data_ptr<float>();
-  constexpr int64_t tile = 16; // floats of a cache line
-  at::parallel_for(0, (columns + tile - 1) / tile, 4, [&](int64_t begin, int64_t end) {
-    for (int64_t c = begin * tile; c < std::min(end * tile, columns); c += tile) {
-      for (int64_t r = 0; r < rows; r += tile) {
-        for (int64_t j = c; j < std::min(c + tile, columns); j++) {
-          for (int64_t i = r; i < std::min(r + tile, rows); i++) out[j * rows + i] = in[i * columns + j];
-        }
-      }
-    }
-  });
-  return to;
 }
 
 struct LinearFunction : torch::autograd::Function<LinearFunction> {
@@ -194,9 +177,17 @@ bool intel() {
 #endif
 }
 
-// Whether MKL multiplies as fast as oneDNN.
+// Whether layers that train go through oneDNN on every processor.
+std::atomic<bool> always_onednn{false};
+
+// Whether MKL multiplies as fast as oneDNN: on Intel's processors, and on those that have no AVX-512, which MKL would not use there.
 bool mkl_is_fast() {
-  static const bool fast = intel() && at::globalContext().hasMKL();
+#ifdef __x86_64__
+  static const bool equal = intel() || !__builtin_cpu_supports("avx512f");
+#else
+  static const bool equal = false;
+#endif
+  static const bool fast = equal && at::globalContext().hasMKL();
   return fast;
 }
 
@@ -217,6 +208,8 @@ std::optional<Tensor> maybe(const Tensor &t) { return t.defined() ? std::optiona
 
 } // namespace
 
+extern "C" int32_t thaw_always_onednn(int32_t always) { return always_onednn.exchange(always != 0); }
+
 extern "C" char *thaw_linear(thaw_tensor x_, thaw_tensor weight_, thaw_tensor bias_, int32_t gelu, thaw_tensor *out,
                              int32_t *scope) {
   return guarded([&] {
@@ -228,7 +221,7 @@ extern "C" char *thaw_linear(thaw_tensor x_, thaw_tensor weight_, thaw_tensor bi
       const auto biases = bias.defined() ? at::TensorList(bias) : at::TensorList();
       y = AutocastLinear::apply(x, at::TensorList(weight), biases, at::autocast::get_autocast_dtype(at::kCUDA));
       if (gelu) y = at::gelu(y);
-    } else if (!layer || !suits(x, weight) || (mkl_is_fast() && recording(x, weight, bias))) {
+    } else if (!layer || !suits(x, weight) || (mkl_is_fast() && !always_onednn.load(std::memory_order_relaxed) && recording(x, weight, bias))) {
       y = at::linear(x, leaf_of(weight, x), maybe(leaf_of(bias, x)));
       if (gelu) y = at::gelu(y);
     } else if (recording(x, weight, bias)) {
