@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/thaw-ml/thaw/finetune/train"
+	"github.com/thaw-ml/thaw/finetune/train/metric"
 	"github.com/thaw-ml/thaw/internal/rowcache"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/data"
@@ -31,6 +32,8 @@ func (k keyed) InputKey(augmented bool) string {
 	}
 	return fmt.Sprint(k.key, augmented)
 }
+
+func (k keyed) Fingerprint() string { return fmt.Sprint(k.key, k.labels, k.mixed, k.cycles) }
 
 func (k keyed) Views() bool { return !k.mixed }
 
@@ -55,6 +58,8 @@ type kept struct {
 	found, made []string
 	warnings    []string
 	plan        *Plan
+	before      metric.Score
+	evaluated   bool // the score before training was computed
 }
 
 // keepRun trains a new net.
@@ -79,7 +84,7 @@ func keepRunOn(t *testing.T, backend train.Backend, o Options, trainSet, testSet
 	o, err := o.resolved()
 	require.NoError(t, err)
 	before := torch.Stats()
-	_, err = fitOn[*rows](t.Context(), backend, torch.Float32, model, trainSet, testSet, o)
+	result, err := fitOn[*rows](t.Context(), backend, torch.Float32, model, trainSet, testSet, o)
 	require.NoError(t, err)
 	requireAtRest(t, model, before)
 	k.weights, err = os.ReadFile(filepath.Join(o.Folder.Weights(), "last.safetensors"))
@@ -93,7 +98,10 @@ func keepRunOn(t *testing.T, backend train.Backend, o Options, trainSet, testSet
 	for _, e := range eventsOf[train.Warning](&seen) {
 		k.warnings = append(k.warnings, e.Text)
 	}
-	k.plan = eventsOf[Planned](&seen)[0].Plan
+	k.plan, k.before = eventsOf[Planned](&seen)[0].Plan, result.Before
+	for _, e := range eventsOf[train.Progress](&seen) {
+		k.evaluated = k.evaluated || e.Task.Kind == train.Baseline
+	}
 	return k
 }
 
@@ -111,7 +119,9 @@ func filesOf(t *testing.T, folder string) (names []string) {
 		require.NoError(t, err)
 	}
 	for _, e := range entries {
-		names = append(names, e.Name())
+		if filepath.Ext(e.Name()) != ".note" { // of a few bytes
+			names = append(names, e.Name())
+		}
 	}
 	return names
 }

@@ -92,7 +92,8 @@ type Options struct {
 	// LocalNorms lets batch norms that train see each process's part of the batch by itself, as PyTorch's
 	// DistributedDataParallel does; the default is the whole batch's statistics, as in its SyncBatchNorm.
 	LocalNorms bool
-	// Observer sees the output for each test sample, in every evaluation of the run; it may be nil.
+	// Observer sees the output for each test sample, in every evaluation of the run that is computed (the one before the first step
+	// is not where an earlier run with the same weights and data left its outcome beside what is kept, see Cache); it may be nil.
 	Observer train.Observer
 	// OnEvent gets the events of the run, on Fit's goroutine. An error ends the run with that error; Stop ends it as if
 	// its epochs were over. It must not use a GPU itself.

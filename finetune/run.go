@@ -250,23 +250,6 @@ func (p *phase[B]) Close() {
 	p.plan.release()
 }
 
-// baseline measures the model before anything is trained.
-func (r *run[B]) baseline(ctx context.Context, p *phase[B]) (metric.Score, error) {
-	task := train.Task{Kind: train.Baseline}
-	if err := r.emit(train.TaskStarted{Task: task, Samples: r.test.Len()}); err != nil {
-		return metric.Score{}, err
-	}
-	began := time.Now()
-	score, err := r.evaluate(ctx, p, func(samples int) error { return r.emit(train.Progress{Task: task, Samples: samples}) })
-	if errors.Is(err, train.ErrNotFinite) {
-		err = fmt.Errorf("evaluating: %w", train.ErrDamaged)
-	}
-	if err != nil {
-		return score, err
-	}
-	return score, r.emit(train.TaskDone{Task: task, Samples: r.test.Len(), Elapsed: time.Since(began), Score: &score})
-}
-
 // evaluate measures the model on the test samples.
 func (r *run[B]) evaluate(ctx context.Context, p *phase[B], progress func(int) error) (metric.Score, error) {
 	r.checkpoints.copied() // an average is put in the place of the weights

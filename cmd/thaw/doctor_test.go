@@ -16,7 +16,7 @@ import (
 
 func TestDoctor(t *testing.T) {
 	got := ok(t, "", "doctor")
-	assert.Regexp(t, `(?s)^thaw      \S+ \(go.*\nlibtorch  2\.11\.0.*, /.*\ncpu       .* threads? on \d+ cores?\n(limits .*\n)?(shm .*\n)?jpeg      \S.*\n`, got)
+	assert.Regexp(t, `(?s)^thaw      \S+ \(go.*\nlibtorch  2\.11\.0.*, /.*\ncpu       .* threads? on \d+ cores?\nproducts  float32 \d+ GFLOPS, bfloat16 \d+ GFLOPS .* is the faster here\n(limits .*\n)?(shm .*\n)?jpeg      \S.*\n`, got)
 	assert.Contains(t, got, "\nall works: a matrix product, a convolution and a small JPEG on the CPU")
 	var fields map[string]any
 	require.NoError(t, json.Unmarshal([]byte(ok(t, "", "doctor", "--json")), &fields))

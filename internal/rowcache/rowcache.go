@@ -168,7 +168,7 @@ func (f Folder) Remove(key string) error {
 	if key != filepath.Base(key) {
 		return ErrAbsent
 	}
-	return removeUnlocked(f.path(key))
+	return removeFile(f.path(key))
 }
 
 // removeUnlocked removes a file, if it is there and no process has it locked.
@@ -255,7 +255,7 @@ func (f Folder) room(bytes int64, remove bool) error {
 		}
 		held, free = held-info.Size(), free+info.Size()
 		if remove {
-			_ = removeUnlocked(filepath.Join(f.Path, info.Name())) // one that is being opened stays
+			_ = removeFile(filepath.Join(f.Path, info.Name())) // one that is being opened stays
 		}
 	}
 	return nil
