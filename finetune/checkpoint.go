@@ -315,8 +315,19 @@ func (r *run[B]) generators() (map[string]*torch.Generator, error) {
 	return out, err
 }
 
+// beforeUpdate is called in each step once gradients are there.
+func (r *run[B]) beforeUpdate() {
+	r.checkpoints.copied()
+	if r.probe != nil {
+		r.probe.updates.start()
+	}
+}
+
 // afterStep is called between two steps of a phase.
 func (r *run[B]) afterStep(p *phase[B]) error {
+	if r.probe != nil {
+		r.probe.updates.stop()
+	}
 	if c := r.checkpoints; c != nil {
 		if err := r.collect(false); err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/thaw-ml/thaw/finetune/train"
+	"github.com/thaw-ml/thaw/internal/contention"
 	"github.com/thaw-ml/thaw/torch"
 	"github.com/thaw-ml/thaw/torch/data"
 )
@@ -36,6 +37,9 @@ type PhaseForecast struct {
 	Evaluate float64 `json:"evaluate"`
 	Steps    int     `json:"steps"`
 	Measured int     `json:"measured_steps"`
+	// Parts are what the parts of the work take, the longest first: their sum is that of Prefix, Train and Evaluate.
+	Parts []Part  `json:"parts"`
+	Taken float64 `json:"cpus_taken"` // CPUs that other programs took while steps were measured
 }
 
 // What is measured of a phase at most: so many batches of each kind, of sizes from the smallest to the largest, or,
@@ -51,6 +55,7 @@ type probe struct {
 	train, test []data.Request
 	prefix      float64 // seconds that all will take
 	touched     int64   // bytes of the cache that were written
+	updates     stopwatch
 }
 
 // EstimateCost measures a few batches of each phase of a run, without evaluating all or writing anything, and tells
@@ -104,7 +109,12 @@ func (r *run[B]) predict(ctx context.Context, plan *Plan, number int) (f PhaseFo
 	if plan.Cached && !plan.CacheOnDisk && plan.CacheDevice.Type == torch.CPUType {
 		unwritten = plan.CacheBytes - r.probe.touched
 	}
+	before := contention.Read()
 	steps, err := r.timeSteps(ctx, p)
+	if err != nil {
+		return f, 0, err
+	}
+	parts, err := r.timeParts(ctx, p, asked, before)
 	if err != nil {
 		return f, 0, err
 	}
@@ -121,6 +131,7 @@ func (r *run[B]) predict(ctx context.Context, plan *Plan, number int) (f PhaseFo
 		}
 		f.Evaluate = float64(evaluations) * times.of(r.testSampler.Evaluation(), r.test)
 	}
+	f.divide(r.backend.Asynchronous(), parts)
 	return f, unwritten, nil
 }
 

@@ -167,7 +167,7 @@ func (r *run[B]) begin(ctx context.Context, plan *Plan) (_ *phase[B], err error)
 		Groups: plan.groups(r.options.Optimizer.WeightDecay), Optimizer: r.options.Optimizer.build,
 		Schedule: func(step int) float64 { return schedule(step) * p.plateau.Scale() },
 		Rows:     r.rowsAtATime(), Average: r.options.EMA, ClipNorm: r.options.ClipNorm, NoGraphs: r.options.NoGraphs, Expected: p.expected(plan.Phase.Epochs),
-		Deterministic: r.options.Deterministic, AfterStep: func() error { return r.afterStep(p) }, BeforeUpdate: r.checkpoints.copied, Watch: p.watcher.orNil(), OnEvent: r.emit,
+		Deterministic: r.options.Deterministic, AfterStep: func() error { return r.afterStep(p) }, BeforeUpdate: r.beforeUpdate, Watch: p.watcher.orNil(), OnEvent: r.emit,
 		CheckGradients: func() error {
 			if err := p.check.gradients(); err != nil {
 				return err

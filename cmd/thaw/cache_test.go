@@ -90,7 +90,7 @@ func TestCache(t *testing.T) {
 func TestCacheAcrossRuns(t *testing.T) {
 	folder := cachePlace(t)
 	ok(t, "", "sweep", "spec.yaml", "lr=1e-3,2e-3", "cache=disk", "--out=sweep")
-	files, err := filepath.Glob(filepath.Join(folder, "*"))
+	files, err := filepath.Glob(filepath.Join(folder, "*.safetensors"))
 	require.NoError(t, err)
 	assert.Len(t, files, 2)
 	assert.Equal(t, exitStopped, invoke(t, "", "train", "spec.yaml", "out=run", "cache=disk", "stop_after=1ns").code)

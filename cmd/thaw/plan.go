@@ -91,6 +91,12 @@ func printForecast(w io.Writer, f *finetune.Forecast, run *report.Run) error {
 		}
 		line("", "about %s: frozen stages %s · training %s (%s a step) · evaluation %s", aboutTime(p.Prefix+p.Train+p.Evaluate), aboutTime(p.Prefix),
 			aboutTime(p.Train), aboutTime(p.Train/float64(max(1, p.Steps))), aboutTime(p.Evaluate))
+		if name, share := p.Bottleneck(); name != "" {
+			line("", "most of it: %s, %.0f%%%s", name, 100*share, adviceOn(p))
+		}
+		if p.Taken >= 0.25 {
+			line("", "other programs took %.1f CPUs meanwhile: alone it is faster; share_cpus: true looks for the fastest way beside them", p.Taken)
+		}
 		measured += p.Measured
 	}
 	memory := fmt.Sprintf("%.2f GB", float64(f.PeakBytes)/1e9)
@@ -112,6 +118,21 @@ func printForecast(w io.Writer, f *finetune.Forecast, run *report.Run) error {
 		quantity.Count(measured, "step", "steps"), aboutTime(f.Took))
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// adviceOn says what makes the part of a phase shorter that takes longest; "" where nothing is to be had for nothing.
+func adviceOn(p finetune.PhaseForecast) string {
+	switch name, _ := p.Bottleneck(); {
+	case name == finetune.DataPart:
+		return "; pictures that are stored smaller are read faster, and more cores read more at a time"
+	case name == finetune.PrefixPart && !p.Plan.Cached && p.Plan.NumFrozen > 0:
+		return ", at every step; images: {augment: none}, or cache: {views: 4}, runs them once"
+	case name == finetune.PrefixPart && !p.Plan.CacheOnDisk:
+		return ", once; with cache: disk later runs do not compute them again"
+	case name == finetune.OptimizerPart:
+		return "; larger batches make fewer updates"
+	}
+	return ""
 }
 
 // aboutTime writes seconds in few digits: 41ms, 2.3s, 1m10s.

@@ -3,11 +3,14 @@ package rowcache_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/thaw-ml/thaw/internal/atomicfile"
 	"github.com/thaw-ml/thaw/internal/rowcache"
 )
 
@@ -35,6 +38,18 @@ func TestNotes(t *testing.T) {
 		require.NoError(t, os.WriteFile(path, content[:n], 0o600))
 		assert.Nil(t, rows.Note("score"), "cut off behind byte %d", n)
 	}
+
+	for age, name := range map[time.Duration]string{0: ".thaw-new.tmp", 2 * time.Hour: ".thaw-old.tmp"} {
+		temporary := filepath.Join(folder.Path, strings.NewReplacer(".thaw-", atomicfile.TempPrefix, ".tmp", atomicfile.TempSuffix).Replace(name))
+		require.NoError(t, os.WriteFile(temporary, nil, 0o600))
+		require.NoError(t, os.Chtimes(temporary, time.Now().Add(-age), time.Now().Add(-age)))
+	}
+	folder.Sweep()
+	writing, err := filepath.Glob(filepath.Join(folder.Path, atomicfile.TempPrefix+"*"))
+	require.NoError(t, err)
+	require.Len(t, writing, 1, "of a process that was killed; the new one may be in the making")
+	assert.Contains(t, writing[0], "new")
+	require.NoError(t, os.Remove(writing[0]))
 
 	other := write(t, folder, "other")
 	require.NoError(t, other.PutNote("score", []byte("0.7")))

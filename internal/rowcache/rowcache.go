@@ -19,6 +19,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/thaw-ml/thaw/internal/atomicfile"
 	"github.com/thaw-ml/thaw/internal/diskspace"
 	"github.com/thaw-ml/thaw/internal/quantity"
 	"github.com/thaw-ml/thaw/torch/safetensors"
@@ -210,6 +211,12 @@ func (f Folder) Sweep() {
 	left, _ := filepath.Glob(filepath.Join(f.Path, tempPrefix+"*"+tempSuffix)) // a pattern that is one
 	for _, path := range left {
 		_ = removeUnlocked(path) // one that is locked is being written; another process may be removing it too
+	}
+	left, _ = filepath.Glob(filepath.Join(f.Path, atomicfile.TempPrefix+"*"+atomicfile.TempSuffix))
+	for _, path := range left { // notes, which are written in no time
+		if info, err := os.Stat(path); err == nil && time.Since(info.ModTime()) > time.Hour {
+			_ = os.Remove(path)
+		}
 	}
 }
 
