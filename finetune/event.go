@@ -54,6 +54,13 @@ type CacheKept struct {
 	Bytes int64
 }
 
+// ActivationsRecomputed comes where GradientCheckpointing is "auto" and a step would take more memory than there is.
+type ActivationsRecomputed struct{}
+
+func (ActivationsRecomputed) String() string {
+	return "memory: a step that keeps all activations does not fit: those of each stage are computed again in the backward pass (gradient checkpointing)"
+}
+
 func (e CacheFound) String() string {
 	return fmt.Sprintf("cache: %s found, of %s: %s", quantity.Bytes(e.Bytes), e.Made.Local().Format(time.DateTime), e.Path)
 }

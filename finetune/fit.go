@@ -168,7 +168,7 @@ func (r *run[B]) phases(ctx context.Context) (err error) {
 	if err := r.agreeOn("looking for memory", r.checkMemory(ctx)); err != nil {
 		return err
 	}
-	if err := r.agreeOnSharding(); err != nil {
+	if err := r.agreeOnSparing(); err != nil {
 		return err
 	}
 	var loaded error

@@ -97,10 +97,16 @@ func (r *run[B]) shareState(state []torch.Named, keeps func(name string) bool) (
 	return r.options.Group.SendNamed("sending the optimizer's state", 0, state, keeps)
 }
 
-// agreeOnSharding divides the optimizer's state on all processes where one of them needs that.
-func (r *run[B]) agreeOnSharding() (err error) {
-	r.sharded, err = r.options.Group.Any("agreeing on the optimizer's state", r.sharded)
-	return err
+// agreeOnSparing divides the optimizer's state, and computes activations again, on all processes where one of them needs that.
+func (r *run[B]) agreeOnSparing() (err error) {
+	g := r.options.Group
+	if r.sharded, err = g.Any("agreeing on the optimizer's state", r.sharded); err != nil {
+		return err
+	}
+	if r.recompute, err = g.Any("agreeing on gradient checkpointing", r.recompute); err != nil || !r.recompute || r.options.GradientCheckpointing == "on" {
+		return err
+	}
+	return r.emit(ActivationsRecomputed{})
 }
 
 // checkEqual makes sure that all processes have the same weights.

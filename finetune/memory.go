@@ -35,6 +35,10 @@ func (r *run[B]) checkMemory(ctx context.Context) error {
 			free = r.backend.FreeMemory()
 			needed, err = r.checkPhase(ctx, i, free)
 		}
+		if err != nil && !r.recompute && r.options.GradientCheckpointing == "auto" && r.limited() {
+			r.recompute = true
+			needed, err = r.checkPhase(ctx, i, free)
+		}
 		if err != nil {
 			return err
 		}
@@ -136,7 +140,7 @@ func (r *run[B]) rehearse(ctx context.Context, plan *Plan) (bytes int64, rows in
 	defer plan.release()
 	trainer, err := train.NewTrainer(train.Config[B]{
 		Model: r.forward, Trained: plan.trained(), Objective: r.objective, Groups: plan.groups(0),
-		Optimizer: r.options.Optimizer.build, OnEvent: func(Event) error { return nil },
+		Optimizer: r.options.Optimizer.build, Recompute: r.recompute, OnEvent: func(Event) error { return nil },
 	})
 	if err != nil {
 		return 0, 0, err

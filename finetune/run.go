@@ -42,6 +42,7 @@ type run[B data.Batch[B]] struct {
 	inEpoch     bool              // the epoch's steps were begun, and it is not evaluated yet
 	sharded     bool              // the optimizer's state is divided among processes
 	wantsState  bool              // for a checkpoint, where it is
+	recompute   bool              // activations are computed again in the backward pass
 }
 
 func newRun[B data.Batch[B]](
@@ -52,6 +53,7 @@ func newRun[B data.Batch[B]](
 		forward: train.Forward[B]{Stages: model.Stages(), Backend: backend, Precision: precision},
 	}
 	r.sharded = o.ShardOptimizer == "on" && o.Group.Size() > 1
+	r.recompute = o.GradientCheckpointing == "on"
 	if r.objective == nil {
 		r.objective = model.Objective()
 	}
@@ -175,7 +177,7 @@ func (r *run[B]) begin(ctx context.Context, plan *Plan) (_ *phase[B], err error)
 			return r.emit(train.GradientsChecked{Tensors: plan.numTrained()})
 		},
 		Group: r.options.Group, Seed: r.options.Seed ^ uint64(r.number)<<32, Known: []error{Stop, ErrTimeUp}, LocalNorms: r.options.LocalNorms,
-		Shard: r.sharded, Gather: func() bool { return r.wantsState }, Gathered: func() error { return r.gathered(p) },
+		Shard: r.sharded, Recompute: r.recompute, Gather: func() bool { return r.wantsState }, Gathered: func() error { return r.gathered(p) },
 	})
 	if err != nil {
 		return nil, err

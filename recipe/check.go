@@ -44,6 +44,9 @@ func (s *Spec) resolve(f *faults) {
 	s.EarlyStopping.resolve(f, s.Data.Test != "")
 	s.resolveMetrics(f, kind)
 	f.text("best", s.Best)
+	if s.Checkpointing != "" {
+		f.choice("checkpointing", &s.Checkpointing, "auto", "on", "off")
+	}
 	f.choice("precision", &s.Precision, "auto", "float32", "bfloat16", "float16")
 	f.device("device", &s.Device)
 	f.check(s.Threads >= 0, "threads", "must be 0 (all) or above, found %d", s.Threads)

@@ -27,7 +27,7 @@ func (s *Spec) Options() finetune.Options {
 		Shared:         s.shared,
 		Group:          s.group,
 		LocalNorms:     s.Distributed.BatchNorm == "local",
-		ShardOptimizer: s.Distributed.ShardOptimizer,
+		ShardOptimizer: s.Distributed.ShardOptimizer, GradientCheckpointing: s.Checkpointing,
 		Checkpoint:     s.Checkpoint.options(),
 		StopAfter:      duration(s.StopAfter),
 	}

@@ -86,8 +86,11 @@ type Spec struct {
 	Precision string `yaml:"precision"`
 	// Device: "cpu", "cuda", "cuda:1", or "auto", the default: the first GPU, if one is linked and
 	// found.
-	Device  string `yaml:"device"`
-	Threads int    `yaml:"threads"` // of the CPU; 0, the default, is all of them
+	Device string `yaml:"device"`
+	// Checkpointing computes the activations of each stage again in the backward pass in place of keeping them all (gradient checkpointing):
+	// a third more time, less memory, the same numbers. "on", "off", or "auto", the default: where a container's memory would not do.
+	Checkpointing string `yaml:"checkpointing,omitempty"`
+	Threads       int    `yaml:"threads"` // of the CPU; 0, the default, is all of them
 	// ShareCPUs has a run on the CPU compute otherwise while other programs need the CPUs (docs/guide/training.md).
 	ShareCPUs bool  `yaml:"share_cpus,omitempty"`
 	Cache     Cache `yaml:"cache"` // of the output of the frozen stages

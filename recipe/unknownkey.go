@@ -35,7 +35,7 @@ func (d *decoder) unknown(name string, in reflect.Type, key string, at place) {
 // familiar are the names that transformers' TrainingArguments and scripts have for the same things.
 var familiar = map[string]string{
 	"adam_epsilon": "eps", "batch_size": "size", "bf16": "precision", "dataset": "data", "dtype": "precision",
-	"epsilon": "eps", "fp16": "precision", "label_smoothing_factor": "label_smoothing", "labels": "classes",
+	"epsilon": "eps", "fp16": "precision", "gradient_checkpointing": "checkpointing", "label_smoothing_factor": "label_smoothing", "labels": "classes",
 	"learning_rate": "lr", "lora_alpha": "alpha", "lora_dropout": "dropout", "lr_scheduler_type": "schedule",
 	"max_grad_norm": "clip_norm", "max_seq_length": "max_length", "metric_for_best_model": "best",
 	"model_name_or_path": "model", "num_train_epochs": "epochs", "output_dir": "out", "peft": "lora",

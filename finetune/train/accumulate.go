@@ -106,7 +106,7 @@ func (s *step[B]) gradients(b B, x nn.Values, check func(loss torch.Tensor) erro
 // reduced is backward, after the last part of which gradients are those of all processes. They are sent while it computes,
 // unless copies of the parameters have gradients of their own first.
 func (s *step[B]) reduced(p part[B], last, only bool, check func(loss torch.Tensor) error) (loss torch.Tensor, err error) {
-	armed, err := s.together.arm(last && s.cast == nil)
+	armed, err := s.together.arm(last && s.cast == nil && s.recompute == nil)
 	if err != nil {
 		return loss, err
 	}
@@ -128,20 +128,41 @@ func (s *step[B]) reduced(p part[B], last, only bool, check func(loss torch.Tens
 
 // backward adds a part's gradients and gives its share of the loss.
 func (s *step[B]) backward(p part[B], check func(loss torch.Tensor) error) (loss torch.Tensor, err error) {
-	forward := func() torch.Tensor {
-		x := p.x
-		if x == nil && s.frozen > 0 {
-			x = s.runFrozen(p.batch)
+	input := func() nn.Values {
+		if p.x == nil && s.frozen > 0 {
+			return s.runFrozen(p.batch)
 		}
+		return p.x
+	}
+	shared := func(loss torch.Tensor) torch.Tensor {
+		switch {
+		case p.exact.Defined():
+			return loss.Mul(p.exact)
+		case p.share != 1:
+			return loss.MulScalar(p.share)
+		}
+		return loss
+	}
+	if s.recompute != nil {
+		err = s.cast.RunBy(func() (err error) {
+			loss, err = s.recompute.backward(p.batch, input(), func(f func()) { autocast(s.precision, f) },
+				func(output nn.Values) (plain, scaled torch.Tensor, err error) {
+					autocast(s.precision, func() { plain = s.objective.Loss(output, p.batch.Targets()) })
+					if plain = shared(plain); check != nil {
+						err = check(plain)
+					}
+					return plain, s.scaler.scaled(plain), err
+				})
+			return err
+		})
+		return loss, err
+	}
+	forward := func() torch.Tensor {
+		x := input()
 		autocast(s.precision, func() {
 			loss = s.objective.Loss(nn.RunStages(s.stages[s.frozen:], p.batch, x), p.batch.Targets())
 		})
-		switch {
-		case p.exact.Defined():
-			loss = loss.Mul(p.exact)
-		case p.share != 1:
-			loss = loss.MulScalar(p.share)
-		}
+		loss = shared(loss)
 		return s.scaler.scaled(loss)
 	}
 	var checkPart func(torch.Tensor) error

@@ -35,6 +35,7 @@ type step[B data.Batch[B]] struct {
 	// checkGradients is called once, in the first step.
 	checkGradients func() error
 	checked        bool
+	recompute      *recompute[B] // nil: activations are kept for the backward pass
 	together       *together // nil: this process trains alone
 }
 

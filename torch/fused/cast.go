@@ -56,6 +56,22 @@ func (c *Cast) Run(forward func() (loss torch.Tensor), check func(loss torch.Ten
 	return nil
 }
 
+// RunBy is Run for forward and backward passes that f makes by itself, in which layers read the copies. Where f fails it is to leave no
+// gradients.
+func (c *Cast) RunBy(f func() error) (err error) {
+	if c == nil {
+		return f()
+	}
+	c.trained.Refresh()
+	c.trained.Use(func() {
+		c.frozen.Use(func() { err = f() })
+	})
+	if err == nil {
+		c.trained.Collect()
+	}
+	return err
+}
+
 // Close frees the copies. Closing again does nothing.
 func (c *Cast) Close() {
 	if c != nil {
