@@ -3,6 +3,7 @@ package vision
 import (
 	"github.com/thaw-ml/thaw/finetune/train/objective"
 	"github.com/thaw-ml/thaw/torch"
+	torchpixels "github.com/thaw-ml/thaw/torch/pixels"
 )
 
 // Batch is a number of pictures of one size.
@@ -148,10 +149,8 @@ func normalised(t []torch.Tensor, from, n int) torch.Tensor {
 	if n < p.Size(0) {
 		p = p.Narrow(0, from, n)
 	}
-	x := p.Permute(0, 3, 1, 2)
-	if x.Device().Type == torch.CPUType {
-		// In place: a batch takes tens of megabytes, which the system would have to clear for every step.
-		return x.To(torch.Float32).Mul_(t[scale]).Add_(t[offset])
+	if p.Device().Type == torch.CPUType {
+		return torchpixels.Normalise(p, t[scale], t[offset])
 	}
-	return t[offset].Addcmul(x, t[scale], 1) // one pass
+	return t[offset].Addcmul(p.Permute(0, 3, 1, 2), t[scale], 1) // one pass
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"image"
 	"math"
 	"math/rand/v2"
 	"runtime/debug"
@@ -209,7 +210,8 @@ var decoded = sync.Pool{New: func() any { return new(picture.Image) }}
 var plans = sync.Pool{New: func() any { return new(transform.Plan) }}
 
 // picture reads and transforms one picture into memory of the right size. What is random is drawn before a training
-// picture is decoded, so that a JPEG of which few pixels are wanted is decoded at a part of its size.
+// picture is decoded, so that of a JPEG no more is decoded than the transforms read, and at a part of its size where few
+// pixels are wanted. An evaluation picture is decoded whole.
 func (d *Dataset) picture(into *picture.Image, i, epoch int) (err error) {
 	defer func() {
 		if p := recover(); p != nil { // of an image's own methods: on this goroutine nobody else could catch it
@@ -235,6 +237,7 @@ func (d *Dataset) picture(into *picture.Image, i, epoch int) (err error) {
 		pipeline = d.training
 		rng = rand.New(rand.NewPCG(d.options.Seed, uint64(epoch)<<40|uint64(i)))
 		options.MinSize = draw
+		options.Box = func(int, int) image.Rectangle { box, _ := plan.Region(); return box }
 	}
 	picture, err := d.pictures.Picture(i, options)
 	if err != nil {
@@ -244,7 +247,7 @@ func (d *Dataset) picture(into *picture.Image, i, epoch int) (err error) {
 		draw(picture.Width, picture.Height)
 	}
 	if err = failure; err == nil {
-		err = plan.Decoded(picture.Width, picture.Height)
+		err = decodedAs(plan, picture)
 	}
 	if err == nil {
 		err = torch.TryErr(func() error { return plan.Apply(into, picture) })
@@ -256,6 +259,17 @@ func (d *Dataset) picture(into *picture.Image, i, epoch int) (err error) {
 		return fmt.Errorf("%s: the transforms give %d x %d pixels, not %d x %d", d.pictures.Name(i), into.Width, into.Height, d.input.Crop, d.input.Crop)
 	}
 	return nil
+}
+
+// decodedAs tells the plan what the decoder gave.
+func decodedAs(plan *transform.Plan, m *picture.Image) error {
+	if m.Part.Empty() {
+		return plan.Decoded(m.Width, m.Height)
+	}
+	if err := plan.Decoded(m.Whole.X, m.Whole.Y); err != nil {
+		return err
+	}
+	return plan.Part(m.Part)
 }
 
 // list notes which pictures the batch has, and moves their pixels together.

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"image"
 	"io"
 	"os"
 	"path/filepath"
@@ -251,6 +252,7 @@ func (x *idx) picture(i int, o picture.Options) (*picture.Image, error) {
 		m = new(picture.Image)
 	}
 	m.Width, m.Height, m.FullWidth, m.FullHeight = x.columns, x.rows, x.columns, x.rows
+	m.Part, m.Whole = image.Rectangle{}, image.Point{}
 	grey := x.grey(i)
 	m.Pix = slices.Grow(m.Pix[:0], 3*len(grey))[:3*len(grey)]
 	for k, v := range grey {

@@ -3,6 +3,7 @@ package picture
 import (
 	"errors"
 	"fmt"
+	"image"
 	"io"
 	"os"
 	"slices"
@@ -29,6 +30,11 @@ type Options struct {
 	// and so is all for which it says 0, 0. A scaled decode averages pixels, so it differs from a full one that is
 	// resized afterwards.
 	MinSize func(width, height int) (minWidth, minHeight int)
+
+	// Box, if set, is called once after MinSize with the size of the picture, and says which part of it is wanted, in pixels
+	// of that size; an empty one stands for all. Of a JPEG less is decoded then, with the same pixels: Part of the result says
+	// what. That holds the box, and is all of the picture where a part cannot be decoded by itself.
+	Box func(width, height int) image.Rectangle
 
 	// Into, if set, is what Decode fills and returns; its pixels' memory is used again. After an error it holds
 	// nothing of use.
@@ -119,9 +125,12 @@ func decode(data []byte, o Options, turbo *turbojpeg) (*Image, error) {
 	if err := h.check(len(data), o.maxPixels()); err != nil {
 		return nil, fmt.Errorf("%s: %w", names[h.Format], err)
 	}
-	var least [2]int
+	var want wanted
 	if o.MinSize != nil {
-		least[0], least[1] = o.MinSize(h.Width, h.Height)
+		want.minWidth, want.minHeight = o.MinSize(h.Width, h.Height)
+	}
+	if o.Box != nil {
+		want.box = o.Box(h.Width, h.Height).Intersect(image.Rect(0, 0, h.Width, h.Height))
 	}
 	m := o.Into
 	if m == nil {
@@ -132,19 +141,29 @@ func decode(data []byte, o Options, turbo *turbojpeg) (*Image, error) {
 		stored = scratches.Get().(*Image)
 		defer scratches.Put(stored)
 	}
-	if err := decodeStored(stored, data, h, least, turbo); err != nil {
+	stored.Part, stored.Whole = image.Rectangle{}, image.Point{}
+	if err := decodeStored(stored, data, h, want, turbo); err != nil {
 		return nil, fmt.Errorf("%s of %d x %d pixels: %w", names[h.Format], h.width, h.height, err)
 	}
 	if h.Orientation > 1 {
 		orient(m, stored, h.Orientation)
+		m.Part, m.Whole = uprightBox(stored.Part, h.Orientation, stored.Whole.X, stored.Whole.Y), stored.Whole
+		if h.Orientation >= 5 {
+			m.Whole = image.Pt(stored.Whole.Y, stored.Whole.X)
+		}
 	}
 	m.FullWidth, m.FullHeight = h.Width, h.Height
 	return m, nil
 }
 
-// decodeStored decodes a picture as it is stored, not turned, with at least so many pixels of its width and height once
-// it is turned. Whatever panics in a library becomes an error.
-func decodeStored(m *Image, data []byte, h outline, least [2]int, turbo *turbojpeg) (err error) {
+// wanted is what Options ask for of a picture that is turned upright.
+type wanted struct {
+	minWidth, minHeight int             // pixels at least, of the whole
+	box                 image.Rectangle // at full size; empty: all
+}
+
+// decodeStored decodes a picture as it is stored, not turned. Whatever panics in a library becomes an error.
+func decodeStored(m *Image, data []byte, h outline, want wanted, turbo *turbojpeg) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("it is damaged in a way that its decoder did not expect: %v", r)
@@ -152,7 +171,7 @@ func decodeStored(m *Image, data []byte, h outline, least [2]int, turbo *turbojp
 	}()
 	switch h.Format {
 	case "jpeg":
-		return decodeJPEG(m, data, h, least, turbo)
+		return decodeJPEG(m, data, h, want, turbo)
 	case "png":
 		return decodePNG(m, data, h)
 	case "gif":

@@ -1,6 +1,8 @@
 package picture
 
 import (
+	"bytes"
+	"image"
 	"testing"
 )
 
@@ -49,6 +51,26 @@ func FuzzDecode(f *testing.F) {
 			}
 			if headerErr != nil || m.Width != h.Width || m.Height != h.Height || len(m.Pix) != 3*m.Width*m.Height {
 				t.Error(m.Width, m.Height, len(m.Pix), h, headerErr)
+			}
+		}
+		if headerErr != nil || h.Format != "jpeg" || turbo == nil {
+			return
+		}
+		// A part of a JPEG is a part of the whole, and there is an error where the whole has one.
+		whole, wholeErr := decode(data, Options{MaxPixels: 1 << 16}, turbo)
+		box := image.Rect(h.Width/3, h.Height/4, h.Width/3+h.Width/2+1, h.Height/4+h.Height/3+1)
+		part, err := decode(data, Options{MaxPixels: 1 << 16, Box: boxed(box)}, turbo)
+		if (err == nil) != (wholeErr == nil) {
+			t.Fatal(err, "of a part,", wholeErr, "of the whole")
+		}
+		if err != nil || part.Part.Empty() {
+			return
+		}
+		box = box.Intersect(image.Rectangle{Max: part.Whole})
+		for y := box.Min.Y; y < box.Max.Y; y++ {
+			at, n := 3*((y-part.Part.Min.Y)*part.Width+box.Min.X-part.Part.Min.X), 3*box.Dx()
+			if !bytes.Equal(part.Pix[at:at+n], whole.Pix[3*(y*whole.Width+box.Min.X):][:n]) {
+				t.Fatal("other pixels in row", y, "of", part.Part)
 			}
 		}
 	})

@@ -9,7 +9,10 @@
 // upsampling of colour. See JPEGDecoder.
 package picture
 
-import "slices"
+import (
+	"image"
+	"slices"
+)
 
 // Image is a picture in 8-bit RGB: rows from the top, pixels from the left, without gaps.
 type Image struct {
@@ -19,6 +22,11 @@ type Image struct {
 	// FullWidth and FullHeight are the size at full scale of a picture that was read from a file. They are larger than
 	// Width and Height after a scaled decode, see Options, and 0 in pictures made otherwise.
 	FullWidth, FullHeight int
+
+	// Part is where the picture lies in the one that it is a part of, which has Whole pixels, where only that was decoded: see
+	// Options. Both are zero in whole pictures.
+	Part  image.Rectangle
+	Whole image.Point
 }
 
 // resize gives the picture a size, and pixels of whatever values.

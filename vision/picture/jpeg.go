@@ -14,6 +14,7 @@ type jpegOutline struct {
 	components int
 	lossless   bool
 	quantized  bool // it has a quantization table
+	unit       int  // pixels of the width of what is decoded at once, an MCU; 0: not known
 }
 
 // readJPEG reads the segments up to the first scan. ISO/IEC 10918-1 (ITU T.81), annex B.
@@ -89,6 +90,12 @@ func (h *outline) readJPEG(data []byte) error {
 			}
 			h.height, h.width = int(binary.BigEndian.Uint16(segment[1:])), int(binary.BigEndian.Uint16(segment[3:]))
 			h.jpeg.components, h.jpeg.lossless = int(segment[5]), marker == 0xc3
+			for c := range h.jpeg.components { // the largest of the horizontal sampling factors
+				h.jpeg.unit = max(h.jpeg.unit, 8*int(segment[6+3*c+1]>>4))
+			}
+			if h.jpeg.components == 1 {
+				h.jpeg.unit = 8 // whatever its factors
+			}
 		}
 	}
 }
@@ -112,31 +119,59 @@ func huffmanTables(segment []byte) bool {
 	return true
 }
 
-func decodeJPEG(m *Image, data []byte, h outline, least [2]int, turbo *turbojpeg) error {
+func decodeJPEG(m *Image, data []byte, h outline, want wanted, turbo *turbojpeg) error {
 	if turbo == nil {
 		return decodeJPEGInGo(m, data, h)
 	}
-	minWidth, minHeight := least[0], least[1]
+	minWidth, minHeight := want.minWidth, want.minHeight
 	if h.Orientation >= 5 {
 		minWidth, minHeight = minHeight, minWidth
 	}
 	scale := jpegScale(h.width, h.height, minWidth, minHeight)
-	m.resize((h.width+scale-1)/scale, (h.height+scale-1)/scale)
+	width, height := (h.width+scale-1)/scale, (h.height+scale-1)/scale
+	decompress := func(pix []byte, format int) (warning string, err error) {
+		return turbo.decompress(pix, width, height, format, data)
+	}
+	if region := jpegRegion(h, storedBox(want.box, h.Orientation, h.width, h.height), scale); !region.Empty() {
+		if partial := turbo.partial(data, region, scale); partial != nil {
+			defer partial.close()
+			m.Part, m.Whole = region, image.Pt(width, height)
+			width, height, decompress = region.Dx(), region.Dy(), partial.decompress
+		}
+	}
+	m.resize(width, height)
 	var warning string
 	var err error
 	if h.jpeg.components == 4 {
 		inks := scratches.Get().(*Image)
 		defer scratches.Put(inks)
 		inks.resize(m.Width, (4*m.Height+2)/3) // as bytes: 4 for each pixel
-		warning, err = turbo.decompress(inks.Pix, m.Width, m.Height, pixelCMYK, data)
+		warning, err = decompress(inks.Pix, pixelCMYK)
 		cmykToRGB(m.Pix, inks.Pix[:4*m.Width*m.Height])
 	} else {
-		warning, err = turbo.decompress(m.Pix, m.Width, m.Height, pixelRGB, data)
+		warning, err = decompress(m.Pix, pixelRGB)
 	}
 	if err == nil && warning != "" {
 		err = judge(warning, data)
 	}
 	return err
+}
+
+// jpegRegion is what is decoded for a box of a picture as it is stored, in pixels at 1/scale of its size: empty where that is
+// all. Colour that was subsampled is made of neighbours too, so it is more than the box. It begins where a column of MCUs
+// does, and goes down to the picture's end: what damages a file is found wherever it is.
+func jpegRegion(h outline, box image.Rectangle, scale int) image.Rectangle {
+	if box.Empty() || h.jpeg.unit == 0 || h.jpeg.lossless {
+		return image.Rectangle{}
+	}
+	const margin = 4 // pixels; one would do for colour, another for rounding the box
+	all := image.Rect(0, 0, (h.width+scale-1)/scale, (h.height+scale-1)/scale)
+	unit := max(h.jpeg.unit/scale, 1)
+	region := image.Rect(max(box.Min.X/scale-margin, 0)/unit*unit, box.Min.Y/scale-margin, (box.Max.X+scale-1)/scale+margin, all.Max.Y)
+	if region = region.Intersect(all); region == all {
+		return image.Rectangle{}
+	}
+	return region
 }
 
 // jpegScale is the largest divisor that leaves the picture at least the given size, 1 if none is given.

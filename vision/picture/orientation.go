@@ -1,5 +1,7 @@
 package picture
 
+import "image"
+
 // orient fills dst with src turned upright. How src is stored is counted as EXIF does (tag 0x0112, EXIF 2.32 section
 // 4.6.4): the number tells where row 0 and column 0 of what is stored belong.
 func orient(dst, src *Image, orientation int) {
@@ -37,4 +39,41 @@ func orient(dst, src *Image, orientation int) {
 			at += 3 * dx
 		}
 	}
+}
+
+// storedBox is where a box of a picture that is turned upright lies in it as it is stored, width x height pixels.
+func storedBox(box image.Rectangle, orientation, width, height int) image.Rectangle {
+	if orientation >= 5 {
+		box = transposed(box)
+	}
+	return mirroredBox(box, orientation, width, height)
+}
+
+// uprightBox is the other way round.
+func uprightBox(box image.Rectangle, orientation, width, height int) image.Rectangle {
+	box = mirroredBox(box, orientation, width, height)
+	if orientation >= 5 {
+		box = transposed(box)
+	}
+	return box
+}
+
+func transposed(box image.Rectangle) image.Rectangle {
+	return image.Rect(box.Min.Y, box.Min.X, box.Max.Y, box.Max.X)
+}
+
+// mirroredBox counts a box of what is stored from the sides where an upright picture begins; an empty one stays so.
+func mirroredBox(box image.Rectangle, orientation, width, height int) image.Rectangle {
+	if box.Empty() {
+		return image.Rectangle{}
+	}
+	switch orientation {
+	case 2, 3, 7, 8:
+		box.Min.X, box.Max.X = width-box.Max.X, width-box.Min.X
+	}
+	switch orientation {
+	case 3, 4, 6, 7:
+		box.Min.Y, box.Max.Y = height-box.Max.Y, height-box.Min.Y
+	}
+	return box
 }

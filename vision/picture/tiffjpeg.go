@@ -75,7 +75,7 @@ func decodeTIFFJPEG(m *Image, data []byte, h outline, turbo *turbojpeg) error {
 		if err := part.check(len(file), p.width*p.height); err != nil {
 			return fmt.Errorf("its part %d: %w", i, err)
 		}
-		if err := decodeJPEG(piece, file, part, [2]int{}, turbo); err != nil {
+		if err := decodeJPEG(piece, file, part, wanted{}, turbo); err != nil {
 			return fmt.Errorf("its part %d: %w", i, err)
 		}
 		for row := range high {

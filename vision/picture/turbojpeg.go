@@ -23,8 +23,14 @@ type turbojpeg struct {
 	init, decompress2 uintptr
 	errorText         func(handle uintptr) string
 	errorCode         func(handle uintptr) int32
+	version3          *turbojpeg3 // nil where the library has version 2 alone
 
-	// A handle serves one goroutine at a time. Those made are kept: there are as many as decodes at once.
+	handles handles
+}
+
+// handles are decoders of the library. One serves one goroutine at a time. Those made are kept: there are as many as decodes
+// at once.
+type handles struct {
 	mu   sync.Mutex
 	idle []uintptr
 }
@@ -105,6 +111,7 @@ func loadTurbojpeg(path string) (*turbojpeg, error) {
 	}
 	purego.RegisterFunc(&t.errorText, errorText)
 	purego.RegisterFunc(&t.errorCode, errorCode)
+	t.version3 = findTurbojpeg3(library)
 	if !filepath.IsAbs(path) {
 		t.path = loadedFrom(path)
 	}
@@ -142,18 +149,29 @@ func (t *turbojpeg) version() string {
 // decompress decodes a JPEG into width x height pixels, which is its own size or one of the scaled ones. A picture
 // that was decoded in spite of something may come with a warning.
 func (t *turbojpeg) decompress(pix []byte, width, height, format int, data []byte) (warning string, err error) {
-	handle, err := t.take()
+	handle, err := t.handles.take(func() (uintptr, error) {
+		handle, _, _ := purego.SyscallN(t.init)
+		if handle == 0 {
+			return 0, errNoDecoder
+		}
+		return handle, nil
+	})
 	if err != nil {
 		return "", err
 	}
-	defer t.give(handle)
+	defer t.handles.give(handle)
 	result, _, _ := purego.SyscallN(t.decompress2, handle, // which keeps in place what its arguments point to
 		uintptr(unsafe.Pointer(unsafe.SliceData(data))), uintptr(len(data)),
 		uintptr(unsafe.Pointer(unsafe.SliceData(pix))), uintptr(width), 0, uintptr(height),
 		uintptr(format), accurateDCT|limitScans)
 	runtime.KeepAlive(data)
 	runtime.KeepAlive(pix)
-	if int32(result) == 0 {
+	return t.outcome(handle, int32(result))
+}
+
+// outcome is what a decode that gave result says.
+func (t *turbojpeg) outcome(handle uintptr, result int32) (warning string, err error) {
+	if result == 0 {
 		return "", nil
 	}
 	message := t.errorText(handle)
@@ -166,23 +184,21 @@ func (t *turbojpeg) decompress(pix []byte, width, height, format int, data []byt
 	return "", damaged(errors.New(message))
 }
 
-func (t *turbojpeg) take() (uintptr, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if n := len(t.idle); n > 0 {
-		handle := t.idle[n-1]
-		t.idle = t.idle[:n-1]
+var errNoDecoder = errors.New("libjpeg-turbo has no memory for a decoder")
+
+func (h *handles) take(make func() (uintptr, error)) (uintptr, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if n := len(h.idle); n > 0 {
+		handle := h.idle[n-1]
+		h.idle = h.idle[:n-1]
 		return handle, nil
 	}
-	handle, _, _ := purego.SyscallN(t.init)
-	if handle == 0 {
-		return 0, errors.New("libjpeg-turbo has no memory for a decoder")
-	}
-	return handle, nil
+	return make()
 }
 
-func (t *turbojpeg) give(handle uintptr) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.idle = append(t.idle, handle)
+func (h *handles) give(handle uintptr) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.idle = append(h.idle, handle)
 }

@@ -44,7 +44,7 @@ func TestFindTurboJPEG(t *testing.T) {
 	require.NoError(t, err)
 	require.NotNil(t, turbo)
 	m := new(Image)
-	require.NoError(t, decodeStored(m, goldenPicture(t, "odd-420.jpg").data, mustOutline(t, "odd-420.jpg"), [2]int{}, turbo))
+	require.NoError(t, decodeStored(m, goldenPicture(t, "odd-420.jpg").data, mustOutline(t, "odd-420.jpg"), wanted{}, turbo))
 }
 
 func mustOutline(t *testing.T, file string) outline {

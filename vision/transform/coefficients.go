@@ -1,6 +1,10 @@
 package transform
 
-import "math"
+import (
+	"math"
+
+	"github.com/thaw-ml/thaw/torch/pixels"
+)
 
 // Filter is how a resized pixel is made of source pixels. Bilinear and Bicubic widen their kernel when a picture gets
 // smaller (antialiasing), as Pillow always does and torchvision does by default.
@@ -48,28 +52,32 @@ func (f Filter) at(x float64) float64 {
 	return 0
 }
 
-// precisionBits is Pillow's for 8-bit pictures: 8 bits for the result, 2 for what bicubic overshoots.
-const precisionBits = 32 - 8 - 2
+const precisionBits = pixels.PrecisionBits
 
 // coefficients are the weights of source pixels in resized pixels of one side, in fixed point, for the resized pixels
 // of a window. It follows precompute_coeffs and normalize_coeffs_8bpc of Pillow 13's src/libImaging/Resample.c.
 type coefficients struct {
-	low, high int      // the span of source pixels that the window needs
-	first     []int    // the first source pixel for each resized pixel, and one more
-	start     []int    // where its weights start, and one more for the end
-	weights   []uint64 // int64 in two's complement
+	low, high int   // the span of source pixels that the window needs
+	first     []int // the first source pixel for each resized pixel, and one more
+	start     []int // where its weights start, and one more for the end
+	weights   []int32
 	scratch   []float64
 }
 
-// compute fills in the weights of the resized pixels [low, high) of out, from a side of in pixels.
-func (c *coefficients) compute(filter Filter, in, out, low, high int) {
+// compute fills in the weights of the resized pixels [low, high) of out, from a side of in pixels; the last comes first
+// where they are mirrored.
+func (c *coefficients) compute(filter Filter, in, out, low, high int, mirrored bool) {
 	scale := float64(in) / float64(out)
 	filterScale := max(scale, 1)
 	support := filter.support() * filterScale
 	inverse := 1 / filterScale
 	c.low, c.high = math.MaxInt, 0
 	c.first, c.start, c.weights = c.first[:0], append(c.start[:0], 0), c.weights[:0]
-	for i := low; i < high; i++ {
+	for k := range high - low {
+		i := low + k
+		if mirrored {
+			i = high - 1 - k
+		}
 		center := float64((float64(i) + 0.5) * scale)
 		first := max(int(center-support+0.5), 0)
 		n := min(int(center+support+0.5), in) - first
@@ -85,9 +93,9 @@ func (c *coefficients) compute(filter Filter, in, out, low, high int) {
 				w /= sum
 			}
 			if w < 0 {
-				c.weights = append(c.weights, uint64(int64(-0.5+float64(w*(1<<precisionBits)))))
+				c.weights = append(c.weights, int32(-0.5+float64(w*(1<<precisionBits))))
 			} else {
-				c.weights = append(c.weights, uint64(int64(0.5+float64(w*(1<<precisionBits)))))
+				c.weights = append(c.weights, int32(0.5+float64(w*(1<<precisionBits))))
 			}
 		}
 		// Zeros at the end change nothing and cost time.
@@ -98,4 +106,16 @@ func (c *coefficients) compute(filter Filter, in, out, low, high int) {
 		c.first = append(c.first, first)
 		c.start = append(c.start, len(c.weights))
 	}
+}
+
+// of are the weights of resized pixel i.
+func (c *coefficients) of(i int) []int32 { return c.weights[c.start[i]:c.start[i+1]] }
+
+// taps are the weights as the CPU's vector instructions take them, for source pixels counted from start on.
+func (c *coefficients) taps(t *pixels.Taps, start int) *pixels.Taps {
+	t.Reset()
+	for i, first := range c.first {
+		t.Add(first-start, c.of(i))
+	}
+	return t
 }

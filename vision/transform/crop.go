@@ -56,7 +56,8 @@ func (r Resize) Draw(plan *Plan, _ *rand.Rand) error {
 	if width == w && height == h {
 		return nil
 	}
-	plan.Add(Resample{image.Rect(0, 0, w, h), width, height, image.Rect(0, 0, width, height), r.Filter, r.Exact})
+	plan.Add(Resample{Box: image.Rect(0, 0, w, h), Width: width, Height: height, Window: image.Rect(0, 0, width, height),
+		Filter: r.Filter, Exact: r.Exact})
 	return nil
 }
 
@@ -109,7 +110,8 @@ func (r RandomResizedCrop) Draw(plan *Plan, rng *rand.Rand) error {
 	if err != nil {
 		return err
 	}
-	plan.Add(Resample{box, r.Width, r.Height, image.Rect(0, 0, r.Width, r.Height), r.Filter, r.Exact})
+	plan.Add(Resample{Box: box, Width: r.Width, Height: r.Height, Window: image.Rect(0, 0, r.Width, r.Height), Filter: r.Filter,
+		Exact: r.Exact})
 	return nil
 }
 

@@ -18,3 +18,13 @@ func CutAt(x, y, halfWidth, halfHeight, width, height int) Mix {
 
 // Beta draws as MixUp and CutMix do.
 var Beta = drawBeta
+
+// Vectorised reports whether resizing uses the CPU's vector instructions.
+func Vectorised() bool { return vectorised() }
+
+// WithoutVectors has resizing be done in Go, until the returned function runs.
+func WithoutVectors() (restore func()) {
+	before := vectorised
+	vectorised = func() bool { return false }
+	return func() { vectorised = before }
+}

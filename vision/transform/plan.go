@@ -41,11 +41,10 @@ func (p *Plan) Size() (width, height int) { return p.resultWidth, p.resultHeight
 func (p *Plan) Operations() []Operation { return p.operations }
 
 // Add appends an operation. A crop of what was just resized becomes a part of the resizing, so that pixels that are cut
-// off are never computed.
+// off are never computed, and so does swapping left and right, which costs nothing there.
 func (p *Plan) Add(op Operation) {
-	if crop, ok := op.(Crop); ok && len(p.operations) > 0 {
-		if last, ok := p.operations[len(p.operations)-1].(Resample); ok && last.Window == last.full() {
-			last.Window = crop.Box
+	if len(p.operations) > 0 {
+		if last, ok := p.operations[len(p.operations)-1].(Resample); ok && last.take(op) {
 			op, p.operations = last, p.operations[:len(p.operations)-1]
 		}
 	}
@@ -55,7 +54,7 @@ func (p *Plan) Add(op Operation) {
 
 // Region is the part of the source that the plan reads, and the scale, above 0 and at most 1, below which the picture
 // should not be decoded: at this scale the first resizing has at least one pixel for every pixel that it makes. It is 1
-// for an exact Resample, whose bytes depend on every source pixel.
+// for an exact Resample, whose bytes depend on every source pixel. See Decoded and Part.
 func (p *Plan) Region() (box image.Rectangle, scale float64) {
 	box = image.Rect(0, 0, p.width, p.height)
 	if len(p.operations) == 0 {
@@ -99,6 +98,29 @@ func (p *Plan) Decoded(width, height int) error {
 	op.Box.Min.X, op.Box.Max.X = scaleSide(op.Box.Min.X, op.Box.Max.X, p.width, width)
 	op.Box.Min.Y, op.Box.Max.Y = scaleSide(op.Box.Min.Y, op.Box.Max.Y, p.height, height)
 	p.operations[0], p.width, p.height = op, width, height
+	return nil
+}
+
+// Part tells the plan that only a box of the source is there, as Region allows, with the box's first pixel as its first one.
+func (p *Plan) Part(box image.Rectangle) error {
+	whole := image.Rect(0, 0, p.width, p.height)
+	if box == whole {
+		return nil
+	}
+	read, _ := p.Region()
+	if box.Empty() || !box.In(whole) || !read.In(box) {
+		return fmt.Errorf("transform: the part %v of a picture of %d x %d pixels was decoded, and the plan reads %v: decode that",
+			box, p.width, p.height, read)
+	}
+	switch op := p.operations[0].(type) { // another one, or none, reads the whole
+	case Crop:
+		op.Box = op.Box.Sub(box.Min)
+		p.operations[0] = op
+	case Resample:
+		op.Box = op.Box.Sub(box.Min)
+		p.operations[0] = op
+	}
+	p.width, p.height = box.Dx(), box.Dy()
 	return nil
 }
 

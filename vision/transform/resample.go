@@ -4,25 +4,43 @@ import (
 	"encoding/binary"
 	"fmt"
 	"image"
+	"slices"
 	"sync"
 
+	"github.com/thaw-ml/thaw/torch/pixels"
 	"github.com/thaw-ml/thaw/vision/picture"
 )
 
 // Resample resizes a box of the picture and keeps a window of the result, as Pillow 13 does with crop(box),
 // resize((Width, Height), filter) and crop(window).
 //
-// Exact gives Pillow's bytes; pixels outside the window are not computed. Without it libtorch's vectorised kernel runs
-// for Bilinear where it pays, on the calling thread alone: several times as fast, and off by at most 1 of 255.
+// The bytes are Pillow's; pixels outside the window are not computed.
 type Resample struct {
 	Box           image.Rectangle // what is resized: within the picture. Pixels outside it play no part
 	Width, Height int             // the size that Box is resized to
 	Window        image.Rectangle // what is kept of it; what lies outside it is black
 	Filter        Filter
-	Exact         bool
+	Exact         bool // the picture is not to be decoded at a part of its size, see [Plan.Region]
+	Mirror        bool // left and right of the window are swapped
 }
 
 func (r Resample) full() image.Rectangle { return image.Rect(0, 0, r.Width, r.Height) }
+
+// take has the resizing do what comes behind it, where it can.
+func (r *Resample) take(op Operation) bool {
+	switch op := op.(type) {
+	case Crop:
+		if r.Window != r.full() || r.Mirror {
+			return false
+		}
+		r.Window = op.Box
+	case FlipHorizontal:
+		r.Mirror = !r.Mirror
+	default:
+		return false
+	}
+	return true
+}
 
 // Size implements Operation.
 func (r Resample) Size(int, int) (int, int) { return r.Window.Dx(), r.Window.Dy() }
@@ -50,21 +68,21 @@ func (r Resample) Apply(dst, src *picture.Image) error {
 	}
 	from := plane{src.Pix[3*(r.Box.Min.Y*src.Width+r.Box.Min.X):], 3 * src.Width}
 	at := inner.Min.Sub(r.Window.Min)
+	if r.Mirror {
+		at.X = r.Window.Max.X - inner.Max.X
+	}
 	to := plane{dst.Pix[3*(at.Y*dst.Width+at.X):], 3 * dst.Width}
 	s := resampling.Get().(*resampler)
 	defer resampling.Put(s)
 	switch {
-	case r.Width == r.Box.Dx() && r.Height == r.Box.Dy():
+	case r.Width == r.Box.Dx() && r.Height == r.Box.Dy() && !r.Mirror:
 		for y := inner.Min.Y; y < inner.Max.Y; y++ {
 			copy(to.row(y - inner.Min.Y)[:3*inner.Dx()], from.row(y)[3*inner.Min.X:])
 		}
 	case r.Filter == Nearest:
 		s.nearest(to, from, r, inner)
-	case r.Exact || r.Filter != Bilinear || r.Height > 2*inner.Dx()*inner.Dy()/r.Width:
-		// With a small window libtorch would compute too much outside it.
-		s.separable(to, from, r, inner)
 	default:
-		return s.vectorised(to, from, r, inner)
+		s.separable(to, from, r, inner)
 	}
 	return nil
 }
@@ -82,9 +100,10 @@ func (p plane) at(x, y int) plane { return plane{p.pix[y*p.stride+3*x:], p.strid
 // resampler is the memory that resizing needs.
 type resampler struct {
 	horizontal, vertical coefficients
+	taps                 pixels.Taps
 	wide                 []uint64 // two rows of source samples, one in each half
 	spare                []byte   // the partner of an odd last row
-	narrow, resized      []byte   // pictures between steps
+	narrow               []byte   // the picture between the passes
 	columns              []int
 }
 
@@ -95,12 +114,12 @@ var resampling = sync.Pool{New: func() any { return new(resampler) }}
 func (s *resampler) separable(to, from plane, r Resample, window image.Rectangle) {
 	width, height := r.Box.Dx(), r.Box.Dy()
 	row := 3 * window.Dx()
-	s.vertical.compute(r.Filter, height, r.Height, window.Min.Y, window.Max.Y)
-	if r.Width == width {
+	s.vertical.compute(r.Filter, height, r.Height, window.Min.Y, window.Max.Y, false)
+	if r.Width == width && !r.Mirror {
 		s.squeeze(to, from.at(window.Min.X, 0), 0, row)
 		return
 	}
-	s.horizontal.compute(r.Filter, width, r.Width, window.Min.X, window.Max.X)
+	s.horizontal.compute(r.Filter, width, r.Width, window.Min.X, window.Max.X, r.Mirror)
 	left, right := s.horizontal.low, s.horizontal.high
 	switch {
 	case r.Height == height:
@@ -152,9 +171,21 @@ func clip(v int32) byte {
 	return byte(v)
 }
 
-// stretch runs the horizontal pass over rows that start at the first source pixel needed, two at once. A word holds a
-// sample of each, so that one multiplication serves both: 8 bits times 22 bits of weights leave room in 32.
+// stretch runs the horizontal pass over rows that start at the first source pixel needed.
 func (s *resampler) stretch(to, from plane, rows int) {
+	if !vectorised() {
+		s.stretchInGo(to, from, rows)
+		return
+	}
+	s.horizontal.taps(&s.taps, s.horizontal.low).Rows(to.pix, to.stride, from.pix, from.stride, rows)
+}
+
+// vectorised reports whether the CPU has the vector instructions of package pixels.
+var vectorised = pixels.Fast
+
+// stretchInGo runs the horizontal pass on two rows at once. A word holds a sample of each, so that one multiplication serves
+// both: 8 bits times 22 bits of weights leave room in 32.
+func (s *resampler) stretchInGo(to, from plane, rows int) {
 	c := &s.horizontal
 	n, out := 3*(c.high-c.low), 3*len(c.first)
 	s.wide, s.spare = grown(s.wide, n), grown(s.spare, out)
@@ -171,8 +202,8 @@ func (s *resampler) stretch(to, from plane, rows int) {
 		for i, first := range c.first {
 			at := 3 * (first - c.low)
 			red, green, blue := uint64(roundBoth), uint64(roundBoth), uint64(roundBoth)
-			for _, w := range c.weights[c.start[i]:c.start[i+1]] {
-				pixel := (*[3]uint64)(wide[at:])
+			for _, weight := range c.of(i) {
+				pixel, w := (*[3]uint64)(wide[at:]), uint64(int64(weight))
 				red += pixel[0] * w
 				green += pixel[1] * w
 				blue += pixel[2] * w
@@ -186,18 +217,28 @@ func (s *resampler) stretch(to, from plane, rows int) {
 	}
 }
 
-// squeeze runs the vertical pass over rows of n bytes, eight bytes at once. from starts with the source row top.
+// squeeze runs the vertical pass over rows of n bytes. from starts with the source row top.
 func (s *resampler) squeeze(to, from plane, top, n int) {
+	if !vectorised() || n < pixels.LeastSamples {
+		s.squeezeInGo(to, from, top, n)
+		return
+	}
+	s.vertical.taps(&s.taps, top).Columns(to.pix, to.stride, from.pix, from.stride, n)
+}
+
+// squeezeInGo runs the vertical pass on eight bytes at once.
+func (s *resampler) squeezeInGo(to, from plane, top, n int) {
 	c := &s.vertical
 	for i, first := range c.first {
-		weights := c.weights[c.start[i]:c.start[i+1]]
+		weights := c.of(i)
 		out := to.row(i)[:n]
 		in := from.pix[(first-top)*from.stride:]
 		x := 0
 		for ; x+8 <= n; x += 8 {
 			s0, s1, s2, s3 := uint64(roundBoth), uint64(roundBoth), uint64(roundBoth), uint64(roundBoth)
 			at := x
-			for _, w := range weights {
+			for _, weight := range weights {
+				w := uint64(int64(weight))
 				v := binary.LittleEndian.Uint64(in[at:])
 				s0 += v & evenBytes * w
 				s1 += v >> 8 & evenBytes * w
@@ -231,6 +272,9 @@ func (s *resampler) nearest(to, from plane, r Resample, window image.Rectangle) 
 			s.columns = append(s.columns, 3*min(int(position), r.Box.Dx()-1))
 		}
 		position += step
+	}
+	if r.Mirror {
+		slices.Reverse(s.columns)
 	}
 	step = float64(r.Box.Dy()) / float64(r.Height)
 	position = float64(step * 0.5)

@@ -3,7 +3,7 @@
 //
 // What is random is drawn before any pixel is touched. A [Transform] draws its parameters and adds [Operation]s to a
 // [Plan]; the plan is then applied to pixels. So a decoder can be asked, before it decodes, for no more pixels than the
-// plan needs ([Plan.Region], [Plan.Decoded]), and the same plan applied twice gives the same bytes.
+// plan needs ([Plan.Region], [Plan.Decoded], [Plan.Part]), and the same plan applied twice gives the same bytes.
 //
 // Transforms and operations are plain values and keep no state: they may be used from any number of goroutines at once.
 // A Plan and a *rand.Rand belong to one goroutine at a time.

@@ -10,6 +10,7 @@
 #include "linear.hh"
 #include "memory.hh"
 #include "packed.hh"
+#include "pixels.hh"
 #include "roi_align.hh"
 #include "runtime.hh"
 #include "shadow.hh"

@@ -149,6 +149,22 @@ char *thaw_dropout(thaw_tensor x, thaw_tensor plus, double p, thaw_tensor *out, 
 char *thaw_roi_align(thaw_tensor x, thaw_tensor rois, double scale, int64_t rows, int64_t columns, int64_t sampling,
                      int32_t aligned, thaw_tensor *out, int32_t *scope);
 
+// ---- pixels: pictures of 8 bits a sample, three samples a pixel ----
+
+// Whether the CPU has the vector instructions that the two passes of a resize need.
+int32_t thaw_pixels_fast(void);
+#define THAW_PIXELS_BEYOND 16
+// The horizontal pass over rows of so many columns, to rows of n pixels. A pixel is made of count of the source's from first on, with
+// weights in fixed point, 22 bits behind the point; the weights of two, the second 0 where there is none, take two words: their
+// lowest 11 bits in 16 each, and what is above, likewise. from has from_size bytes, spare 4 (3 columns + THAW_PIXELS_BEYOND).
+void thaw_resize_rows(uint8_t *to, int64_t to_stride, const uint8_t *from, int64_t from_stride, int64_t from_size, uint8_t *spare,
+                      int64_t rows, int64_t columns, const int32_t *first, const int32_t *count, const uint32_t *weights, int64_t n);
+// The vertical pass, to n rows of so many samples, 16 at least.
+void thaw_resize_columns(uint8_t *to, int64_t to_stride, const uint8_t *from, int64_t from_stride, int64_t samples, const int32_t *first,
+                         const int32_t *count, const uint32_t *weights, int64_t n);
+// pictures [N, height, width, 3] in uint8 to [N, 3, height, width] in float32, channels-last: times factor plus offset, three numbers each
+char *thaw_normalise(thaw_tensor pixels, thaw_tensor factor, thaw_tensor offset, thaw_tensor *out, int32_t *scope);
+
 // ---- shadow parameters: copies of parameters in autocast's dtype, which the layers above read while they are in use on their thread ----
 
 char *thaw_shadow_new(const thaw_tensor *of, int64_t n, int32_t dtype, thaw_shadow *out);
