@@ -91,7 +91,7 @@ fuzz: deps ## runs every fuzz target for FUZZTIME (60s)
 		done; \
 	done
 
-bench: build peers ## measures beside PyTorch's Python: opcall and tokenizer, or BENCH="steps", "demo" or "lora" (10 minutes each), "detect", "dist" (two ranks beside DDP), "overlap", "scale", "shared" (beside busy processes; half an hour), "loader", "opcall -profile", "all"
+bench: build peers ## measures beside PyTorch's Python: opcall and tokenizer, or BENCH="steps", "demo" or "lora" (10 minutes each), "detect", "dist" (two ranks beside DDP), "overlap", "scale", "shared" (beside busy processes; half an hour), "runs" (whole fine-tunings, beside PyTorch as its best user writes it too; an hour), "loader", "opcall -profile", "all"
 	@third_party/fetch.sh --set reviews
 	@examples/reviews/prepare.sh
 	cd bench && $(GO) run . $(BENCH)

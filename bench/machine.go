@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,24 +17,62 @@ import (
 
 // machine is what a benchmark ran on.
 type machine struct {
-	CPU    string  `json:"cpu"`
+	cpu
 	Cores  int     `json:"cores"`
 	Kernel string  `json:"kernel"`
 	Busy   float64 `json:"busy_cores"` // cores that other programs used in the second before
 }
 
+// cpu is a processor as /proc/cpuinfo tells it. The name alone may tell nothing: a virtual machine's is often "AMD EPYC"
+// whatever it is, and then family and model tell Zen 3 (25, 1) from Zen 5 (26, 2).
+type cpu struct {
+	Name         string   `json:"cpu"`
+	Family       int      `json:"cpu_family,omitempty"`
+	Model        int      `json:"cpu_model,omitempty"`
+	Instructions []string `json:"cpu_instructions,omitempty"` // those of cpuInstructions that it has
+}
+
+// cpuInstructions are the sets of instructions that kernels of the benchmarks are chosen by.
+var cpuInstructions = []string{"avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16"}
+
+// parseCPU reads the first processor of /proc/cpuinfo.
+func parseCPU(text string) cpu {
+	c := cpu{Name: "unknown"}
+	first, _, _ := strings.Cut(text, "\n\n")
+	for line := range strings.Lines(first) {
+		key, value, _ := strings.Cut(line, ":")
+		value = strings.TrimSpace(value)
+		switch strings.TrimSpace(key) {
+		case "model name":
+			c.Name = value
+		case "cpu family":
+			c.Family, _ = strconv.Atoi(value) // 0 where it is no number
+		case "model":
+			c.Model, _ = strconv.Atoi(value)
+		case "flags":
+			flags := strings.Fields(value)
+			for _, name := range cpuInstructions {
+				if slices.Contains(flags, name) {
+					c.Instructions = append(c.Instructions, name)
+				}
+			}
+		}
+	}
+	return c
+}
+
+// String tells the processor in a line.
+func (c cpu) String() string {
+	return fmt.Sprintf("%s (family %d, model %d; %s)", c.Name, c.Family, c.Model, strings.Join(c.Instructions, " "))
+}
+
 func thisMachine() (machine, error) {
-	m := machine{Cores: runtime.NumCPU(), CPU: "unknown"}
+	m := machine{Cores: runtime.NumCPU()}
 	cpus, err := os.ReadFile("/proc/cpuinfo")
 	if err != nil {
 		return m, err
 	}
-	for line := range strings.Lines(string(cpus)) {
-		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == "model name" {
-			m.CPU = strings.TrimSpace(value)
-			break
-		}
-	}
+	m.cpu = parseCPU(string(cpus))
 	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
 	if err != nil {
 		return m, err

@@ -5,14 +5,17 @@
 //	go run . overlap
 //	go run . scale
 //	go run . shared [-only REGEXP]
+//	go run . runs [-only REGEXP] [-share 0.25]
 //
 // opcall is the cost of a call of an operator, tokenizer that of tokenizing two files of texts, loader that of making
 // training batches of JPEGs, steps that of training steps of whole networks on the CPU, demo the whole fine-tuning of
-// `make demo`, and dist that of training on two ranks beside DistributedDataParallel. overlap, which is part of dist, shows when
-// gradients are sent; scale computes what more GPUs would bring; shared is steps
-// beside busy processes, which taskset keeps to a core, and takes half an hour. Without a name it is opcall and tokenizer, as the others take minutes. Each prints a table and leaves its
-// rounds, with the machine and the versions, in results. The machine should have nothing else to do. It runs in the folder
-// bench and needs what `make bench` brings.
+// `make demo`, and dist that of training on two ranks beside DistributedDataParallel. overlap, which is part of dist,
+// shows when gradients are sent; scale computes what more GPUs would bring; shared is steps beside busy processes,
+// which taskset keeps to a core, and takes half an hour; runs are whole fine-tunings beside PyTorch twice, as its
+// defaults are and as its best user writes it, and take hours, with -share less. Without a name it is opcall and
+// tokenizer, as the others take minutes. Each prints a table and leaves its rounds, with the machine and the
+// versions, in results. The machine should have nothing else to do. It runs in the folder bench and needs what `make
+// bench` brings.
 package main
 
 import (
@@ -38,29 +41,32 @@ type options struct {
 	profile    bool           // opcall: where the time goes, in place of how much it is
 	seconds    float64        // of profiling, a case
 	results    string         // the folder for results
-	only       *regexp.Regexp // of detect, dist and shared, the cases; nil is all
+	only       *regexp.Regexp // of detect, dist, shared and runs, the cases; nil is all
+	share      float64        // runs: what peers train of all steps
 }
 
 var benchmarks = map[string]func(options) error{
 	"opcall": runOpcall, "tokenizer": runTokenizer, "loader": runLoader, "steps": runSteps, "demo": runDemo, "lora": runLoRA,
 	"dist": runDist, "overlap": runOverlap, "detect": runDetect, "scale": runScale, "shared": runShared,
+	"runs": runRuns,
 }
 
-const usage = "usage: go run . [flags] [opcall] [tokenizer] [loader] [steps] [demo] [lora] [dist] [detect] [overlap] [scale] [shared] [all]    (by default: opcall tokenizer)\n"
+const usage = "usage: go run . [flags] [opcall] [tokenizer] [loader] [steps] [demo] [lora] [dist] [detect] [overlap] [scale] [shared] [runs] [all]    (by default: opcall tokenizer)\n"
 
 // parse reads the command line; flags may stand behind names.
 func parse(args []string) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	flags.IntVar(&o.rounds, "rounds", 0, "rounds of each side; 0 is 7, 3 for steps, lora and dist, and 1 for demo")
+	flags.IntVar(&o.rounds, "rounds", 0, "rounds of each side; 0 is 7, 3 for steps, lora and dist, and 1 for demo, shared and runs")
 	flags.IntVar(&o.calls, "calls", 200_000, "opcall: calls of an operator, a round")
 	flags.BoolVar(&o.profile, "profile", false, "opcall: show where Thaw's time goes instead (needs perf)")
 	flags.Float64Var(&o.seconds, "seconds", 5, "opcall -profile: seconds of each case")
-	flags.Func("only", "detect, dist, shared: the cases whose names match a `regexp`", func(text string) (err error) {
+	flags.Func("only", "detect, dist, shared, runs: the cases whose names match a `regexp`", func(text string) (err error) {
 		o.only, err = regexp.Compile(text)
 		return err
 	})
+	flags.Float64Var(&o.share, "share", 1, "runs: peers train this share of the steps, of a sweep with one rate, and their time is multiplied")
 	flags.StringVar(&o.results, "results", "results", "the `folder` for results")
 	for {
 		if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
@@ -92,6 +98,8 @@ func parse(args []string) (options, error) {
 		}
 	}
 	switch {
+	case !(o.share > 0 && o.share <= 1):
+		return o, errors.New("-share must be above 0 and at most 1")
 	case o.rounds < 0 || o.calls < 1 || o.seconds <= 0:
 		return o, errors.New("-rounds, -calls and -seconds must be above 0")
 	case o.profile && !slices.Equal(o.benchmarks, []string{"opcall"}):

@@ -38,9 +38,9 @@ func newReport(benchmark string, threads int) (*report, error) {
 // head is a line about the machine and the versions.
 func (r *report) head() string {
 	v := r.Versions
-	return fmt.Sprintf("%s: thaw %s, %s, libtorch %s; Python %s, torch %s, tokenizers %s, transformers %s\n%s, %d cores, Linux %s; threads a side: %d",
+	return fmt.Sprintf("%s: thaw %s, %s, libtorch %s; Python %s, torch %s, tokenizers %s, transformers %s\n%v, %d cores, Linux %s; threads a side: %d",
 		r.Benchmark, v["thaw"], v["go"], v["libtorch"], v["python"], v["torch"], v["tokenizers"], v["transformers"],
-		r.Machine.CPU, r.Machine.Cores, r.Machine.Kernel, r.Threads)
+		r.Machine.cpu, r.Machine.Cores, r.Machine.Kernel, r.Threads)
 }
 
 // file names a file of results; the date tells runs apart.
