@@ -1,4 +1,4 @@
-// libtorch's CPU allocations: counted, and small ones kept for reuse.
+// libtorch's CPU allocations: counted, and small and large ones kept for reuse.
 #include <c10/core/Allocator.h>
 #include <c10/core/CPUAllocator.h>
 #include <c10/core/impl/alloc_cpu.h>
@@ -7,6 +7,7 @@
 #include <atomic>
 
 #include "internal.h"
+#include "large_blocks.hh"
 
 namespace {
 
@@ -44,6 +45,10 @@ thread_local SmallBlocks small_blocks;
 
 void free_block(void *p) {
   if (p == nullptr) return;
+  if (const size_t large = large_blocks.give(p); large > 0) {
+    live_bytes.fetch_sub(static_cast<int64_t>(large), std::memory_order_relaxed);
+    return;
+  }
   const size_t n = malloc_usable_size(p);
   live_bytes.fetch_sub(static_cast<int64_t>(n), std::memory_order_relaxed);
   const size_t c = n / SmallBlocks::step; // the block was made for a whole number of steps, so none is overrated
@@ -55,6 +60,12 @@ struct CountingAllocator final : c10::Allocator {
   c10::DataPtr allocate(size_t n) override {
     void *p = nullptr;
     if (n > 0) {
+      if (n >= LargeBlocks::least && large_blocks.keeping()) {
+        if (const auto [block, size] = large_blocks.take(n); block != nullptr) {
+          count(static_cast<int64_t>(size));
+          return {block, block, &free_block, c10::Device(c10::DeviceType::CPU)};
+        }
+      }
       const size_t c = (n + SmallBlocks::step - 1) / SmallBlocks::step;
       if (c < SmallBlocks::classes) {
         n = c * SmallBlocks::step;
@@ -91,9 +102,11 @@ extern "C" void thaw_memory_keep_freed(void) {
   mallopt(M_MMAP_MAX, 0);        // large blocks come from the heap too
   mallopt(M_TRIM_THRESHOLD, -1); // and stay there
   mallopt(M_TOP_PAD, 64 << 20);  // which grows in steps of this
+  large_blocks.keep(true);       // tensors' large blocks, that is: the others are libraries' own
 }
 
 extern "C" void thaw_memory_give_back(void) {
+  large_blocks.keep(false);
   mallopt(M_MMAP_MAX, 1 << 16); // glibc's own settings; M_ARENA_MAX stays
   mallopt(M_MMAP_THRESHOLD, 1 << 20);
   mallopt(M_TRIM_THRESHOLD, 1 << 20);
