@@ -80,7 +80,7 @@ func TestFolderSummary(t *testing.T) {
 	require.NoError(t, err)
 	var keys map[string]any
 	require.NoError(t, json.Unmarshal(text, &keys))
-	assert.Equal(t, []string{"before", "best", "best_epoch", "epochs", "folder", "last", "peak_memory_bytes", "samples_per_second", "seconds", "seed", "test_data", "train_data", "versions"},
+	assert.Equal(t, []string{"before", "best", "best_epoch", "epochs", "folder", "last", "peak_memory_bytes", "precision", "samples_per_second", "seconds", "seed", "test_data", "train_data", "versions"},
 		slices.Sorted(maps.Keys(keys)))
 	for name, want := range map[string]metric.Score{"before": result.Before, "best": result.Best, "last": result.Last} {
 		score := keys[name].(map[string]any)
