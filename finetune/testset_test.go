@@ -95,7 +95,7 @@ func TestOptionsResolved(t *testing.T) {
 		Phases: []Phase{{Train: HeadOnly(), Epochs: 1, LR: 1e-3, HeadLR: 1e-3, LayerDecay: 1, WarmUp: 0.1, Schedule: Linear}},
 		Batch:  Batching{Size: 32, Accumulate: 1, EvalSize: 64}, ClipNorm: 1, Checkpoint: Checkpointing{Keep: 2}, Cache: Caching{Place: CacheAuto, Precision: "auto"}, ShardOptimizer: "auto",
 		GradientCheckpointing: "auto",
-		Optimizer: Optimizer{Name: "adamw", WeightDecay: 0.01, Betas: [2]float64{0.9, 0.999}, Eps: 1e-8},
+		Optimizer:             Optimizer{Name: "adamw", WeightDecay: 0.01, Betas: [2]float64{0.9, 0.999}, Eps: 1e-8},
 	}, o)
 	phases := []Phase{AllFor(2), {Train: Top(1), Schedule: OneCycle, LR: 2}, {WarmUp: Off}}
 	o, err = Options{

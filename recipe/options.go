@@ -28,8 +28,8 @@ func (s *Spec) Options() finetune.Options {
 		Group:          s.group,
 		LocalNorms:     s.Distributed.BatchNorm == "local",
 		ShardOptimizer: s.Distributed.ShardOptimizer, GradientCheckpointing: s.Checkpointing,
-		Checkpoint:     s.Checkpoint.options(),
-		StopAfter:      duration(s.StopAfter),
+		Checkpoint: s.Checkpoint.options(),
+		StopAfter:  duration(s.StopAfter),
 	}
 	for _, p := range s.Phases {
 		o.Phases = append(o.Phases, finetune.Phase{

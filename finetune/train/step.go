@@ -36,7 +36,7 @@ type step[B data.Batch[B]] struct {
 	checkGradients func() error
 	checked        bool
 	recompute      *recompute[B] // nil: activations are kept for the backward pass
-	together       *together // nil: this process trains alone
+	together       *together     // nil: this process trains alone
 }
 
 // newStep collects what is trained.
