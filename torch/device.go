@@ -5,8 +5,6 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/sys/cpu"
-
 	"github.com/thaw-ml/thaw/torch/internal/capi"
 )
 
@@ -109,7 +107,7 @@ const oldestGPU = 75
 // tensor cores, and CPUs with AMX or AVX512-BF16. Others convert to float32 and back, which takes longer than float32.
 func (d Device) MultipliesBFloat16() bool {
 	if d.Type != CUDAType {
-		return cpu.X86.HasAMXBF16 || cpu.X86.HasAVX512BF16
+		return capi.CPUMultipliesBFloat16()
 	}
 	p, err := capi.CUDADeviceProperties(d.Index)
 	return err == nil && p.Major >= 8

@@ -210,6 +210,8 @@ typedef struct {
 const char *thaw_version(void);
 char *thaw_show_config(char **out);
 const char *thaw_cpu_capability(void);
+// whether the processor has instructions that multiply bfloat16
+int32_t thaw_cpu_bfloat16(void);
 int32_t thaw_has_cuda(void);
 int32_t thaw_num_threads(void);
 char *thaw_set_num_threads(int32_t n);

@@ -56,6 +56,9 @@ func Config() (string, *Error) {
 // CPUCapability is the instruction set that libtorch's kernels chose.
 func CPUCapability() string { return C.GoString(C.thaw_cpu_capability()) }
 
+// CPUMultipliesBFloat16 reports whether the processor has instructions for that: AMX or AVX512-BF16.
+func CPUMultipliesBFloat16() bool { return C.thaw_cpu_bfloat16() != 0 }
+
 // HasCUDA reports whether libtorch's CUDA kernels are loaded and a device answers.
 func HasCUDA() bool { return C.thaw_has_cuda() != 0 }
 

@@ -1,4 +1,6 @@
 #include <ATen/CPUGeneratorImpl.h>
+#include <ATen/core/ivalue.h>
+#include <ATen/cpu/Utils.h>
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
@@ -61,6 +63,17 @@ extern "C" char *thaw_show_config(char **out) {
 extern "C" const char *thaw_cpu_capability(void) {
   static const std::string name = at::get_cpu_capability();
   return name.c_str();
+}
+
+extern "C" int32_t thaw_cpu_bfloat16(void) {
+  static const bool does = [] {
+    const auto can = at::cpu::get_cpu_capabilities();
+    for (const char *name : {"amx_bf16", "avx512_bf16"}) {
+      if (const auto it = can.find(name); it != can.end() && it->second.isBool() && it->second.toBool()) return true;
+    }
+    return false;
+  }();
+  return does;
 }
 
 extern "C" int32_t thaw_has_cuda(void) { return at::hasCUDA(); }
