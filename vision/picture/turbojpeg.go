@@ -1,6 +1,7 @@
 package picture
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -160,6 +161,7 @@ func (t *turbojpeg) decompress(pix []byte, width, height, format int, data []byt
 		return "", err
 	}
 	defer t.handles.give(handle)
+	defer onOneThread()()
 	result, _, _ := purego.SyscallN(t.decompress2, handle, // which keeps in place what its arguments point to
 		uintptr(unsafe.Pointer(unsafe.SliceData(data))), uintptr(len(data)),
 		uintptr(unsafe.Pointer(unsafe.SliceData(pix))), uintptr(width), 0, uintptr(height),
@@ -169,7 +171,14 @@ func (t *turbojpeg) decompress(pix []byte, width, height, format int, data []byt
 	return t.outcome(handle, int32(result))
 }
 
-// outcome is what a decode that gave result says.
+// onOneThread keeps a decode and the question what came of it on one thread, until the function that it gives is called: the library
+// keeps the text of a warning for the thread, not for the decoder.
+func onOneThread() (undo func()) {
+	runtime.LockOSThread()
+	return runtime.UnlockOSThread
+}
+
+// outcome is what a decode that gave result says. It is to be asked on the thread that decoded.
 func (t *turbojpeg) outcome(handle uintptr, result int32) (warning string, err error) {
 	if result == 0 {
 		return "", nil
@@ -179,7 +188,7 @@ func (t *turbojpeg) outcome(handle uintptr, result int32) (warning string, err e
 		message = after
 	}
 	if t.errorCode(handle) == onlyWarning {
-		return message, nil
+		return cmp.Or(message, "no reason was given"), nil
 	}
 	return "", damaged(errors.New(message))
 }

@@ -87,6 +87,7 @@ func (p *partialDecoder) call(function uintptr, arguments ...uintptr) int32 {
 // decompress decodes the region into rows without gaps, with the DCT that is the default: see accurateDCT. A picture that was
 // decoded in spite of something may come with a warning.
 func (p *partialDecoder) decompress(pix []byte, format int) (warning string, err error) {
+	defer onOneThread()()
 	result, _, _ := purego.SyscallN(p.turbo.version3.decompress, p.handle, // which keeps in place what its arguments point to
 		uintptr(unsafe.Pointer(unsafe.SliceData(p.data))), uintptr(len(p.data)),
 		uintptr(unsafe.Pointer(unsafe.SliceData(pix))), 0, uintptr(format))
