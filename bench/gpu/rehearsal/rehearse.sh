@@ -61,5 +61,5 @@ while read -r -d '' source; do
 	}
 done < <(git -C "$root" ls-files -z -- '*.go' '*.cpp' '*.h' '*.hh' 'bench/gpu/*.sh' '*.py')
 for step in "$@"; do
-	LIBTORCH=$libtorch OUT=${OUT:-$root/dist/rehearsal/out} WITHIN=${WITHIN:-2400} TESTS_WITHIN=900 pretend "$root/dist/gpu/run.sh" "$step"
+	LIBTORCH=$libtorch OUT=${OUT:-$root/dist/rehearsal/out} WITHIN=${WITHIN:-3600} TESTS_WITHIN=${TESTS_WITHIN:-2400} pretend "$root/dist/gpu/run.sh" "$step"
 done
