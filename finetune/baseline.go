@@ -54,12 +54,7 @@ func (r *run[B]) scoreName(p *phase[B]) string {
 	fmt.Fprintf(h, "%q %q\n", told.Fingerprint(), describe(r.objective))
 	for _, s := range p.plan.Stages[p.plan.NumFrozen:] {
 		fmt.Fprintf(h, "%q\n", s.Name)
-		for _, param := range s.params {
-			hashTensor(h, param.Named)
-		}
-		for _, b := range s.buffers {
-			hashTensor(h, b)
-		}
+		s.hash(h)
 	}
 	return hex.EncodeToString(h.Sum(nil))[:32]
 }

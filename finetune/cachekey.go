@@ -48,12 +48,7 @@ func (r *run[B]) fileKey(plan *Plan, of split[B]) (key, why string) {
 	}
 	for _, s := range plan.Stages[:plan.NumFrozen] {
 		fmt.Fprintf(h, "%q %t\n", s.Name, s.PerSample)
-		for _, p := range s.params {
-			hashTensor(h, p.Named)
-		}
-		for _, b := range s.buffers {
-			hashTensor(h, b)
-		}
+		s.hash(h)
 	}
 	var numbers []byte
 	for _, request := range of.batches {
@@ -65,6 +60,16 @@ func (r *run[B]) fileKey(plan *Plan, of split[B]) (key, why string) {
 		h.Write(numbers)
 	}
 	return hex.EncodeToString(h.Sum(nil))[:32], ""
+}
+
+// hash adds the values of the stage's parameters and buffers.
+func (s *StagePlan) hash(h hash.Hash) {
+	for _, p := range s.params {
+		hashTensor(h, p.Named)
+	}
+	for _, b := range s.buffers {
+		hashTensor(h, b)
+	}
 }
 
 func hashTensor(h hash.Hash, n torch.Named) {

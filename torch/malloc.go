@@ -11,8 +11,8 @@ import (
 // large blocks back to the system, which clears them page by page when the next step asks for them. It is for programs
 // that train on the CPU, at their start: what was freed is given back at their end only, or by GiveBackFreedMemory, and
 // all threads share one heap. Tensors of a megabyte and more are kept apart from that heap, and take no more memory,
-// those that were freed included, than live ones once did at the same time. It does nothing where a variable of the environment (GLIBC_TUNABLES, MALLOC_ARENA_MAX and
-// the like) sets malloc otherwise.
+// those that were freed included, than live ones once did at the same time. It does nothing where a variable of the
+// environment (GLIBC_TUNABLES, MALLOC_ARENA_MAX and the like) sets malloc otherwise.
 //
 // Threads that were there before may keep heaps of their own, for which it does nothing. Go starts some before main: so
 // what trains should run on the main thread, where an init function of package main holds it by runtime.LockOSThread.
