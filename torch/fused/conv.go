@@ -40,7 +40,7 @@ type Winograd int
 const (
 	WinogradNever  Winograd = capi.NeverWinograd
 	WinogradFast   Winograd = capi.FastWinograd   // where it was measured to be faster; the default
-	WinogradAlways Winograd = capi.AlwaysWinograd // wherever it can be
+	WinogradAlways Winograd = capi.AlwaysWinograd // wherever it can be: with AVX-512, or AVX2 and FMA
 )
 
 // UseWinograd makes a choice for the whole process and gives the one before.
