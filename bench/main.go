@@ -5,7 +5,7 @@
 //	go run . overlap
 //	go run . scale
 //	go run . shared [-only REGEXP]
-//	go run . runs [-only REGEXP] [-share 0.25] [-quota 1.5]
+//	go run . runs [-only REGEXP] [-share 0.25] [-quota 1.5] [-forecast]
 //
 // opcall is the cost of a call of an operator, tokenizer that of tokenizing two files of texts, loader that of making
 // training batches of JPEGs, steps that of training steps of whole networks on the CPU, demo the whole fine-tuning of
@@ -43,6 +43,7 @@ type options struct {
 	results    string         // the folder for results
 	only       *regexp.Regexp // of detect, dist, shared and runs, the cases; nil is all
 	share      float64        // runs: what peers train of all steps
+	forecast   bool           // runs: ask thaw plan first
 	quota      float64        // runs: CPUs that both sides may use; 0 is all
 }
 
@@ -68,6 +69,7 @@ func parse(args []string) (options, error) {
 		return err
 	})
 	flags.Float64Var(&o.share, "share", 1, "runs: peers train this share of the steps, of a sweep with one rate and seed, and their time is multiplied")
+	flags.BoolVar(&o.forecast, "forecast", false, "runs: set what thaw plan predicts beside what each of Thaw's runs took; sweeps have no forecast")
 	flags.Float64Var(&o.quota, "quota", 0, "runs: a control group lets both sides use so many `CPUs`, as 1.5; 0 is no limit (needs root)")
 	flags.StringVar(&o.results, "results", "results", "the `folder` for results")
 	for {

@@ -38,6 +38,7 @@ type wholeRun struct {
 	PeakBytes  int64     `json:"peak_memory_bytes"`
 	Precision  string    `json:"precision"`
 	Threads    int       `json:"threads"`
+	Forecast   *forecast `json:"forecast,omitempty"` // of Thaw's run alone (-forecast)
 	// Share is that of the steps which a peer trained, where it was not all (-share). Then Seconds are those of the whole run
 	// by that, Train and Evaluate those that passed, and accuracies those of a network trained for less.
 	Share float64 `json:"share,omitempty"`
@@ -178,7 +179,14 @@ func (c runCase) runThaw(m *runMaterial, o options, round int) (run wholeRun, er
 		return run, err
 	}
 	folder := filepath.Join(m.folder, fmt.Sprint("run-", m.next()))
-	p, err := runProcess(os.Stdout, program, c.thawArguments(m, folder, o.quota, c.seedsOf(round))...)
+	args := c.thawArguments(m, folder, o.quota, c.seedsOf(round))
+	var predicted *forecast
+	if o.forecast && args[0] == "train" {
+		if predicted, err = askPlan(args); err != nil {
+			return run, err
+		}
+	}
+	p, err := runProcess(os.Stdout, program, args...)
 	if err != nil {
 		return run, err
 	}
@@ -203,6 +211,9 @@ func (c runCase) runThaw(m *runMaterial, o options, round int) (run wholeRun, er
 		if err := run.add(text); err != nil {
 			return run, fmt.Errorf("%s: %w", path, err)
 		}
+	}
+	if run.Forecast = predicted; predicted != nil {
+		fmt.Println(predicted.beside(c.name, finetune.Seconds{Prefix: run.Prefix, Train: run.Train, Evaluate: run.Evaluate}))
 	}
 	return run, nil
 }

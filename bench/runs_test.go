@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/thaw-ml/thaw/finetune"
 	"github.com/thaw-ml/thaw/internal/cgroup"
 )
 
@@ -22,6 +23,11 @@ func TestCPU(t *testing.T) {
 	}
 	if got := parseCPU("").Name; got != "unknown" {
 		t.Error(got)
+	}
+	for flags, want := range map[string]bool{"avx2 avx512f": false, "amx_bf16": true, "avx512_bf16": true} {
+		if got := parseCPU("flags\t: " + flags + "\n").multipliesBfloat16(); got != want {
+			t.Errorf("%s multiplies bfloat16: %v", flags, got)
+		}
 	}
 }
 
@@ -170,5 +176,22 @@ func TestUnderQuota(t *testing.T) {
 	leave()
 	if got != 0.75 || cgroup.Read().CPUs != before {
 		t.Errorf("%v CPUs inside, %v after", got, cgroup.Read().CPUs)
+	}
+}
+
+// TestForecast: what thaw plan prints is set beside what a run took.
+func TestForecast(t *testing.T) {
+	f, err := parseForecast([]byte(`{"phases": [], "prefix": 6, "train": 9, "evaluate": 1, "seconds": 16, "took": 3}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "plan x: frozen stages 6.0 of 5.0 s, 1.20; training 9.0 of 10.0 s, 0.90; evaluation 1.0 of 0 s; in all 16.0 of 15.0 s, 1.07"
+	if got := f.beside("x", finetune.Seconds{Prefix: 5, Train: 10}); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	for _, wrong := range []string{"", "{}", "panic"} {
+		if _, err := parseForecast([]byte(wrong)); err == nil {
+			t.Errorf("%q is taken for a forecast", wrong)
+		}
 	}
 }
