@@ -61,6 +61,11 @@ func parseCPU(text string) cpu {
 	return c
 }
 
+// multipliesBfloat16 tells whether the processor has instructions for products of bfloat16.
+func (c cpu) multipliesBfloat16() bool {
+	return slices.Contains(c.Instructions, "avx512_bf16") || slices.Contains(c.Instructions, "amx_bf16")
+}
+
 // String tells the processor in a line.
 func (c cpu) String() string {
 	return fmt.Sprintf("%s (family %d, model %d; %s)", c.Name, c.Family, c.Model, strings.Join(c.Instructions, " "))

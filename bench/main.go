@@ -5,14 +5,14 @@
 //	go run . overlap
 //	go run . scale
 //	go run . shared [-only REGEXP]
-//	go run . runs [-only REGEXP] [-share 0.25]
+//	go run . runs [-only REGEXP] [-share 0.25] [-quota 1.5] [-forecast]
 //
 // opcall is the cost of a call of an operator, tokenizer that of tokenizing two files of texts, loader that of making
 // training batches of JPEGs, steps that of training steps of whole networks on the CPU, demo the whole fine-tuning of
 // `make demo`, and dist that of training on two ranks beside DistributedDataParallel. overlap, which is part of dist,
 // shows when gradients are sent; scale computes what more GPUs would bring; shared is steps beside busy processes,
 // which taskset keeps to a core, and takes half an hour; runs are whole fine-tunings beside PyTorch twice, as its
-// defaults are and as its best user writes it, and take hours, with -share less. Without a name it is opcall and
+// defaults are and as its best user writes it, and take hours, with -share less. Round N has seed N on all sides. Without a name it is opcall and
 // tokenizer, as the others take minutes. Each prints a table and leaves its rounds, with the machine and the
 // versions, in results. The machine should have nothing else to do. It runs in the folder bench and needs what `make
 // bench` brings.
@@ -43,6 +43,8 @@ type options struct {
 	results    string         // the folder for results
 	only       *regexp.Regexp // of detect, dist, shared and runs, the cases; nil is all
 	share      float64        // runs: what peers train of all steps
+	forecast   bool           // runs: ask thaw plan first
+	quota      float64        // runs: CPUs that both sides may use; 0 is all
 }
 
 var benchmarks = map[string]func(options) error{
@@ -66,7 +68,9 @@ func parse(args []string) (options, error) {
 		o.only, err = regexp.Compile(text)
 		return err
 	})
-	flags.Float64Var(&o.share, "share", 1, "runs: peers train this share of the steps, of a sweep with one rate, and their time is multiplied")
+	flags.Float64Var(&o.share, "share", 1, "runs: peers train this share of the steps, of a sweep with one rate and seed, and their time is multiplied")
+	flags.BoolVar(&o.forecast, "forecast", false, "runs: set what thaw plan predicts beside what each of Thaw's runs took; sweeps have no forecast")
+	flags.Float64Var(&o.quota, "quota", 0, "runs: a control group lets both sides use so many `CPUs`, as 1.5; 0 is no limit (needs root)")
 	flags.StringVar(&o.results, "results", "results", "the `folder` for results")
 	for {
 		if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
@@ -100,6 +104,8 @@ func parse(args []string) (options, error) {
 	switch {
 	case !(o.share > 0 && o.share <= 1):
 		return o, errors.New("-share must be above 0 and at most 1")
+	case !(o.quota >= 0 && o.quota <= 1024):
+		return o, errors.New("-quota must be 0, none, or above")
 	case o.rounds < 0 || o.calls < 1 || o.seconds <= 0:
 		return o, errors.New("-rounds, -calls and -seconds must be above 0")
 	case o.profile && !slices.Equal(o.benchmarks, []string{"opcall"}):

@@ -33,10 +33,12 @@ type wholeRun struct {
 	Prefix     float64   `json:"prefix_seconds,omitempty"`
 	Train      float64   `json:"train_seconds"`
 	Evaluate   float64   `json:"evaluate_seconds"`
-	Accuracies []float64 `json:"accuracies"` // of each learning rate, at the best epoch (Thaw) or the last (a peer)
+	Accuracies []float64 `json:"accuracies"` // of each rate and seed, at the best epoch (Thaw) or the last (a peer)
+	Seeds      []int     `json:"seeds"`      // that were run; each with every rate
 	PeakBytes  int64     `json:"peak_memory_bytes"`
 	Precision  string    `json:"precision"`
 	Threads    int       `json:"threads"`
+	Forecast   *forecast `json:"forecast,omitempty"` // of Thaw's run alone (-forecast)
 	// Share is that of the steps which a peer trained, where it was not all (-share). Then Seconds are those of the whole run
 	// by that, Train and Evaluate those that passed, and accuracies those of a network trained for less.
 	Share float64 `json:"share,omitempty"`
@@ -68,10 +70,15 @@ func runRuns(o options) error {
 		return err
 	}
 	var runs []wholeRun
+	leave, err := underQuota(o.quota)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	for round := range cmp.Or(o.rounds, 1) {
 		for _, c := range cases {
 			for _, side := range turned(c.sides(), round) {
-				run, err := c.run(side, material, o.share)
+				run, err := c.run(side, material, o, round)
 				if err != nil {
 					return fmt.Errorf("%s, %s: %w", c.name, side, err)
 				}
@@ -83,7 +90,11 @@ func runRuns(o options) error {
 	for _, c := range cases {
 		r.Comparisons = append(r.Comparisons, compareRuns(c, runs)...)
 	}
-	r.Details = map[string]any{"runs": runs}
+	accuracies := compareAccuracies(cases, runs)
+	for _, a := range accuracies {
+		fmt.Println(a)
+	}
+	r.Details = map[string]any{"runs": runs, "accuracies": accuracies, "quota": o.quota}
 	return r.finish(o.results)
 }
 
@@ -155,35 +166,43 @@ func compareRuns(c runCase, runs []wholeRun) (out []comparison) {
 func (c runCase) sides() []string { return append([]string{thawSide}, c.peers...) }
 
 // run trains once.
-func (c runCase) run(side string, m *runMaterial, share float64) (wholeRun, error) {
+func (c runCase) run(side string, m *runMaterial, o options, round int) (wholeRun, error) {
 	if side == thawSide {
-		return c.runThaw(m)
+		return c.runThaw(m, o, round)
 	}
-	return c.runPeer(side, m, share)
+	return c.runPeer(side, m, o, round)
 }
 
 // runThaw trains, or sweeps, with the program.
-func (c runCase) runThaw(m *runMaterial) (run wholeRun, err error) {
+func (c runCase) runThaw(m *runMaterial, o options, round int) (run wholeRun, err error) {
 	if err := c.writeSpec(m); err != nil {
 		return run, err
 	}
 	folder := filepath.Join(m.folder, fmt.Sprint("run-", m.next()))
-	p, err := runProcess(os.Stdout, program, c.thawArguments(m, folder)...)
+	args := c.thawArguments(m, folder, o.quota, c.seedsOf(round))
+	var predicted *forecast
+	if o.forecast && args[0] == "train" {
+		if predicted, err = askPlan(args); err != nil {
+			return run, err
+		}
+	}
+	p, err := runProcess(os.Stdout, program, args...)
 	if err != nil {
 		return run, err
 	}
 	pattern := filepath.Join(folder, "summary.json")
-	if len(c.rates) > 1 {
+	runs := len(c.rates) * len(c.seedsOf(round))
+	if runs > 1 {
 		pattern = filepath.Join(folder, "*", "summary.json")
 	}
 	paths, err := filepath.Glob(pattern)
 	if err != nil {
 		return run, err
 	}
-	if len(paths) != len(c.rates) {
-		return run, fmt.Errorf("thaw left %d summaries, not %d, at %s", len(paths), len(c.rates), pattern)
+	if len(paths) != runs {
+		return run, fmt.Errorf("thaw left %d summaries, not %d, at %s", len(paths), runs, pattern)
 	}
-	run = wholeRun{Case: c.name, Side: thawSide, PeakBytes: p.PeakBytes}
+	run = wholeRun{Case: c.name, Side: thawSide, PeakBytes: p.PeakBytes, Seeds: c.seedsOf(round)}
 	for _, path := range paths {
 		text, err := os.ReadFile(path)
 		if err != nil {
@@ -192,6 +211,9 @@ func (c runCase) runThaw(m *runMaterial) (run wholeRun, err error) {
 		if err := run.add(text); err != nil {
 			return run, fmt.Errorf("%s: %w", path, err)
 		}
+	}
+	if run.Forecast = predicted; predicted != nil {
+		fmt.Println(predicted.beside(c.name, finetune.Seconds{Prefix: run.Prefix, Train: run.Train, Evaluate: run.Evaluate}))
 	}
 	return run, nil
 }
@@ -216,24 +238,26 @@ func (r *wholeRun) add(text []byte) error {
 	return nil
 }
 
-// runPeer trains with PyTorch, a share of the steps, and then with one rate alone.
-func (c runCase) runPeer(side string, m *runMaterial, share float64) (run wholeRun, err error) {
-	rates := c.rates
-	if share < 1 {
-		rates = rates[:1]
+// runPeer trains with PyTorch, a share of the steps, and then with one rate and one seed alone.
+func (c runCase) runPeer(side string, m *runMaterial, o options, round int) (run wholeRun, err error) {
+	rates, seeds := c.rates, c.seedsOf(round)
+	all := len(rates) * len(seeds)
+	if o.share < 1 {
+		rates, seeds = rates[:1], seeds[:1]
 	}
 	args := append(c.peerArguments(m), "--as", side, "--train", c.peerTrain,
-		"--epochs", strconv.Itoa(c.epochs), "--lr", strings.Join(rates, ","), "--share", fmt.Sprint(share))
+		"--epochs", strconv.Itoa(c.epochs), "--lr", strings.Join(rates, ","), "--share", fmt.Sprint(o.share),
+		"--seed", joined(seeds), "--threads", strconv.Itoa(quotaThreads(o.quota)))
 	var out bytes.Buffer
 	if _, err := runProcess(&out, m.interpreter, args...); err != nil {
 		return run, err
 	}
-	run = wholeRun{Case: c.name, Side: side}
+	run = wholeRun{Case: c.name, Side: side, Seeds: seeds}
 	if err := run.parse(out.Bytes()); err != nil {
 		return run, fmt.Errorf("%s: %w", args[0], err)
 	}
-	ofRates := float64(len(rates)) / float64(len(c.rates))
-	run.count(run.Share*ofRates, ofRates)
+	ofRuns := float64(len(rates)*len(seeds)) / float64(all)
+	run.count(run.Share*ofRuns, ofRuns)
 	return run, nil
 }
 

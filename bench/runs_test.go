@@ -1,11 +1,17 @@
 package main
 
 import (
+	"errors"
 	"math"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+
+	"github.com/thaw-ml/thaw/finetune"
+	"github.com/thaw-ml/thaw/internal/cgroup"
 )
 
 // TestCPU: of two processors the first counts, and of its instructions those that kernels are chosen by.
@@ -17,6 +23,11 @@ func TestCPU(t *testing.T) {
 	}
 	if got := parseCPU("").Name; got != "unknown" {
 		t.Error(got)
+	}
+	for flags, want := range map[string]bool{"avx2 avx512f": false, "amx_bf16": true, "avx512_bf16": true} {
+		if got := parseCPU("flags\t: " + flags + "\n").multipliesBfloat16(); got != want {
+			t.Errorf("%s multiplies bfloat16: %v", flags, got)
+		}
 	}
 }
 
@@ -40,13 +51,14 @@ func TestRunCases(t *testing.T) {
 		if len(found) != 1 {
 			t.Fatalf("%s: %d cases", pattern, len(found))
 		}
-		return strings.Join(found[0].thawArguments(m, "out"), " ")
+		return strings.Join(found[0].thawArguments(m, "out", 0, found[0].seedsOf(1)), " ")
 	}
 	for pattern, want := range map[string]string{
-		"texts head": "phases=[{train: head, epochs: 3, lr: 2e-3, head_lr: 2e-3, ",
-		"texts full": "phases=[{train: all, epochs: 1, lr: 5e-5, head_lr: 0.0005, ",
-		"sweep":      " lr=5e-5,1e-4,2e-4,4e-4,8e-4 ",
-		"ResNet-18":  "train f/resnet18.yaml out=out ",
+		"texts head, 3 epochs$": "phases=[{train: head, epochs: 3, lr: 2e-3, head_lr: 2e-3, ",
+		"texts full":            "phases=[{train: all, epochs: 1, lr: 5e-5, head_lr: 0.0005, ",
+		"sweep":                 " lr=5e-5,1e-4,2e-4,4e-4,8e-4 ",
+		"3 seeds":               " seed=4,5,6 threads=",
+		"ResNet-18":             "train f/resnet18.yaml out=out ",
 	} {
 		if got := thaw(pattern); !strings.Contains(got, want) {
 			t.Errorf("%s: %q has no %q", pattern, got, want)
@@ -118,5 +130,68 @@ func TestWholeRun(t *testing.T) {
 	}
 	if thaw.add([]byte("{}")) == nil {
 		t.Error("an empty summary is taken for a run")
+	}
+}
+
+// TestCompareAccuracies: means over all runs of a case; what was trained for less, or not at all, is left out.
+func TestCompareAccuracies(t *testing.T) {
+	c := runCase{name: "x", peers: both}
+	got := compareAccuracies([]runCase{c, {name: "nothing", peers: both}}, []wholeRun{
+		{Case: "x", Side: thawSide, Accuracies: []float64{0.75, 0.25}}, {Case: "x", Side: thawSide, Accuracies: []float64{1, 1}},
+		{Case: "x", Side: defaultSide, Accuracies: []float64{0.5, 0.25}}, {Case: "x", Side: defaultSide, Accuracies: []float64{0.5, 0.75}},
+		{Case: "x", Side: bestSide, Accuracies: []float64{1, 1, 1, 1}, Share: 0.5},
+		{Case: "nothing", Side: thawSide}, {Case: "nothing", Side: defaultSide},
+	})
+	want := accuracies{Case: "x", Peer: defaultSide, Thaw: 0.75, Theirs: 0.5, Difference: 0.25, Runs: 4}
+	if len(got) != 1 || got[0] != want {
+		t.Errorf("%+v, want %+v alone", got, want)
+	}
+}
+
+// TestQuotaArguments: under a quota Thaw chooses its threads, and the peer's user sets as many as the quota keeps busy.
+func TestQuotaArguments(t *testing.T) {
+	m := &runMaterial{folder: "f", weights: "w"}
+	if got := strings.Join(runCases[0].thawArguments(m, "out", 1.5, []int{1}), " "); strings.Contains(got, "threads=") {
+		t.Errorf("%q sets the threads", got)
+	}
+	if got := quotaThreads(0.5); got != 1 {
+		t.Errorf("%d threads under half a CPU", got)
+	}
+	if _, err := enterGroup(t.TempDir(), 1); err == nil {
+		t.Error("a folder that is none of control groups is taken for one")
+	}
+}
+
+// TestUnderQuota: this process is in a group with the quota until it leaves, and the group is gone then.
+func TestUnderQuota(t *testing.T) {
+	before := cgroup.Read().CPUs
+	leave, err := underQuota(0.75)
+	if errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := cgroup.Read().CPUs
+	leave()
+	if got != 0.75 || cgroup.Read().CPUs != before {
+		t.Errorf("%v CPUs inside, %v after", got, cgroup.Read().CPUs)
+	}
+}
+
+// TestForecast: what thaw plan prints is set beside what a run took.
+func TestForecast(t *testing.T) {
+	f, err := parseForecast([]byte(`{"phases": [], "prefix": 6, "train": 9, "evaluate": 1, "seconds": 16, "took": 3}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "plan x: frozen stages 6.0 of 5.0 s, 1.20; training 9.0 of 10.0 s, 0.90; evaluation 1.0 of 0 s; in all 16.0 of 15.0 s, 1.07"
+	if got := f.beside("x", finetune.Seconds{Prefix: 5, Train: 10}); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	for _, wrong := range []string{"", "{}", "panic"} {
+		if _, err := parseForecast([]byte(wrong)); err == nil {
+			t.Errorf("%q is taken for a forecast", wrong)
+		}
 	}
 }

@@ -23,6 +23,7 @@ type runCase struct {
 	peerTrain string   // the same for a peer
 	epochs    int      //
 	rates     []string // learning rates, each a run; more than one are a sweep
+	seeds     int      // runs of each rate, each with a seed of its own; 0 is one
 	headTimes int      // the head's rate as a multiple of that; 1 where nothing else is trained
 }
 
@@ -31,6 +32,7 @@ var runCases = []runCase{
 	{name: "texts full, 1 epoch", peers: both, train: "all", peerTrain: "full", epochs: 1, rates: []string{"5e-5"}, headTimes: 10},
 	{name: "texts top 2, 3 epochs", peers: both, train: "top 2", peerTrain: "top2", epochs: 3, rates: []string{"2e-4"}, headTimes: 10},
 	{name: "texts head, 3 epochs", peers: both, train: "head", peerTrain: "head", epochs: 3, rates: []string{"2e-3"}, headTimes: 1},
+	{name: "texts head, 3 epochs, 3 seeds", peers: both, train: "head", peerTrain: "head", epochs: 3, rates: []string{"2e-3"}, seeds: 3, headTimes: 1},
 	{name: "texts sweep, 5 rates of top 2, 3 epochs", peers: []string{bestSide}, train: "top 2", peerTrain: "top2", epochs: 3,
 		rates: []string{"5e-5", "1e-4", "2e-4", "4e-4", "8e-4"}, headTimes: 10},
 	{name: "pictures ResNet-50 head, 3 epochs of 1000", peers: both, network: "resnet50", pictures: 1000,
@@ -50,7 +52,6 @@ images: {size: 224, resize: 256, augment: %s}
 optimizer: {name: sgd}
 clip_norm: 0
 batch: {size: 32}
-seed: 1
 `
 
 // runMaterial is what the runs read and where they write.
@@ -113,8 +114,27 @@ func (m *runMaterial) next() int {
 	return m.runs
 }
 
-// thawArguments are those of the program that trains or sweeps into the folder out.
-func (c runCase) thawArguments(m *runMaterial, out string) []string {
+// seedsOf are the seeds of a round, from 1 on: no two rounds have one in common.
+func (c runCase) seedsOf(round int) (out []int) {
+	n := max(1, c.seeds)
+	for i := range n {
+		out = append(out, round*n+i+1)
+	}
+	return out
+}
+
+// joined writes numbers between commas.
+func joined(numbers []int) string {
+	var words []string
+	for _, n := range numbers {
+		words = append(words, strconv.Itoa(n))
+	}
+	return strings.Join(words, ",")
+}
+
+// thawArguments are those of the program that trains or sweeps into the folder out. Under a quota
+// of CPU time Thaw chooses its threads by itself.
+func (c runCase) thawArguments(m *runMaterial, out string, quota float64, seeds []int) []string {
 	headRate := c.rates[0]
 	if c.headTimes != 1 {
 		rate, err := strconv.ParseFloat(headRate, 64)
@@ -129,9 +149,15 @@ func (c runCase) thawArguments(m *runMaterial, out string) []string {
 	if c.network != "" {
 		spec = filepath.Join(m.folder, c.network+".yaml")
 	}
-	keys := []string{"device=cpu", "cache=memory", fmt.Sprint("threads=", runtime.NumCPU()), phase}
+	keys := []string{"device=cpu", "cache=memory", phase, "seed=" + joined(seeds)}
+	if quota == 0 {
+		keys = append(keys, fmt.Sprint("threads=", runtime.NumCPU()))
+	}
 	if len(c.rates) > 1 {
-		return append([]string{"sweep", spec, "--out", out, "lr=" + strings.Join(c.rates, ",")}, keys...)
+		keys = append([]string{"lr=" + strings.Join(c.rates, ",")}, keys...)
+	}
+	if len(c.rates)*len(seeds) > 1 {
+		return append([]string{"sweep", spec, "--out", out}, keys...)
 	}
 	return append([]string{"train", spec, "out=" + out}, keys...)
 }

@@ -18,7 +18,8 @@ const spinnerKey = "THAW_BENCH_SPINNER"
 const sharedRounds = "8"
 
 // runShared times training steps beside busy processes: alone, beside one that keeps to the last core, and beside one more, which
-// keeps to the first. The cases are those of steps, and what the sides are given is equal.
+// keeps to the first. The cases are those of steps, but that bfloat16 is left out
+// where the CPU does not multiply it. What the sides are given is equal.
 func runShared(o options) error {
 	if err := need(program); err != nil {
 		return err
@@ -33,6 +34,9 @@ func runShared(o options) error {
 	}
 	var trials []trial
 	for _, precision := range precisions {
+		if precision == "bfloat16" && !r.Machine.multipliesBfloat16() {
+			continue // emulated, which nobody trains in
+		}
 		for _, name := range stepCases {
 			for neighbours := range 3 {
 				beside := func(who string, measure func() (measuredSteps, error)) side {

@@ -11,7 +11,7 @@ layers in evaluation mode under no_grad, so that autograd keeps nothing of them;
 bfloat16 where the CPU multiplies it (AMX or AVX512-BF16) and two forward passes are faster so. There is no torch.compile: a
 new length is a new compilation or slower code, and its minutes do not pay in runs of minutes.
 
-Both clip gradients at 1, warm up for a tenth of the steps, and evaluate once, at the end. Of several rates each is a run, from
+Both clip gradients at 1, warm up for a tenth of the steps, and evaluate once, at the end. Of several rates and seeds each is a run, from
 the same weights, in this process. Split: every tenth line is for testing; label: mean rating > 0.
 
 Prints one JSON object: seconds of training and of evaluation (reading and tokenizing are not counted), accuracies, peak
@@ -19,6 +19,7 @@ resident bytes. Run on torch 2.11.0, transformers 5.17.0, tokenizers 0.23.3 (mak
 """
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -44,6 +45,8 @@ def arguments():
     p.add_argument("--epochs", type=int, required=True)
     p.add_argument("--lr", type=lambda text: [float(v) for v in text.split(",")], required=True)
     p.add_argument("--share", type=float, default=1, help="of the steps, after which training ends")
+    p.add_argument("--seed", type=lambda text: [int(v) for v in text.split(",")], default=[1])
+    p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of B")
     p.add_argument("--head-lr-times", type=float, default=10)
     return p.parse_args()
 
@@ -217,7 +220,7 @@ def evaluate(net, rows):
 def main():
     args = arguments()
     if args.user == "B":
-        torch.set_num_threads(len(os.sched_getaffinity(0)))
+        torch.set_num_threads(args.threads)
     tokenizer = Tokenizer.from_file(args.model + "/tokenizer.json")
     tokenizer.no_padding()
     tokenizer.enable_truncation(LONGEST)
@@ -227,9 +230,9 @@ def main():
         test.sort(key=lambda r: len(r[0]))
         bfloat16 = pays(args.model, rows)
     said = {"train_seconds": 0, "evaluate_seconds": 0, "accuracies": []}
-    for lr in args.lr:
-        torch.manual_seed(0)
-        random.seed(0)
+    for lr, seed in itertools.product(args.lr, args.seed):
+        torch.manual_seed(seed)
+        random.seed(seed)
         net = Default(args.model, args.train) if args.user == "D" else Best(args.model, args.train, bfloat16)
         start = time.perf_counter()
         said["share"] = train(net, rows, args.epochs, lr, args.head_lr_times, args.share)

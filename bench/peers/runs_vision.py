@@ -46,6 +46,8 @@ def arguments():
     p.add_argument("--epochs", type=int, required=True)
     p.add_argument("--lr", type=float, default=1e-3)
     p.add_argument("--share", type=float, default=1, help="of the steps, after which training ends")
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of B, and its workers")
     p.add_argument("--augment", action="store_true")
     return p.parse_args()
 
@@ -77,7 +79,7 @@ class Default:
 
 class Best:
     def __init__(self, args):
-        cores = len(os.sched_getaffinity(0))
+        cores = args.threads
         torch.set_num_threads(cores)
         self.model = network(args).to(memory_format=torch.channels_last).train()
         m = self.model
@@ -123,7 +125,7 @@ class Best:
 
 def main():
     args = arguments()
-    torch.manual_seed(0)
+    torch.manual_seed(args.seed)
     net = Default(args) if args.user == "D" else Best(args)
     trained = [p for p in net.model.parameters() if p.requires_grad]
     optimizer = torch.optim.SGD(trained, lr=args.lr, momentum=0.9, weight_decay=1e-4)
