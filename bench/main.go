@@ -12,10 +12,10 @@
 // `make demo`, and dist that of training on two ranks beside DistributedDataParallel. overlap, which is part of dist,
 // shows when gradients are sent; scale computes what more GPUs would bring; shared is steps beside busy processes,
 // which taskset keeps to a core, and takes half an hour; runs are whole fine-tunings beside PyTorch twice, as its
-// defaults are and as its best user writes it, and take hours, with -share less. Round N has seed N on all sides. Without a name it is opcall and
-// tokenizer, as the others take minutes. Each prints a table and leaves its rounds, with the machine and the
-// versions, in results. The machine should have nothing else to do. It runs in the folder bench and needs what `make
-// bench` brings.
+// defaults are and as its best user writes it, and take hours, with -share less; their rounds have seeds of their own,
+// the same on all sides. Without a name it is opcall and tokenizer, as the others take minutes. Each prints a table and
+// leaves its rounds, with the machine and the versions, in results. The machine should have nothing else to do. It runs
+// in the folder bench and needs what `make bench` brings.
 package main
 
 import (

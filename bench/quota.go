@@ -8,7 +8,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
-	"strings"
+
+	"github.com/thaw-ml/thaw/internal/cgroup"
 )
 
 // quotaPeriod is the time, in microseconds, of which a control group's quota is a part: the kernel's default.
@@ -18,12 +19,7 @@ const quotaPeriod = 100_000
 var controlGroups = []string{"/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct", "/sys/fs/cgroup"}
 
 // quotaThreads is the number of threads that a user would set by hand under a quota of so many CPUs; 0 is none.
-func quotaThreads(cpus float64) int {
-	if cpus == 0 {
-		return runtime.NumCPU()
-	}
-	return min(runtime.NumCPU(), int(math.Ceil(cpus)))
-}
+func quotaThreads(cpus float64) int { return cgroup.Limits{CPUs: cpus}.Threads(runtime.NumCPU()) }
 
 // underQuota moves this process, with all that it starts from then on, into a control group that may use so many CPUs. leave moves
 // it back. 0 CPUs are no limit.
@@ -60,7 +56,9 @@ func enterGroup(folder string, cpus float64) (leave func(), err error) {
 		}
 	}()
 	quota := strconv.Itoa(int(math.Round(cpus * quotaPeriod)))
+	controller := "cpu"
 	if _, v2 := os.Stat(filepath.Join(folder, "cgroup.controllers")); v2 == nil {
+		controller = ""
 		if _, off := os.Stat(filepath.Join(group, "cpu.max")); off != nil {
 			err = write(folder, "cgroup.subtree_control", "+cpu")
 		}
@@ -74,10 +72,7 @@ func enterGroup(folder string, cpus float64) (leave func(), err error) {
 		return nil, err
 	}
 	self := strconv.Itoa(os.Getpid())
-	before := folder
-	if path := ownGroup(folder); path != "" {
-		before = filepath.Join(folder, path)
-	}
+	before := filepath.Join(folder, cgroup.Groups()[controller]) // the folder itself where that is not told
 	if err := write(group, "cgroup.procs", self); err != nil {
 		return nil, err
 	}
@@ -86,28 +81,4 @@ func enterGroup(folder string, cpus float64) (leave func(), err error) {
 			fmt.Fprintf(os.Stderr, "bench: leaving %s: %v\n", group, err)
 		}
 	}, nil
-}
-
-// ownGroup is this process's group below a folder of groups; "" where it is not told.
-func ownGroup(folder string) string {
-	text, err := os.ReadFile("/proc/self/cgroup")
-	if err != nil {
-		return ""
-	}
-	_, v2 := os.Stat(filepath.Join(folder, "cgroup.controllers"))
-	for line := range strings.Lines(string(text)) {
-		// hierarchy:controllers:path
-		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		if len(parts) != 3 {
-			continue
-		}
-		found := parts[1] == ""
-		if v2 != nil {
-			found = strings.Contains(","+parts[1]+",", ",cpu,")
-		}
-		if found {
-			return parts[2]
-		}
-	}
-	return ""
 }

@@ -179,7 +179,8 @@ func (c runCase) runThaw(m *runMaterial, o options, round int) (run wholeRun, er
 		return run, err
 	}
 	folder := filepath.Join(m.folder, fmt.Sprint("run-", m.next()))
-	args := c.thawArguments(m, folder, o.quota, c.seedsOf(round))
+	seeds := c.seedsOf(round)
+	args := c.thawArguments(m, folder, o.quota, seeds)
 	var predicted *forecast
 	if o.forecast && args[0] == "train" {
 		if predicted, err = askPlan(args); err != nil {
@@ -191,7 +192,7 @@ func (c runCase) runThaw(m *runMaterial, o options, round int) (run wholeRun, er
 		return run, err
 	}
 	pattern := filepath.Join(folder, "summary.json")
-	runs := len(c.rates) * len(c.seedsOf(round))
+	runs := len(c.rates) * len(seeds)
 	if runs > 1 {
 		pattern = filepath.Join(folder, "*", "summary.json")
 	}
@@ -202,7 +203,7 @@ func (c runCase) runThaw(m *runMaterial, o options, round int) (run wholeRun, er
 	if len(paths) != runs {
 		return run, fmt.Errorf("thaw left %d summaries, not %d, at %s", len(paths), runs, pattern)
 	}
-	run = wholeRun{Case: c.name, Side: thawSide, PeakBytes: p.PeakBytes, Seeds: c.seedsOf(round)}
+	run = wholeRun{Case: c.name, Side: thawSide, PeakBytes: p.PeakBytes, Seeds: seeds}
 	for _, path := range paths {
 		text, err := os.ReadFile(path)
 		if err != nil {

@@ -132,8 +132,7 @@ func joined(numbers []int) string {
 	return strings.Join(words, ",")
 }
 
-// thawArguments are those of the program that trains or sweeps into the folder out. Under a quota
-// of CPU time Thaw chooses its threads by itself.
+// thawArguments are those of the program that trains or sweeps into the folder out. Under a quota of CPU time Thaw chooses its threads by itself.
 func (c runCase) thawArguments(m *runMaterial, out string, quota float64, seeds []int) []string {
 	headRate := c.rates[0]
 	if c.headTimes != 1 {

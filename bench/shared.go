@@ -18,8 +18,8 @@ const spinnerKey = "THAW_BENCH_SPINNER"
 const sharedRounds = "8"
 
 // runShared times training steps beside busy processes: alone, beside one that keeps to the last core, and beside one more, which
-// keeps to the first. The cases are those of steps, but that bfloat16 is left out
-// where the CPU does not multiply it. What the sides are given is equal.
+// keeps to the first. The cases are those of steps, but that bfloat16 is left out where the CPU does not multiply it. What
+// the sides are given is equal.
 func runShared(o options) error {
 	if err := need(program); err != nil {
 		return err

@@ -82,7 +82,10 @@ func (l *Limits) cpu(quota, period int64) {
 	}
 }
 
-// groups gives the process's group by controller, "" standing for version 2.
+// Groups gives the process's group, a path below where its kind is mounted, by controller, "" standing for version 2.
+func Groups() map[string]string { return groups("/") }
+
+// groups reads them below root.
 func groups(root string) map[string]string {
 	out := map[string]string{}
 	for line := range lines(filepath.Join(root, "proc/self/cgroup")) {

@@ -231,7 +231,6 @@ bool possible() {
   return is;
 }
 
-
 // Whether whole training steps were measured to be faster on this kind of processor.
 bool measured() {
   static const bool is = intel() && __builtin_cpu_supports("avx512f");
